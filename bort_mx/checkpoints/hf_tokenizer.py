@@ -1,7 +1,4 @@
-"""A tokenizer of ours as the files that transformers' AutoTokenizer reads, with the same ids for the same text.
-
-One difference is theirs by design: transformers recognises special tokens written in a text ("</s>"), ours does not.
-"""
+"""A tokenizer of ours as the files that transformers' AutoTokenizer reads, with the same ids for the same text."""
 
 import itertools
 import os
@@ -12,6 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bort_mx import files
+from bort_mx.data.added_tokens import AddedToken
 from bort_mx.data.tokenizer import CONFIG, Tokenizer
 from bort_mx.errors import InputError
 
@@ -36,9 +34,8 @@ def write(directory: os.PathLike, tokenizer: Tokenizer, max_length: int) -> None
     build = {"byte-bpe": _byte_bpe, "wordpiece": _wordpiece, "sentencepiece": _sentencepiece}[tokenizer.kind]
     rust = build(directory, config)
     names = _special_tokens(tokenizer)
-    rust.add_special_tokens([
-        tokenizers.AddedToken(text, special=True, normalized=False, lstrip=_takes_space(tokenizer, text))
-        for text in dict.fromkeys(names.values())])
+    added = _added(tokenizer, names)
+    rust.add_tokens([token.as_rust() for token in added])
     rust.post_processor = _template(tokenizer)
     with files.atomic_path(directory / "tokenizer.json") as temporary:
         rust.save(str(temporary))
@@ -46,6 +43,7 @@ def write(directory: os.PathLike, tokenizer: Tokenizer, max_length: int) -> None
     files.write_json(directory / CONFIG, {
         **config, **names, "mask_token": _mask_entry(tokenizer), "tokenizer_class": CLASSES[tokenizer.kind],
         "model_max_length": max_length, "clean_up_tokenization_spaces": False,
+        "added_tokens_decoder": {str(token.id): {"content": token.content, **token.flags()} for token in added},
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"] if tokenizer.has_token_types
         else ["input_ids", "attention_mask"]})
 
@@ -57,6 +55,13 @@ def _special_tokens(tokenizer: Tokenizer) -> Dict[str, str]:
     names = {"cls_token": text["bos"], "sep_token": text["eos"], "pad_token": text["pad"], "unk_token": text["unk"],
              "mask_token": text["mask"]}
     return names if tokenizer.has_token_types else {"bos_token": text["bos"], "eos_token": text["eos"], **names}
+
+
+def _added(tokenizer: Tokenizer, names: Dict[str, str]) -> List[AddedToken]:
+    """The special tokens and those that were added to the vocabulary, by id, in which order they must be added."""
+    five = [AddedToken(text, tokenizer.token_to_id(text), special=True, normalized=False,
+                       lstrip=_takes_space(tokenizer, text)) for text in dict.fromkeys(names.values())]
+    return sorted([*five, *tokenizer.added], key=lambda token: token.id)
 
 
 def _takes_space(tokenizer: Tokenizer, token: str) -> bool:

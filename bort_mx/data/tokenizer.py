@@ -1,26 +1,28 @@
 """Vocabularies: RoBERTa's byte-level BPE, BERT's WordPiece, SentencePiece; one interface for all three.
 
 The work is done by `tokenizers` (Rust) and `sentencepiece` (C++). What stands here is what those leave to the caller:
-finding the files, the special tokens, the pair formats, and a promise that text never turns into a special token
-unless the caller asks for it ("</s>" in a web page is five characters, not the end of a sentence).
+finding the files, the special tokens, the pair formats, and a promise that text never turns into one of the five
+special tokens unless the caller asks for it ("</s>" in a web page is four characters, not the end of a sentence).
+Tokens that somebody added to the vocabulary are found in every text: that is what they were added for.
 """
 
 import abc
+import dataclasses
 import hashlib
 import io
 import json
 import os
 import pathlib
 import re
-from typing import Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import sentencepiece
 import tokenizers
 
 from bort_mx import files
+from bort_mx.data.added_tokens import ADDED, CONFIG, AddedToken, read_added_tokens
 from bort_mx.errors import InputError
 
-CONFIG = "tokenizer_config.json"
 SENTENCEPIECE_NAMES = ("sentencepiece.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
                        "tokenizer.model", "spm")
 ROBERTA_SPECIALS = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
@@ -35,7 +37,8 @@ class Tokenizer(abc.ABC):
         vocab_size: number of ids, special tokens included.
         bos_id, eos_id: `<s>` and `</s>`, or `[CLS]` and `[SEP]`.
         pad_id, unk_id, mask_id: the other special tokens.
-        special_ids: the ids of those five, which are never masked.
+        special_ids: the ids of those five and of added tokens that are special; they are never masked.
+        added: the tokens added to the vocabulary, beside those five, by id.
         mask_token: the mask token as written in text, "<mask>" or "[MASK]".
         has_token_types: True where the second text of a pair has token type 1 (BERT).
     """
@@ -43,8 +46,10 @@ class Tokenizer(abc.ABC):
     kind: str
     has_token_types = False
 
-    def __init__(self, tokens: Sequence[str], specials: Dict[str, str], source: str):
-        self._tokens = list(tokens)
+    def __init__(self, tokens: Sequence[str], specials: Dict[str, str], source: str,
+                 added: Sequence[AddedToken] = ()):
+        self._own = len(tokens)  # ids beyond are of added tokens
+        self._tokens = _with_added(tokens, added, source)
         self._ids = {token: i for i, token in enumerate(self._tokens)}
         missing = [token for token in specials.values() if token not in self._ids]
         if missing:
@@ -54,7 +59,9 @@ class Tokenizer(abc.ABC):
         self.bos_id, self.eos_id, self.pad_id, self.unk_id, self.mask_id = (
             self._ids[specials[name]] for name in ("bos", "eos", "pad", "unk", "mask"))
         self.mask_token = specials["mask"]
-        self.special_ids: FrozenSet[int] = frozenset(self._ids[token] for token in specials.values())
+        five = frozenset(self._ids[token] for token in specials.values())
+        self.added = tuple(token for token in sorted(added, key=lambda token: token.id) if token.id not in five)
+        self.special_ids: FrozenSet[int] = five | {token.id for token in self.added if token.special}
         others = [re.escape(token) for name, token in specials.items() if name != "mask"]
         self._special_pattern = re.compile("|".join([f"({self._mask_regex()}", *others]) + ")")
         self._digest: Optional[str] = None
@@ -128,7 +135,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
-        """Ids of texts in which every character is just a character: no special tokens, none added."""
+        """Ids of texts in which every character is just a character, but for the added tokens; none put around."""
 
     # -- ids to text ---------------------------------------------------------------------------------------------
 
@@ -143,11 +150,12 @@ class Tokenizer(abc.ABC):
         if wrong:
             raise InputError(f"id {wrong[0]} is outside the vocabulary of {self.vocab_size} ids")
         if skip_special_tokens:
-            return self._decode_plain([i for i in ids if i not in self.special_ids])
+            ids = [i for i in ids if i not in self.special_ids]
+        as_they_are = self.special_ids.union(token.id for token in self.added)
         parts: List[str] = []
         run: List[int] = []
         for i in ids:
-            if i in self.special_ids:
+            if i in as_they_are:
                 parts += [self._decode_plain(run), self._tokens[i]]
                 run = []
             else:
@@ -159,7 +167,7 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def _decode_plain(self, ids: List[int]) -> str:
-        """Text of ids none of which is special."""
+        """Text of ids none of which is special or added."""
 
     def id_to_token(self, index: int) -> str:
         """The vocabulary's own spelling of an id."""
@@ -175,7 +183,8 @@ class Tokenizer(abc.ABC):
     def digest(self) -> str:
         """SHA-256 of everything that decides which ids a text gets; equal for equal vocabularies however stored."""
         if self._digest is None:
-            self._digest = hashlib.sha256(self._content()).hexdigest()
+            added = _canonical([dataclasses.astuple(token) for token in self.added]) if self.added else b""
+            self._digest = hashlib.sha256(self._content() + added).hexdigest()
         return self._digest
 
     def save(self, directory: os.PathLike) -> List[str]:
@@ -187,7 +196,13 @@ class Tokenizer(abc.ABC):
         directory = pathlib.Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         names = self._save_files(directory)
-        files.write_json(directory / CONFIG, {**self._config(), "kind": self.kind, "mask_token": self.mask_token})
+        config = {**self._config(), "kind": self.kind, "mask_token": self.mask_token}
+        if len(self._tokens) > self._own:
+            files.write_json(directory / ADDED, {token: self._ids[token] for token in self._tokens[self._own:]})
+            names = [*names, ADDED]
+        if self.added:
+            config["added_tokens_decoder"] = {str(t.id): {"content": t.content, **t.flags()} for t in self.added}
+        files.write_json(directory / CONFIG, config)
         return [*names, CONFIG]
 
     @abc.abstractmethod
@@ -204,6 +219,15 @@ class Tokenizer(abc.ABC):
     def _mask_regex(self) -> str:
         return re.escape(self.mask_token)
 
+    def _find_added(self, rust: tokenizers.Tokenizer, added: Sequence[AddedToken]) -> None:
+        """Have the library find the added tokens in texts; the five special ones, if among them, only get their ids."""
+        found = {token.id for token in self.added}
+        beyond = [token for token in added if token.id in found or token.id >= self._own]
+        if beyond:
+            rust.encode_special_tokens = True  # leaves those that are special to the library, the five, unread
+            rust.add_tokens([dataclasses.replace(token, special=token.id not in found).as_rust()
+                             for token in sorted(beyond, key=lambda token: token.id)])
+
 
 class ByteBPETokenizer(Tokenizer):
     """RoBERTa's byte-level BPE (GPT-2's merges): lossless, cased, without unknown tokens.
@@ -213,13 +237,14 @@ class ByteBPETokenizer(Tokenizer):
         merges: pairs of tokens, in the order of their rank.
         add_prefix_space: encode "word" as " word" at the beginning of a text.
         source: the file to name in errors.
+        added: tokens added to the vocabulary, or of it, that are found in texts before the merges are applied.
     """
 
     kind = "byte-bpe"
 
     def __init__(self, vocab: Dict[str, int], merges: Sequence[Tuple[str, str]], add_prefix_space: bool = False,
-                 source: str = "vocabulary"):
-        super().__init__(_tokens_in_order(vocab, source), ROBERTA_SPECIALS, source)
+                 source: str = "vocabulary", added: Sequence[AddedToken] = ()):
+        super().__init__(_tokens_in_order(vocab, source), ROBERTA_SPECIALS, source, added)
         absent = set(tokenizers.pre_tokenizers.ByteLevel.alphabet()) - self._ids.keys()
         if absent:
             raise InputError(f"{source}: not a byte-level vocabulary, {len(absent)} of the 256 bytes have no token")
@@ -231,6 +256,7 @@ class ByteBPETokenizer(Tokenizer):
         self._rust = tokenizers.Tokenizer(model)
         self._rust.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=self._prefix)
         self._rust.decoder = tokenizers.decoders.ByteLevel()
+        self._find_added(self._rust, added)
 
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
@@ -245,7 +271,8 @@ class ByteBPETokenizer(Tokenizer):
         return _canonical([self.kind, self._tokens, [" ".join(pair) for pair in self._merges], self._prefix])
 
     def _save_files(self, directory: pathlib.Path) -> List[str]:
-        files.write_text(directory / "vocab.json", json.dumps(self._ids, ensure_ascii=False))
+        own = {token: i for i, token in enumerate(self._tokens[:self._own])}
+        files.write_text(directory / "vocab.json", json.dumps(own, ensure_ascii=False))
         lines = ["#version: 0.2", *(" ".join(pair) for pair in self._merges)]
         files.write_text(directory / "merges.txt", "\n".join(lines) + "\n")
         return ["vocab.json", "merges.txt"]
@@ -263,6 +290,7 @@ class WordPieceTokenizer(Tokenizer):
         strip_accents: None follows `lower_case`.
         chinese: put every CJK character in a word of its own.
         source: the file to name in errors.
+        added: tokens added to the vocabulary, or of it, that are found in texts before they are cut into words.
     """
 
     kind = "wordpiece"
@@ -270,18 +298,23 @@ class WordPieceTokenizer(Tokenizer):
     _joint = " "
 
     def __init__(self, tokens: Sequence[str], lower_case: bool = True, strip_accents: Optional[bool] = None,
-                 chinese: bool = True, source: str = "vocabulary"):
-        super().__init__(tokens, BERT_SPECIALS, source)
+                 chinese: bool = True, source: str = "vocabulary", added: Sequence[AddedToken] = ()):
+        super().__init__(tokens, BERT_SPECIALS, source, added)
         if len(self._ids) != len(self._tokens):
             line = next(i for i, token in enumerate(self._tokens) if self._ids[token] != i) + 1
             raise InputError(f"{source}:{line}: token {self._tokens[line - 1]!r} stands twice in the vocabulary")
         self._lower, self._accents, self._chinese = bool(lower_case), strip_accents, bool(chinese)
-        model = tokenizers.models.WordPiece(self._ids, unk_token=BERT_SPECIALS["unk"], max_input_chars_per_word=100)
+        own = {token: i for i, token in enumerate(self._tokens[:self._own])}
+        if BERT_SPECIALS["unk"] not in own:
+            raise InputError(f"{source}: {BERT_SPECIALS['unk']} is an added token; a wordpiece "
+                             "vocabulary must have it itself")
+        model = tokenizers.models.WordPiece(own, unk_token=BERT_SPECIALS["unk"], max_input_chars_per_word=100)
         self._rust = tokenizers.Tokenizer(model)
         self._rust.normalizer = tokenizers.normalizers.BertNormalizer(
             clean_text=True, handle_chinese_chars=self._chinese, strip_accents=strip_accents, lowercase=self._lower)
         self._rust.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
         self._rust.decoder = tokenizers.decoders.WordPiece()
+        self._find_added(self._rust, added)
 
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
@@ -293,7 +326,7 @@ class WordPieceTokenizer(Tokenizer):
         return _canonical([self.kind, self._tokens, self._lower, self._accents, self._chinese])
 
     def _save_files(self, directory: pathlib.Path) -> List[str]:
-        files.write_text(directory / "vocab.txt", "\n".join(self._tokens) + "\n")
+        files.write_text(directory / "vocab.txt", "\n".join(self._tokens[:self._own]) + "\n")
         return ["vocab.txt"]
 
     def _config(self) -> dict:
@@ -363,7 +396,8 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
 
     A directory may hold vocab.json + merges.txt, vocab.txt, a SentencePiece model, fairseq's dict.txt + encoder.json
     + vocab.bpe, or, where none of these is there, tokenizer.json. One written by `Tokenizer.save` says its kind in
-    tokenizer_config.json; a Hugging Face directory's casing is read from there too.
+    tokenizer_config.json; a Hugging Face directory's casing is read from there too, and its added tokens from the four
+    files that may tell of them (see `bort_mx.data.added_tokens`).
 
     Raises:
         InputError: no such path, no vocabulary in it, or a damaged one.
@@ -383,11 +417,11 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
 
 def _load_file(path: pathlib.Path, config: dict) -> Tokenizer:
     if path.name == "tokenizer.json":
-        return _load_tokenizer_json(path)
+        return _load_tokenizer_json(path, config)
     if path.suffix == ".json" or path.name == "merges.txt":
         return _load_directory(path.parent, config)
     if path.suffix in (".model", ".spm", ".vocab") or path.name in SENTENCEPIECE_NAMES:
-        return SentencePieceTokenizer(path.read_bytes(), str(path))
+        return _load_sentencepiece(path, config)
     return _load_wordpiece(path, config)
 
 
@@ -401,25 +435,38 @@ def _load_directory(directory: pathlib.Path, config: dict) -> Tokenizer:
     if "vocab.txt" in names and kind in (None, "wordpiece"):
         return _load_wordpiece(directory / "vocab.txt", config)
     if models and kind in (None, "sentencepiece"):
-        return SentencePieceTokenizer(models[0].read_bytes(), str(models[0]))
+        return _load_sentencepiece(models[0], config)
     if {"dict.txt", "encoder.json", "vocab.bpe"} <= names:
         return _load_fairseq(directory)
     if "tokenizer.json" in names:
-        return _load_tokenizer_json(directory / "tokenizer.json")
+        return _load_tokenizer_json(directory / "tokenizer.json", config)
     raise InputError(f"{directory}: no vocabulary here; expected vocab.json and merges.txt, vocab.txt, "
                      "sentencepiece.model, fairseq's dict.txt, encoder.json and vocab.bpe, or tokenizer.json")
 
 
 def _load_byte_bpe(directory: pathlib.Path, config: dict) -> ByteBPETokenizer:
     path = directory / "vocab.json"
-    return ByteBPETokenizer(_read_vocab(path), _read_merges(directory / "merges.txt"),
-                            config.get("add_prefix_space", False), str(path))
+    vocab = _read_vocab(path)
+    return ByteBPETokenizer(vocab, _read_merges(directory / "merges.txt"), config.get("add_prefix_space", False),
+                            str(path), read_added_tokens(directory, config, vocab))
 
 
 def _load_wordpiece(path: pathlib.Path, config: dict) -> WordPieceTokenizer:
     tokens = _read_lines(path)
+    added = read_added_tokens(path.parent, config, {token: i for i, token in enumerate(tokens)})
     return WordPieceTokenizer(tokens, config.get("do_lower_case", not _is_cased(tokens)), config.get("strip_accents"),
-                              config.get("tokenize_chinese_chars", True), str(path))
+                              config.get("tokenize_chinese_chars", True), str(path), added)
+
+
+def _load_sentencepiece(path: pathlib.Path, config: dict) -> SentencePieceTokenizer:
+    """SentencePiece finds its own symbols in a text and no others: tokens that were added beside them are refused."""
+    tokenizer = SentencePieceTokenizer(path.read_bytes(), str(path))
+    vocab = {tokenizer.id_to_token(i): i for i in range(tokenizer.vocab_size)}
+    for token in read_added_tokens(path.parent, config, vocab):
+        if vocab.get(token.content) != token.id:
+            raise InputError(f"{path}: token {token.content!r} was added as id {token.id}; tokens added to a "
+                             "SentencePiece vocabulary cannot be read, only those of the model itself")
+    return tokenizer
 
 
 def _load_fairseq(directory: pathlib.Path) -> ByteBPETokenizer:
@@ -437,34 +484,41 @@ def _load_fairseq(directory: pathlib.Path) -> ByteBPETokenizer:
     return ByteBPETokenizer(vocab, _read_merges(directory / "vocab.bpe"), source=str(directory / "dict.txt"))
 
 
-def _load_tokenizer_json(path: pathlib.Path) -> Tokenizer:
-    """Vocabulary out of Hugging Face's single file; its special tokens live in `added_tokens`."""
+def _load_tokenizer_json(path: pathlib.Path, config: dict) -> Tokenizer:
+    """Vocabulary out of Hugging Face's single file."""
     content = files.read_json(path)
     try:
         model = content["model"]
         vocab, kind = model["vocab"], model.get("type") or ("BPE" if "merges" in model else "WordPiece")
-        added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+        merges = model["merges"] if kind == "BPE" else []
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a tokenizer.json (no {error})") from None
+    if kind not in ("BPE", "WordPiece"):
+        raise InputError(f"{path}: a {kind} model; of tokenizer.json files BPE and WordPiece can be read, "
+                         "for SentencePiece give the .model file")
+    _check_vocab(vocab, path)
+    added = read_added_tokens(path.parent, config, vocab)
+    last = max(vocab.values(), default=-1)
+    vocab = {**vocab, **{token.content: token.id for token in added if token.id < last}}  # they may fill gaps
     if kind == "BPE":
-        merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
+        pairs = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
         prefix = (content.get("pre_tokenizer") or {}).get("add_prefix_space", False)
-        return ByteBPETokenizer({**vocab, **added}, merges, prefix, str(path))
-    if kind == "WordPiece":
-        tokens = _tokens_in_order({**vocab, **added}, str(path))
-        normalizer = content.get("normalizer") or {}
-        return WordPieceTokenizer(tokens, normalizer.get("lowercase", not _is_cased(tokens)),
-                                  normalizer.get("strip_accents"), normalizer.get("handle_chinese_chars", True),
-                                  str(path))
-    raise InputError(f"{path}: a {kind} model; of tokenizer.json files BPE and WordPiece can be read, "
-                     "for SentencePiece give the .model file")
+        return ByteBPETokenizer(vocab, pairs, prefix, str(path), added)
+    tokens, normalizer = _tokens_in_order(vocab, str(path)), content.get("normalizer") or {}
+    return WordPieceTokenizer(tokens, normalizer.get("lowercase", not _is_cased(tokens)),
+                              normalizer.get("strip_accents"), normalizer.get("handle_chinese_chars", True),
+                              str(path), added)
 
 
 def _read_vocab(path: pathlib.Path) -> Dict[str, int]:
     vocab = files.read_json(path)
+    _check_vocab(vocab, path)
+    return vocab
+
+
+def _check_vocab(vocab: Any, path: pathlib.Path) -> None:
     if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
         raise InputError(f"{path}: expected one JSON object of token: id")
-    return vocab
 
 
 def _read_merges(path: pathlib.Path) -> List[Tuple[str, str]]:
@@ -488,6 +542,25 @@ def _read_lines(path: pathlib.Path) -> List[str]:
         raise InputError(f"{path}: not UTF-8 text at byte {error.start}") from None
     lines = text.replace("\r\n", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
+
+
+def _with_added(tokens: Sequence[str], added: Sequence[AddedToken], source: str) -> List[str]:
+    """The tokens by id, with those added beyond them.
+
+    Raises:
+        InputError: an added token's id is another token's, or leaves a gap; or it has another id in the vocabulary.
+    """
+    result, own = list(tokens), {token: i for i, token in enumerate(tokens)} if added else {}
+    for token in sorted(added, key=lambda token: token.id):
+        index, size = own.get(token.content, token.id), len(result)
+        if index == token.id == size:
+            result.append(token.content)
+        elif index != token.id or index > size or result[index] != token.content:
+            reason = (f"in the vocabulary it is {index}" if index != token.id else f"the next is {size}"
+                      if index > size else f"that is {result[index]!r}")
+            raise InputError(f"{source}: the added token {token.content!r} has id {token.id}, but {reason}; keep the "
+                             "files of one tokenizer")
+    return result
 
 
 def _tokens_in_order(vocab: Dict[str, int], source: str) -> List[str]:
