@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 import numpy as np
 
 from bort_mx import files, inference
-from bort_mx.checkpoints.destination import writing
+from bort_mx.destination import writing
 from bort_mx.errors import InputError
 from bort_mx.options import parse_options
 from bort_mx.progress import Progress

@@ -21,6 +21,7 @@ from bort_mx import files
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import convert, fairseq, gluon, load, mxnet_file, native, read, stored, torch_file
 from bort_mx.checkpoints.weights import Weights
+from bort_mx.convert import FORMATS
 from bort_mx.errors import InputError
 from bort_mx.models import build_model
 
@@ -501,7 +502,7 @@ def test_tensors_that_no_model_can_have_are_refused(name, change, said, folders)
     assert said in refused(folders / "hf")
 
 
-@pytest.mark.parametrize("to", convert.FORMATS)
+@pytest.mark.parametrize("to", FORMATS)
 def test_weights_that_are_not_finite_are_never_written(to, folders):
     change_tensors(folders / "hf", **{EMBEDDINGS + "LayerNorm__weight": lambda t: t + np.inf})
     with pytest.raises(InputError, match="gamma holds values that are not finite"):
@@ -632,7 +633,7 @@ def _denied(path="."):
 # -- what is written, and where -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", convert.FORMATS)
+@pytest.mark.parametrize("to", FORMATS)
 def test_places_that_cannot_be_written_are_refused(to, folders, monkeypatch):
     weights = read(folders / "ours")
     (folders / "empty").mkdir()

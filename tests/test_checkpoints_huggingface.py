@@ -8,6 +8,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from bort_mx import convert as convert_command
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import assemble, convert, huggingface, load, read
 from bort_mx.checkpoints.native import tensors_of
@@ -132,7 +133,7 @@ def assert_same_tensors(one, other):
         np.testing.assert_array_equal(np.asarray(tensor), np.asarray(other.tensors[name]), err_msg=name)
 
 
-@pytest.mark.parametrize("to", convert.FORMATS)
+@pytest.mark.parametrize("to", convert_command.FORMATS)
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("family", ["roberta", "bert"])
 def test_a_round_trip_is_bit_identical(family, head, to, tmp_path):
@@ -264,14 +265,14 @@ def test_the_model_card_tells_the_run(tmp_path):
     step = tmp_path / "my-run" / "checkpoints" / "step-7"
     native.save(step, random_ours(), progress={"step": 7})
     (tmp_path / "my-run" / "config.json").write_text(json.dumps({"options": {"learning_rate": 0.125}}))
-    assert convert.main([str(tmp_path / "my-run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    assert convert_command.main([str(tmp_path / "my-run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
     card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
     for said in ("# my-run\n", '"learning_rate": 0.125', '"step": 7', "AutoModelForMaskedLM"):
         assert said in card
     with pytest.raises(InputError, match="is there already"):
-        convert.main([str(step), str(tmp_path / "hf"), "--to", "hf"])
+        convert_command.main([str(step), str(tmp_path / "hf"), "--to", "hf"])
     with pytest.raises(InputError, match="--to onnx"):
-        convert.main([str(step), str(tmp_path / "other"), "--to", "onnx"])
+        convert_command.main([str(step), str(tmp_path / "other"), "--to", "onnx"])
 
 
 def test_tokenizers_agree_with_transformers_on_every_line(shared):

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from bort_mx.checkpoints import assemble, convert, read
+from bort_mx.convert import FORMATS
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 STS_PAIRS = 300
@@ -104,7 +105,7 @@ def test_embeddings_rank_sts_b_as_transformers_does(weights, model, peer, pairs)
 
 
 def test_out_and_back_is_bit_identical(weights, tmp_path):
-    for to in convert.FORMATS:
+    for to in FORMATS:
         convert.convert(weights, tmp_path / to, to)
         again = read(tmp_path / to)
         assert again.config == weights.config and again.tokenizer.digest == weights.tokenizer.digest

@@ -7,6 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from bort_mx import export as export_command
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import convert, native
 from bort_mx.checkpoints.weights import Weights
@@ -122,15 +123,15 @@ def test_the_command(tmp_path, capsys, caplog):
     model = build_model(Architecture(1, 2, 8, 8), tokenizer.vocab_size, "mlm", num_positions=16)
     native.save(tmp_path / "checkpoint", model, tokenizer)
     output = tmp_path / "onnx" / "model.onnx"
-    assert onnx_export.main([str(tmp_path / "checkpoint"), str(output), "--opset", "18"]) == 0
+    assert export_command.main([str(tmp_path / "checkpoint"), str(output), "--opset", "18"]) == 0
     said = capsys.readouterr().out
     assert "parity with MXNet over lengths 1 to 16" in said and "tolerance" in said and "opset 18" in said
     assert OnnxModel(output).tokenizer.digest == tokenizer.digest
     for arguments, complaint in ((["--head", "classifier"], "has no classifier head"), (["--opset", "9"], "--opset 9")):
         with pytest.raises(InputError, match=complaint):
-            onnx_export.main([str(tmp_path / "checkpoint"), str(output), *arguments])
+            export_command.main([str(tmp_path / "checkpoint"), str(output), *arguments])
     with pytest.raises(InputError, match="must end in .onnx"):
-        onnx_export.main([str(tmp_path / "checkpoint"), str(tmp_path / "model.bin")])
+        export_command.main([str(tmp_path / "checkpoint"), str(tmp_path / "model.bin")])
 
 
 def test_weights_beyond_two_gigabytes_go_to_a_file_of_their_own(tmp_path, monkeypatch):

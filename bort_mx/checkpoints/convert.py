@@ -1,60 +1,21 @@
-"""`python -m bort_mx convert SRC DST --to hf|gluon|bort-mx`: a checkpoint of any format that is read, in another."""
+"""A checkpoint of any format that is read, written in another."""
 
-import dataclasses
 import json
 import os
 import pathlib
 import shutil
-from typing import Dict, List, Optional
+from typing import Dict
 
 from bort_mx import files, provenance
 from bort_mx.checkpoints import gluon, hf_tokenizer, huggingface, names, native
-from bort_mx.checkpoints import weights as weights_module
-from bort_mx.checkpoints.destination import new_folder, writing
 from bort_mx.checkpoints.weights import Weights
-from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.destination import new_folder, writing
 
-DESCRIPTION = "Convert a checkpoint from or to Hugging Face, from fairseq, and from or to GluonNLP."
-FORMATS = ("hf", "gluon", "bort-mx")
 _TASKS = {"encoder": ("feature-extraction", "AutoModel"), "mlm": ("fill-mask", "AutoModelForMaskedLM"),
           "classifier": ("text-classification", "AutoModelForSequenceClassification")}
 _LINEAR_CLASSIFIER = ("Its classifier is one linear layer. As this family has a tanh before its last, it is stored as "
                       "tanh(εx)/ε with ε = 2⁻¹⁶, which differs by about the rounding of float32. Run it in float32 "
                       "or bfloat16: half precision (float16) has not the exponents for it.")
-
-
-@dataclasses.dataclass
-class ConvertOptions:
-    """Options of `bort-mx convert`."""
-
-    source: str = dataclasses.field(metadata={"positional": True, "metavar": "SRC"})
-    """A checkpoint of any format, a run's output directory, or a name on the Hugging Face Hub."""
-
-    destination: str = dataclasses.field(metadata={"positional": True, "metavar": "DST"})
-    """The folder to write; it must not be there, or be empty."""
-
-    to: str = dataclasses.field(metadata={"metavar": "hf|gluon|bort-mx"})
-    """hf (config.json, model.safetensors, tokenizer, model card), gluon (model.params) or bort-mx (ours)."""
-
-    num_heads: Optional[int] = None
-    """Attention heads, for formats that do not say them."""
-
-    def __post_init__(self):
-        if self.to not in FORMATS:
-            raise InputError(f"--to {self.to}: must be one of {', '.join(FORMATS)}")
-
-
-def main(argv: List[str]) -> int:
-    """Read, write, and say what was written."""
-    options = parse_options(ConvertOptions, argv, "bort-mx convert", DESCRIPTION)
-    weights = weights_module.read(options.source, options.num_heads)
-    convert(weights, options.destination, options.to)
-    config = weights.config
-    tokenizer = "" if weights.tokenizer else ", no tokenizer"
-    print(f"{options.destination}: {config.family}, {config.head}, <D,A,H,I> {config.architecture}, "
-          f"{config.vocab_size} tokens, {config.num_positions} positions{tokenizer}")
-    return 0
 
 
 def convert(weights: Weights, destination: os.PathLike, to: str) -> None:

@@ -1,4 +1,4 @@
-"""`python -m bort_mx export CKPT OUT.onnx`: a checkpoint as an ONNX file that has been compared with the model.
+"""A checkpoint as an ONNX file that has been compared with the model.
 
 B batch, s length, V vocabulary size.
 """
@@ -15,13 +15,10 @@ import numpy as np
 
 from bort_mx import random
 from bort_mx.checkpoints import huggingface
-from bort_mx.checkpoints import weights as weights_module
-from bort_mx.checkpoints.destination import writing
 from bort_mx.checkpoints.weights import Weights, assemble
+from bort_mx.destination import writing
 from bort_mx.errors import InputError, RunError
-from bort_mx.options import parse_options
 
-DESCRIPTION = "Export a checkpoint to ONNX, and compare the file with the model on random input."
 TOLERANCE = 1e-4
 """Largest difference of a float32 file's outputs from the model's, over the largest output where that is above 1."""
 TOLERANCE_INT8 = 0.3
@@ -30,45 +27,6 @@ random ids and 0.11 on text; a graph that is wrong gives 1 and more."""
 LENGTHS = (1, 2, 17, 128, 512)
 LARGEST = 2 ** 31 - 2 ** 20
 """A protobuf message must be below 2 GiB; beyond that the weights go to a file of their own."""
-
-
-@dataclasses.dataclass
-class ExportOptions:
-    """Options of `bort-mx export`."""
-
-    checkpoint: str = dataclasses.field(metadata={"positional": True, "metavar": "CHECKPOINT"})
-    """A checkpoint of any format, or a run's output directory."""
-
-    output: str = dataclasses.field(metadata={"positional": True, "metavar": "OUT.onnx"})
-    """The file to write; the tokenizer's files go beside it."""
-
-    head: Optional[str] = None
-    """encoder, mlm or classifier; by default the one that the checkpoint holds."""
-
-    int8: bool = False
-    """Store the matrices in 8 bits and multiply in 8 bits."""
-
-    opset: int = 17
-    """Version of ONNX's operators, 13 to 19."""
-
-    num_heads: Optional[int] = None
-    """Attention heads, for formats that do not say them."""
-
-    seed: int = 0
-    """Of the random input that the file is compared on."""
-
-    def __post_init__(self):
-        if pathlib.Path(self.output).suffix != ".onnx":
-            raise InputError(f"{self.output}: the name must end in .onnx")
-
-
-def main(argv: List[str]) -> int:
-    """Read, export, compare; print what was compared."""
-    options = parse_options(ExportOptions, argv, "bort-mx export", DESCRIPTION)
-    weights = weights_module.read(options.checkpoint, options.num_heads)
-    for line in export(weights, options.output, options.head, options.int8, options.opset, options.seed):
-        print(line, flush=True)
-    return 0
 
 
 def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, int8: bool = False, opset: int = 17,

@@ -1,0 +1,46 @@
+"""`python -m bort_mx convert SRC DST --to hf|gluon|bort-mx`: the command line of `bort_mx.checkpoints.convert`."""
+
+import dataclasses
+from typing import List, Optional
+
+from bort_mx.errors import InputError
+from bort_mx.options import parse_options
+
+DESCRIPTION = "Convert a checkpoint from or to Hugging Face, from fairseq, and from or to GluonNLP."
+FORMATS = ("hf", "gluon", "bort-mx")
+
+
+@dataclasses.dataclass
+class ConvertOptions:
+    """Options of `bort-mx convert`."""
+
+    source: str = dataclasses.field(metadata={"positional": True, "metavar": "SRC"})
+    """A checkpoint of any format, a run's output directory, or a name on the Hugging Face Hub."""
+
+    destination: str = dataclasses.field(metadata={"positional": True, "metavar": "DST"})
+    """The folder to write; it must not be there, or be empty."""
+
+    to: str = dataclasses.field(metadata={"metavar": "hf|gluon|bort-mx"})
+    """hf (config.json, model.safetensors, tokenizer, model card), gluon (model.params) or bort-mx (ours)."""
+
+    num_heads: Optional[int] = None
+    """Attention heads, for formats that do not say them."""
+
+    def __post_init__(self):
+        if self.to not in FORMATS:
+            raise InputError(f"--to {self.to}: must be one of {', '.join(FORMATS)}")
+
+
+def main(argv: List[str]) -> int:
+    """Read, write, and say what was written."""
+    options = parse_options(ConvertOptions, argv, "bort-mx convert", DESCRIPTION)
+    from bort_mx import checkpoints  # MXNet is loaded only now: --help and bad options stay quick
+    from bort_mx.checkpoints.convert import convert
+
+    weights = checkpoints.read(options.source, options.num_heads)
+    convert(weights, options.destination, options.to)
+    config = weights.config
+    tokenizer = "" if weights.tokenizer else ", no tokenizer"
+    print(f"{options.destination}: {config.family}, {config.head}, <D,A,H,I> {config.architecture}, "
+          f"{config.vocab_size} tokens, {config.num_positions} positions{tokenizer}")
+    return 0
