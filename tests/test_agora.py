@@ -334,6 +334,18 @@ def test_audit_split():
             split(points, size)
 
 
+def test_audit_split_leaves_what_dev_has_and_keeps_passages_together():
+    data = [(f"t {i}", i % 2) for i in range(40)]
+    _, audit = split(data, 20, others=[(f"T  {i}", 0) for i in range(10)])
+    assert len(audit) == 20 and not {text for text, _ in audit} & {f"t {i}" for i in range(10)}
+    with pytest.raises(InputError, match="audit slice"):
+        split(data, 20, others=data)
+    reading = [((f"passage {i // 4}", f"question {i}"), i % 2) for i in range(40)]
+    for together in (False, True):
+        train, audit = ({texts[0] for texts, _ in side} for side in split(reading, 8, passages=together))
+        assert bool(train & audit) != together
+
+
 def test_guard_names_the_leak():
     guard = AuditGuard([("A  caf\u00e9", 1)])
     assert "a cafe\u0301" in guard and "a cafe" not in guard and len(guard) == 1
@@ -419,7 +431,7 @@ def test_rounds_limit_may_be_raised(tmp_path):
 
 def test_a_record_of_another_run_is_refused(tmp_path):
     run(folder=tmp_path)
-    changes = {"options": {"seed": 1}, "data": {"data": DATA[:8]}, "fingerprint": {"fingerprint": "x"},
+    changes = {"options": {"seed": 1}, "data": {"data": DATA[:8]}, "checkpoint": {"fingerprint": {"checkpoint": "x"}},
                "theta": {"thetas": THETAS[:3]}, "tau": {"tau": gives("new 1")}}
     for words, change in changes.items():
         with pytest.raises(InputError, match=f"differs in .*{words}"):

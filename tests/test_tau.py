@@ -11,6 +11,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.tau import (
     MASK,
     Perturbed,
+    alternatives,
     compose,
     drop,
     join,
@@ -176,6 +177,23 @@ def test_composition():
     assert tau.name == "drop+typo" and len(made) == 2 and all("*stay here*" in item.texts for item in made)
     assert make_tau("mlm+swap", fill=fill, copies=2).name == "mlm+swap"
     assert make_tau("os.path:join") is __import__("os").path.join
+
+
+def test_alternatives_make_the_points_of_each_and_say_whose():
+    def shout(examples):
+        return [text.upper() for text, _ in examples]
+
+    made = alternatives([typo(copies=2), drop(), shout])([("one two three", 0), ("four five", 1)], generator(0, "tau"))
+    assert [(item.source, item.tau) for item in made] == [
+        (0, "typo"), (0, "typo"), (1, "typo"), (1, "typo"), (0, "drop"), (1, "drop"),
+        (0, shout.__qualname__), (1, shout.__qualname__)]
+    assert made[-1].texts == "FOUR FIVE"
+    only = typo()
+    assert alternatives([only]) is only and alternatives([typo(), swap()]).name == "typo,swap"
+    with pytest.raises(InputError, match="gave 1 inputs for 2 examples"):
+        alternatives([typo(), lambda examples: ["x"]])([("one", 0), ("two", 1)], generator(0, "tau"))
+    with pytest.raises(InputError, match="none given"):
+        alternatives([])
 
 
 @pytest.mark.parametrize("call, words", [

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any, Callable, Dict, Hashable, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from bort_mx.files import sha256, write_text
 from bort_mx.finetuning import points
 from bort_mx.finetuning.audit import AuditGuard
 from bort_mx.finetuning.joblog import JobLog
-from bort_mx.finetuning.mining import Miner, Teacher, parse_answer, tau_name
+from bort_mx.finetuning.mining import Miner, Teacher, parse_answer
 from bort_mx.finetuning.prune import check_accuracy, check_strategy, explain
+from bort_mx.finetuning.tau import name_of
 from bort_mx.random import generator
 
 _ABSENT = object()  # a model that an earlier process trained; None may be a model
@@ -148,7 +149,8 @@ def agora(thetas: Sequence[Hashable], train: Callable[[Hashable, List[Any]], Tup
           run_jobs: Optional[Callable[[List[Job]], Iterable[Tuple[Job, Any, float]]]] = None,
           save_model: Optional[Callable[[Any, int], None]] = None,
           load_model: Optional[Callable[[int], Any]] = None, folder: Optional[os.PathLike] = None,
-          write: bool = True, fingerprint: str = "", say: Optional[Callable[[str], None]] = None,
+          write: bool = True, fingerprint: Optional[Mapping[str, Any]] = None,
+          say: Optional[Callable[[str], None]] = None, observe: Optional[Callable[[Round], None]] = None,
           **options: Any) -> AgoraResult:
     """Run Agora to the convergent hyperparameter set.
 
@@ -178,8 +180,10 @@ def agora(thetas: Sequence[Hashable], train: Callable[[Hashable, List[Any]], Tup
         load_model: round -> that model.
         folder: where the record and the new points go; None keeps them in memory.
         write: False reads the folder but writes nothing (ranks other than 0).
-        fingerprint: what else the results depend on, e.g. the sha256 of checkpoints; a record with another is refused.
+        fingerprint: what else the results depend on, by name, e.g. the sha256 of checkpoints, as JSON can hold it; a
+            record with another is refused, and the name is told.
         say: is given a line of text after each step.
+        observe: is given each round when it is over; of a resumed run those that were over before, too.
         options: the other fields of `AgoraOptions`.
 
     Raises:
@@ -190,11 +194,11 @@ def agora(thetas: Sequence[Hashable], train: Callable[[Hashable, List[Any]], Tup
     given = AgoraOptions(strategy=strategy, **options)
     functions = _Functions(train, mistakes, tau, socrates, as_class or _same, measure,
                            run_jobs or (lambda jobs: ((job, *_trained(train, job)) for job in jobs)),
-                           save_model, load_model, say or (lambda line: None))
+                           save_model, load_model, say or (lambda line: None), observe or (lambda round: None))
     sets = _Sets(list(data), None if dev is None else list(dev), list(audit))
     thetas = _check_thetas(thetas)
     folder = pathlib.Path(folder) if folder is not None else None
-    identity = _identity(thetas, given, sets, tau_name(tau), fingerprint)
+    identity = {**_identity(thetas, given, sets, name_of(tau)), **(fingerprint or {})}
     log = JobLog(folder / "jobs.jsonl" if folder else None, identity, write)
     return _Agora(thetas, given, functions, sets, log, folder, write).run()
 
@@ -248,6 +252,7 @@ class _Functions(NamedTuple):
     save_model: Optional[Callable]
     load_model: Optional[Callable]
     say: Callable
+    observe: Callable
 
 
 class _Sets(NamedTuple):
@@ -284,6 +289,7 @@ class _Agora:
             alive = self._prune(alive, this)
             stopped = self._end(alive) or self._grow(this)
             self.call.say(_describe(this))
+            self.call.observe(this)
         best = self.rounds[self.best[0]]
         return AgoraResult(
             best.best_theta, self._best_model(), best.best_accuracy, best.number, self.rounds, self.pool, self.origins,
@@ -317,7 +323,7 @@ class _Agora:
         self.call.say(f"Socrates: {found}")
         if accuracy < least:
             raise InputError(f"Socrates: {found} is below {least:.4f}, which Agora needs; give a better teacher, or "
-                             "lower socrates_minimum")
+                             "lower socrates_minimum (--accept-socrates takes any)")
         return accuracy, name
 
     # Training
@@ -482,12 +488,12 @@ class _Agora:
         return ""
 
 
-def _identity(thetas: List[Hashable], options: AgoraOptions, sets: _Sets, tau: str, more: str) -> Dict[str, Any]:
+def _identity(thetas: List[Hashable], options: AgoraOptions, sets: _Sets, tau: str) -> Dict[str, Any]:
     """What the recorded results depend on; a limit on rounds only ends a run earlier and may be raised."""
     fields = dataclasses.asdict(options)
     del fields["max_rounds"]
     return {"theta": [points.encode(theta) for theta in thetas], "options": fields, "tau": tau,
-            **{name: points.digest(part) for name, part in sets._asdict().items()}, "fingerprint": more}
+            **{name: points.digest(part) for name, part in sets._asdict().items()}}
 
 
 def _keys(labelled: Iterable[Any]) -> Set[str]:

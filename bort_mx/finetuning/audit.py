@@ -32,7 +32,8 @@ class AuditGuard:
                              f"{shorten(input_of(leaks[0]))}; split the slice off with bort_mx.finetuning.audit.split")
 
 
-def split(points: Sequence[Any], size: int, seed: int = 0) -> Tuple[List[Any], List[Any]]:
+def split(points: Sequence[Any], size: int, seed: int = 0, others: Iterable[Any] = (),
+          passages: bool = False) -> Tuple[List[Any], List[Any]]:
     """Split a training set into the part to train on and the audit slice.
 
     Examples with the same normalised texts, or of the same `.group` (a passage with its questions), go to the same
@@ -43,6 +44,9 @@ def split(points: Sequence[Any], size: int, seed: int = 0) -> Tuple[List[Any], L
         points: labelled examples.
         size: how many examples the slice shall have, at least 1 and fewer than there are.
         seed: of the run.
+        others: examples of other sets (dev): whatever has the text of one of them, as happens in official files, is not
+            drawn, nor is its group.
+        passages: the first text is a passage that several questions are about, and they go to the same side.
 
     Returns:
         (train, audit), each in the order of `points`.
@@ -50,7 +54,8 @@ def split(points: Sequence[Any], size: int, seed: int = 0) -> Tuple[List[Any], L
     Raises:
         InputError: a size that is not possible, or an example without a label.
     """
-    groups = _groups(points)
+    known = {key(input_of(other)) for other in others}
+    groups = [group for group in _groups(points, passages) if not known & {key(input_of(points[i])) for i in group}]
     if not 1 <= size < len(points):
         raise InputError(f"audit slice of {size} out of {len(points)} examples: give a size between 1 and "
                          f"{len(points) - 1}")
@@ -59,17 +64,17 @@ def split(points: Sequence[Any], size: int, seed: int = 0) -> Tuple[List[Any], L
         if len(chosen) >= size:
             break
         chosen.update(group)
-    if len(chosen) == len(points):
+    if len(chosen) == len(points) or not chosen:
         raise InputError(f"audit slice of {size} out of {len(points)} examples: they form so few groups of the same "
-                         "text or passage that nothing would be left to train on; give a smaller size")
+                         "text or passage that nothing would be left to train on or to draw; give another size")
     sides = ([], [])
     for index, point in enumerate(points):
         sides[index in chosen].append(point)
     return sides
 
 
-def _groups(points: Sequence[Any]) -> List[List[int]]:
-    """Indices of the examples that share a text or a `.group`, transitively (union-find)."""
+def _groups(points: Sequence[Any], passages: bool) -> List[List[int]]:
+    """Indices of the examples that share their texts, a `.group` or a passage, transitively (union-find)."""
     parent = list(range(len(points)))
 
     def root(i: int) -> int:
@@ -82,6 +87,8 @@ def _groups(points: Sequence[Any]) -> List[List[int]]:
         names = [("text", key(input_of(point)))]
         if getattr(point, "group", None) is not None:
             names.append(("group", point.group))
+        if passages:
+            names.append(("passage", key(input_of(point)[0])))
         for name in names:
             parent[root(index)] = root(first.setdefault(name, index))
     groups: Dict[int, List[int]] = {}

@@ -1,14 +1,13 @@
 """From mistakes to labelled new points: tau makes them, duplicates go, Socrates labels the rest (Agora, step 3)."""
 
-import inspect
-from typing import Any, Callable, Dict, Hashable, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from bort_mx.errors import InputError
 from bort_mx.finetuning import points
 from bort_mx.finetuning.audit import AuditGuard
-from bort_mx.finetuning.tau import Perturbed
+from bort_mx.finetuning.tau import Perturbed, apply, name_of
 
 DROPPED = ("unchanged", "duplicate", "in dev", "in audit", "low confidence", "over the limit")
 """Why a new point is not taken; "unchanged" is a copy of a mistake, "duplicate" one of a training point."""
@@ -62,7 +61,7 @@ class Miner:
                  revive: Callable[[Any], Any]):
         """`revive` gives an input as JSON has it the type of the data's inputs; the rest as in `agora`."""
         self._tau, self._teacher, self._guard, self._dev_keys, self._revive = tau, teacher, guard, dev_keys, revive
-        self.name = tau_name(tau)
+        self.name = name_of(tau)
 
     def mine(self, wrong: List[Any], known: Set[str], room: Optional[int], number: int, rng: np.random.Generator
              ) -> Tuple[List[Dict[str, Any]], Dict[str, Any]]:
@@ -82,38 +81,36 @@ class Miner:
         made = self._made(wrong, rng)
         dropped = dict.fromkeys(DROPPED, 0)
         fresh = self._fresh(made, wrong, known, dropped)
-        labels, confidences = self._teacher.ask([self._revive(value) for value, _ in fresh])
+        labels, confidences = self._teacher.ask([self._revive(value) for value, _, _ in fresh])
         origins: List[Dict[str, Any]] = []
-        for (value, seed), label, confidence in zip(fresh, labels, confidences):
+        for (value, seed, tau), label, confidence in zip(fresh, labels, confidences):
             if self._teacher.threshold is not None and confidence < self._teacher.threshold:
                 dropped["low confidence"] += 1
             elif room is not None and len(origins) >= room:
                 dropped["over the limit"] += 1
             else:
                 origins.append({"round": number, "texts": value, "label": points.encode(label),
-                                "confidence": confidence, "tau": self.name, **_seed_fields(seed)})
+                                "confidence": confidence, "tau": tau, **_seed_fields(seed)})
         return origins, {"mistakes": len(wrong), "made": len(made), "added": len(origins), "dropped": dropped}
 
-    def _made(self, wrong: List[Any], rng: np.random.Generator) -> List[Tuple[Any, Any]]:
-        """(new input, seed example or None) as tau makes them."""
-        if not wrong:
-            return []
-        made = list(self._tau(wrong, rng=rng) if "rng" in _parameters(self._tau) else self._tau(wrong))
+    def _made(self, wrong: List[Any], rng: np.random.Generator) -> List[Tuple[Any, Any, str]]:
+        """(new input, seed example or None, name of the tau) as tau makes them."""
+        made = apply(self._tau, wrong, rng) if wrong else []
         in_order = len(made) == len(wrong)
         pairs = []
         for position, item in enumerate(made):
             if isinstance(item, Perturbed):
-                pairs.append((item.texts, wrong[item.source]))
+                pairs.append((item.texts, wrong[item.source], item.tau or self.name))
             else:
-                pairs.append((item, wrong[position] if in_order else None))
+                pairs.append((item, wrong[position] if in_order else None, self.name))
         return pairs
 
-    def _fresh(self, made: List[Tuple[Any, Any]], wrong: List[Any], known: Set[str], dropped: Dict[str, int]
-               ) -> List[Tuple[Any, Any]]:
-        """(input as JSON has it, seed example or None) of those that are really new."""
+    def _fresh(self, made: List[Tuple[Any, Any, str]], wrong: List[Any], known: Set[str], dropped: Dict[str, int]
+               ) -> List[Tuple[Any, Any, str]]:
+        """(input as JSON has it, seed example or None, name of the tau) of those that are really new."""
         copies = {points.key(points.input_of(example)) for example in wrong}
         fresh, seen = [], set()
-        for value, seed in made:
+        for value, seed, tau in made:
             self._check(value, seed)
             key = points.key(value)
             reason = ("unchanged" if key in copies else "duplicate" if key in known or key in seen else
@@ -122,7 +119,7 @@ class Miner:
                 dropped[reason] += 1
             else:
                 seen.add(key)
-                fresh.append((points.encode(value), seed))
+                fresh.append((points.encode(value), seed, tau))
         return fresh
 
     def _check(self, value: Any, seed: Any) -> None:
@@ -163,11 +160,6 @@ def parse_answer(answer: Any, count: int) -> Tuple[List[Any], List[Optional[floa
     return [points.plain(label) for label in labels], [None if c is None else float(c) for c in confidences]
 
 
-def tau_name(tau: Callable) -> str:
-    """The name by which the origin of a new point tells the tau."""
-    return str(getattr(tau, "name", None) or getattr(tau, "__qualname__", None) or type(tau).__qualname__)
-
-
 def _seed_fields(seed: Any) -> Dict[str, Any]:
     if seed is None:
         return dict.fromkeys(("seed_texts", "seed_label", "seed_idx", "seed_group"))
@@ -185,10 +177,3 @@ def _label_if_any(seed: Any) -> Any:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
-
-
-def _parameters(function: Callable) -> Iterable[str]:
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return ()

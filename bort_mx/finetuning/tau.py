@@ -7,8 +7,9 @@ stand in its place; with a parameter named `rng` it is given a NumPy generator, 
 
 import dataclasses
 import importlib
+import inspect
 import re
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Perturbed(NamedTuple):
     """The new input, of the same type as that of the example it was made from."""
     source: int
     """The position of that example among those given to tau."""
+    tau: str = ""
+    """Which tau made it, where several are at work."""
 
 
 class Word(NamedTuple):
@@ -208,6 +211,49 @@ def compose(*taus: Tau) -> Tau:
     if not taus:
         raise InputError("tau: nothing to compose; give at least one tau")
     return dataclasses.replace(taus[0], name="+".join(t.name for t in taus), edits=sum((t.edits for t in taus), ()))
+
+
+def alternatives(taus: Sequence[Callable]) -> Callable:
+    """One tau that gives the new inputs of each of several, one after the other; each input tells its own tau.
+
+    Raises:
+        InputError: none given; when called, a tau of the user's that gives bare inputs, but not one for each example.
+    """
+    if not taus:
+        raise InputError("tau: none given; give at least one")
+    if len(taus) == 1:
+        return taus[0]
+
+    def every(examples: Sequence[Any], rng: np.random.Generator) -> List[Perturbed]:
+        return [item for tau in taus for item in _named(tau, apply(tau, examples, rng), len(examples))]
+
+    every.name = ",".join(name_of(tau) for tau in taus)
+    return every
+
+
+def apply(tau: Callable, examples: Sequence[Any], rng: np.random.Generator) -> List[Any]:
+    """What a tau gives for the examples; it gets the generator if it has a parameter `rng`."""
+    return list(tau(examples, rng=rng) if "rng" in _parameters(tau) else tau(examples))
+
+
+def name_of(tau: Callable) -> str:
+    """The name by which the origin of a new point tells the tau."""
+    return str(getattr(tau, "name", None) or getattr(tau, "__qualname__", None) or type(tau).__qualname__)
+
+
+def _named(tau: Callable, made: List[Any], count: int) -> List[Perturbed]:
+    if not all(isinstance(item, Perturbed) for item in made) and len(made) != count:
+        raise InputError(f"tau {name_of(tau)}: gave {len(made)} inputs for {count} examples; beside other taus it must "
+                         "give one for each, or items Perturbed(texts, position of the example)")
+    items = [item if isinstance(item, Perturbed) else Perturbed(item, i) for i, item in enumerate(made)]
+    return [item._replace(tau=item.tau or name_of(tau)) for item in items]
+
+
+def _parameters(function: Callable) -> Iterable[str]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return ()
 
 
 def make_tau(spec: str, fill: Optional[Fill] = None, top_k: int = 10, temperature: float = 1.0,
