@@ -44,6 +44,7 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     `--no-flag` and `--flag true|false`; `List[X]` and `Tuple[X, ...]` take one or more values. Fields without a default
     are required. The command line wins over every `--config`, a later `--config` over an earlier one.
     `dataclasses.field(metadata=...)` may hold `positional=True` (no dashes before the name) and `metavar="DIR"`.
+    A class variable `GROUP` is the heading under which `--help` shows the fields that its class adds.
 
     Args:
         options_class: a dataclass; the docstring under each field (also inherited ones) is its help.
@@ -85,6 +86,7 @@ class _Field:
     help: str
     positional: bool
     metavar: Optional[str]
+    group: str  # heading in --help, "" for none
 
     @property
     def flag(self) -> str:
@@ -98,12 +100,15 @@ class _Field:
 def _fields(options_class: type) -> Dict[str, _Field]:
     """The fields that `__init__` takes, with evaluated annotations, defaults and help."""
     types, helps = typing.get_type_hints(options_class), _field_docstrings(options_class)
+    groups = {name: vars(owner).get("GROUP", "") for owner in reversed(options_class.__mro__)
+              for name in vars(owner).get("__annotations__", ())}
     found = {}
     for field in dataclasses.fields(options_class):
         if field.init:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             found[field.name] = _Field(field.name, types[field.name], default, helps.get(field.name, ""),
-                                       field.metadata.get("positional", False), field.metadata.get("metavar"))
+                                       field.metadata.get("positional", False), field.metadata.get("metavar"),
+                                       groups[field.name])
     return found
 
 
@@ -124,12 +129,15 @@ def _build_parser(fields: Dict[str, _Field], program: str, description: str,
                                          allow_abbrev=False, parser_mode=_YAML_MODE, print_config="--print-config")
     parser.add_argument("--config", action=jsonargparse.ActionConfigFile, metavar="FILE.yaml",
                         help="Options from a YAML file; those on the command line win.")
+    groups: Dict[str, Any] = {"": parser}
     for field in fields.values():
-        _add_field(parser, field, required)
+        if field.group not in groups:
+            groups[field.group] = parser.add_argument_group(field.group)
+        _add_field(groups[field.group], field, required)
     return parser
 
 
-def _add_field(parser: jsonargparse.ArgumentParser, field: _Field, required: bool) -> None:
+def _add_field(parser: Any, field: _Field, required: bool) -> None:
     settings: Dict[str, Any] = {"help": field.help or " "}
     if not field.required:
         settings["default"] = list(field.default) if isinstance(field.default, tuple) else field.default

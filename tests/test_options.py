@@ -1,7 +1,7 @@
 """Options: one dataclass is the command line, the YAML file and the types."""
 
 import dataclasses
-from typing import List, Literal, Optional, Tuple
+from typing import ClassVar, List, Literal, Optional, Tuple
 
 import pytest
 
@@ -154,6 +154,28 @@ def test_help_comes_from_the_fields_docstrings(capsys):
     assert caught.value.code == 0
     assert "--data DIR|FILE" in text and "Text files or folders." in text
     assert "Where everything goes, 100 % of it." in text and "default: 0.0001" in text
+
+
+@dataclasses.dataclass
+class Special(Run):
+    GROUP: ClassVar[str] = "only with --special"
+
+    special: bool = False
+    """Runs specially."""
+
+    tries: int = 3
+    """How often."""
+
+
+def test_a_class_may_have_a_heading_of_its_own_in_help(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        parse_options(Special, ["--help"], "run.py", "Runs.")
+    general, special = capsys.readouterr().out.split("only with --special:")
+    assert "--dropout" in general and "Runs specially." in special and "--dropout" not in special
+    (tmp_path / "c.yaml").write_text("special: true\nmax_steps: 5\n")
+    options = parse_options(Special, ["--config", str(tmp_path / "c.yaml"), "--tries", "4"], "run.py", "Runs.")
+    assert options == Special(max_steps=5, special=True, tries=4)
+    assert error("--tries", "x", options=Special) == "--tries: expected int, found 'x'"
 
 
 def test_print_config_can_be_read_back(tmp_path, capsys):
