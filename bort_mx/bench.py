@@ -9,7 +9,7 @@ from typing import Dict, List
 
 from bort_mx import files
 from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.options import one_of, parse_options
 from bort_mx.provenance import provenance
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
@@ -35,8 +35,7 @@ class BenchOptions:
     """Where results.json is written."""
 
     def __post_init__(self):
-        if self.suite not in ("all", *SUITES):
-            raise InputError(f"--suite {self.suite}: must be all or one of {', '.join(SUITES)}")
+        one_of(self, ("all", *SUITES), "suite")
 
 
 def main(argv: List[str]) -> int:

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import List, Optional
 
-from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.options import at_least, one_of, parse_options
 
 DESCRIPTION = "Convert a checkpoint from or to Hugging Face, from fairseq, and from or to GluonNLP."
 FORMATS = ("hf", "gluon", "bort-mx")
@@ -27,8 +26,8 @@ class ConvertOptions:
     """Attention heads, for formats that do not say them."""
 
     def __post_init__(self):
-        if self.to not in FORMATS:
-            raise InputError(f"--to {self.to}: must be one of {', '.join(FORMATS)}")
+        one_of(self, FORMATS, "to")
+        at_least(self, 1, "num_heads")
 
 
 def main(argv: List[str]) -> int:

@@ -5,9 +5,10 @@ import pathlib
 from typing import List, Optional
 
 from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.options import at_least, one_of, parse_options, within
 
 DESCRIPTION = "Export a checkpoint to ONNX, and compare the file with the model on random input."
+HEADS = ("encoder", "mlm", "classifier")
 
 
 @dataclasses.dataclass
@@ -38,6 +39,9 @@ class ExportOptions:
     def __post_init__(self):
         if pathlib.Path(self.output).suffix != ".onnx":
             raise InputError(f"{self.output}: the name must end in .onnx")
+        one_of(self, HEADS, "head")
+        within(self, "[13, 19]", "opset")
+        at_least(self, 1, "num_heads")
 
 
 def main(argv: List[str]) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Any, Iterator
+from typing import Any, Iterator, List
 
 from bort_mx.errors import InputError
 
@@ -59,18 +59,47 @@ def write_json(path: os.PathLike, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_text(path: os.PathLike) -> str:
+    """A UTF-8 text file, without the byte order mark that it may begin with.
+
+    Raises:
+        InputError: no such file, one that cannot be read, or not UTF-8 (with the byte and its offset).
+    """
+    try:
+        text = pathlib.Path(path).read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from None
+    return text[text.startswith("\ufeff"):]
+
+
+def read_lines(path: os.PathLike) -> List[str]:
+    """The lines of a UTF-8 text file, empty ones too; the end of a line, be it Unix's or Windows', is not part of it.
+
+    Raises:
+        InputError: as `read_text`.
+    """
+    lines = read_text(path).replace("\r\n", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def not_utf8(path: os.PathLike, error: UnicodeDecodeError, offset: int = 0) -> InputError:
+    """What to raise for bytes that are not UTF-8; `offset` is where the bytes decoded begin in the file."""
+    return InputError(f"{path}: not UTF-8 text, byte {error.object[error.start]:#04x} at byte offset "
+                      f"{offset + error.start:,}; convert the file to UTF-8")
+
+
 def read_json(path: os.PathLike) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: no such file, not UTF-8, or not JSON (with line and column).
+        InputError: as `read_text`, or not JSON (with line and column).
     """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not JSON at column {error.colno} ({error.msg})") from None
 

@@ -13,7 +13,8 @@ A stage declares its options once, as a dataclass with a docstring under each fi
     options = parse_options(Options, argv, "run_pretraining.py", "Pre-train a model.")
 
 gives `--data A B C`, `--max-steps 10`, `--config run.yaml`, `--print-config` and `--help`. Types are evaluated, so
-write `Optional[int]`, not `int | None`, which Python 3.9 lacks.
+write `Optional[int]`, not `int | None`, which Python 3.9 lacks. What a type cannot say, `__post_init__` checks by
+`at_least`, `positive`, `within`, `one_of` or `check`.
 """
 
 import argparse
@@ -22,13 +23,14 @@ import difflib
 import re
 import typing
 from argparse import ArgumentError
-from collections.abc import Sequence
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
 
 import docstring_parser
 import jsonargparse
 import yaml
 
+from bort_mx import files
 from bort_mx.errors import InputError
 
 Options = TypeVar("Options")
@@ -74,6 +76,53 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
         raise
     except ValueError as error:
         raise InputError(_squeeze(str(error))) from error
+
+
+# -- checks, for a dataclass's __post_init__ -----------------------------------------------------------------------
+
+
+def check(options: Any, names: Iterable[str], holds: Callable[[Any], bool], rule: str) -> None:
+    """Refuse the options that break a rule, of lists every element; None, an option left to its default, breaks none.
+
+    Args:
+        options: an instance of the dataclass.
+        names: the fields.
+        holds: whether a value is good.
+        rule: what to do, as in "--max-steps 0: must be at least 1".
+    Raises:
+        InputError: the first that is not.
+    """
+    for name in names:
+        given = getattr(options, name)
+        for value in given if isinstance(given, (list, tuple)) else [given]:
+            if value is not None and not holds(value):
+                raise InputError(f"--{name.replace('_', '-')} {value}: {rule}")
+
+
+def at_least(options: Any, least: float, *names: str) -> None:
+    """As `check`: not below `least`."""
+    check(options, names, lambda value: value >= least,
+          f"must be at least {least}" if least else "must not be negative")
+
+
+def positive(options: Any, *names: str) -> None:
+    """As `check`: above 0."""
+    check(options, names, lambda value: value > 0, "must be positive")
+
+
+def within(options: Any, interval: str, *names: str) -> None:
+    """As `check`: in an interval such as "[0, 1)", where a square bracket takes the end in."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    ends = {value for value, bracket in ((low, interval[0]), (high, interval[-1])) if bracket in "[]"}
+    check(options, names, lambda value: low < value < high or value in ends, f"must be in {interval}")
+
+
+def one_of(options: Any, known: Collection, *names: str) -> None:
+    """As `check`: one of the known words."""
+    check(options, names, lambda value: value in known, f"must be one of {', '.join(known)}")
+
+
+# -- parsing -------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,12 +236,9 @@ def _configs_first(argv: Optional[List[str]]) -> Tuple[List[str], List[str]]:
 def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[str, _Field]) -> None:
     """Parse one YAML file by itself, so that an error can name it."""
     try:
-        with open(path, encoding="utf-8") as file:
-            values = _load_yaml(file.read())
-    except FileNotFoundError:
-        raise InputError(f"--config: {path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--config: {path}: cannot be read as UTF-8 text ({error})") from None
+        values = _load_yaml(files.read_text(path))
+    except InputError as error:
+        raise InputError(f"--config: {error}") from None
     except yaml.YAMLError as error:
         raise InputError(f"--config: {path}: not YAML: {_squeeze(str(error))}") from None
     if not isinstance(values, dict):

@@ -11,7 +11,7 @@ import numpy as np
 from bort_mx import files, inference
 from bort_mx.destination import writing
 from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.options import at_least, one_of, parse_options
 from bort_mx.progress import Progress
 
 DESCRIPTION = "Fill the masks of texts, classify the lines of a file, or embed them."
@@ -60,13 +60,10 @@ class PredictOptions:
             raise InputError("--fill-mask and --input, --classify, and --embed are different models' work; give one")
         if self.task is not None and not self.classify:
             raise InputError("--task names the labels of --classify; give both, or neither")
-        if self.pooling not in inference.POOLINGS:
-            raise InputError(f"--pooling {self.pooling}: must be one of {', '.join(inference.POOLINGS)}")
+        one_of(self, inference.POOLINGS, "pooling")
+        at_least(self, 1, "top_k", "batch_size")
         if self.embed and not str(self.output).endswith(".npy"):
             raise InputError("--embed writes an array: give --output FILE.npy")
-        for name in ("top_k", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be at least 1")
 
 
 def main(argv: List[str]) -> int:
@@ -243,18 +240,8 @@ def read_lines(path: pathlib.Path) -> List[Tuple[int, str]]:
 
 
 def _lines(path: pathlib.Path) -> List[str]:
-    """All lines; neither a byte order mark nor the end of a line, be it Unix's or Windows', is part of one."""
-    text = _read(path).replace("\r\n", "\n")
-    return text[text.startswith("\ufeff"):len(text) - text.endswith("\n")].split("\n")
-
-
-def _read(path: pathlib.Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}; convert it") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not text.strip():
-        raise InputError(f"{path}: holds no text")
-    return text
+    """All lines, of which one at least holds text."""
+    lines = files.read_lines(path)
+    if not any(line.strip() for line in lines):
+        raise InputError(f"{path}: holds no text; put a text in each line")
+    return lines

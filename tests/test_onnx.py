@@ -130,6 +130,9 @@ def test_the_command(tmp_path, capsys, caplog):
     for arguments, complaint in ((["--head", "classifier"], "has no classifier head"), (["--opset", "9"], "--opset 9")):
         with pytest.raises(InputError, match=complaint):
             export_command.main([str(tmp_path / "checkpoint"), str(output), *arguments])
+    for opset in (onnx_graph.OPSETS[0] - 1, onnx_graph.OPSETS[-1] + 1):  # refused before anything is read
+        with pytest.raises(InputError, match=f"--opset {opset}: must be in"):
+            export_command.main([str(tmp_path / "absent"), str(output), "--opset", str(opset)])
     with pytest.raises(InputError, match="must end in .onnx"):
         export_command.main([str(tmp_path / "checkpoint"), str(tmp_path / "model.bin")])
 

@@ -6,7 +6,7 @@ from typing import ClassVar, List, Literal, Optional, Tuple
 import pytest
 
 from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.options import at_least, check, one_of, parse_options, positive, within
 
 
 @dataclasses.dataclass
@@ -144,7 +144,8 @@ def test_bad_yaml_names_the_file_and_the_option(tmp_path, text, expected):
 def test_missing_or_binary_config(tmp_path):
     assert error("--config", str(tmp_path / "no.yaml")) == f"--config: {tmp_path}/no.yaml: no such file"
     (tmp_path / "bin.yaml").write_bytes(b"\xff\xfe")
-    assert "cannot be read as UTF-8 text" in error("--config", str(tmp_path / "bin.yaml"))
+    found = error("--config", str(tmp_path / "bin.yaml"))
+    assert found.startswith(f"--config: {tmp_path}/bin.yaml: not UTF-8 text, byte 0xff at byte offset 0; convert")
 
 
 def test_help_comes_from_the_fields_docstrings(capsys):
@@ -183,3 +184,30 @@ def test_print_config_can_be_read_back(tmp_path, capsys):
         run("--max-steps", "5", "--print-config")
     (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
     assert run("--config", str(tmp_path / "printed.yaml")) == Run(max_steps=5)
+
+
+def test_checks_name_the_option_and_what_to_do():
+    options = Run(max_steps=0, learning_rate=float("nan"), widths=(3, -1), strategy="best")
+    for refused, said in [
+            (lambda: at_least(options, 0, "max_steps", "widths"), "--widths -1: must not be negative"),
+            (lambda: at_least(options, 1, "max_steps"), "--max-steps 0: must be at least 1"),
+            (lambda: positive(options, "learning_rate"), "--learning-rate nan: must be positive"),
+            (lambda: one_of(options, ("lcs", "worst"), "strategy"), "--strategy best: must be one of lcs, worst"),
+            (lambda: check(options, ["data"], str.isupper, "shout"), "--data builtin: shout")]:
+        with pytest.raises(InputError) as caught:
+            refused()
+        assert str(caught.value) == said
+    at_least(options, 1, "dropout")  # None: left to its default
+    at_least(options, 0, "max_steps")
+
+
+@pytest.mark.parametrize("interval, good, bad", [
+    ("[0, 1)", (0, 0.5), (-1, 1, float("nan"))), ("(0, 1)", (0.5,), (0, 1)), ("[0, 1]", (0, 1), (-0.1, 1.1)),
+    ("[13, 19]", (13, 19), (12, 20))])
+def test_intervals(interval, good, bad):
+    for value in good:
+        within(Run(dropout=value), interval, "dropout")
+    for value in bad:
+        with pytest.raises(InputError) as caught:
+            within(Run(dropout=value), interval, "dropout")
+        assert str(caught.value) == f"--dropout {value}: must be in {interval}"

@@ -140,13 +140,18 @@ def test_an_output_that_cannot_be_written_is_refused(checkpoints, arguments):
     (["--checkpoint", "{0}/encoder", "--embed", "{0}/lines.txt"], "--output FILE.npy"),
     (["--checkpoint", "{0}/encoder", "--embed", "{0}/lines.txt", "--classify", "x"], "give one"),
     (["--checkpoint", "{0}/encoder"], "nothing to predict"),
-    (["--checkpoint", "{0}/classifier", "--classify", "{0}/none.txt"], "none.txt: cannot be read"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/none.txt"], "none.txt: no such file"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/tabs.txt"], "tabs.txt:2: 2 tabs"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/latin.txt"],
+     "latin.txt: not UTF-8 text, byte 0xe9 at byte offset 7; convert the file to UTF-8"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/blank.txt"], "blank.txt: holds no text"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--task", "MNLI-matched"], "has 3 outputs"),
     (["--checkpoint", "{0}/encoder", "--embed", "{0}/lines.txt", "--output", "e.npy", "--pooling", "max"],
      "mean, first")])
 def test_what_cannot_be_done_is_refused(checkpoints, arguments, complaint):
     (checkpoints / "tabs.txt").write_text("a\tb\na\tb\tc\n", encoding="utf-8")
+    (checkpoints / "latin.txt").write_bytes(b"\xef\xbb\xbfone\n\xe9")
+    (checkpoints / "blank.txt").write_text(" \n\n", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         predict.main([argument.format(checkpoints) for argument in arguments])
     assert complaint in str(caught.value)

@@ -267,9 +267,9 @@ def test_theta_is_every_combination():
 @pytest.mark.parametrize("arguments, named", [
     (["--epsilon", "0"], "--epsilon 0: must be at least 1"),
     (["--learning-rate", "0"], "--learning-rate"),
-    (["--learning-rate", "1e-3", "1e-3"], "names a value twice"),
+    (["--learning-rate", "1e-3", "1e-3"], "--learning-rate 0.001 0.001: give every value once"),
     (["--batch-size", "100"], "--batch-size 100: must be a multiple of --micro-batch-size 32"),
-    (["--baselines", "best"], "must be among exhaustive, random"),
+    (["--baselines", "best"], "--baselines best: must be one of exhaustive, random"),
     (["--latency", "guessed"], "--latency"),
     (["--representative", "last"], "--representative"),
     (["--cache-memory", "-1"], "must not be negative"),

@@ -186,7 +186,7 @@ def test_bad_vocabularies_are_named(tmp_path):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\na\n")
     assert "vocab.txt:6: token 'a' stands twice" in message(tmp_path / "vocab.txt")
     (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff")
-    assert "not UTF-8 text at byte 6" in message(tmp_path / "vocab.txt")
+    assert "vocab.txt: not UTF-8 text, byte 0xff at byte offset 6" in message(tmp_path / "vocab.txt")
 
 
 def test_merges_of_another_vocabulary_are_refused(roberta):

@@ -14,6 +14,7 @@ import re
 import zlib
 from typing import BinaryIO, Counter, FrozenSet, Iterable, Iterator, List, Tuple
 
+from bort_mx import files
 from bort_mx.errors import InputError
 
 BLOCK = 1 << 19  # bytes of text in a block
@@ -188,9 +189,7 @@ def decode(block: Block) -> str:
         return block.data.decode("utf-8-sig" if not block.offset else "utf-8")
     except UnicodeDecodeError as error:
         mark = 3 if not block.offset and block.data.startswith(b"\xef\xbb\xbf") else 0
-        place = block.offset + mark + error.start
-        raise InputError(f"{block.path}: not UTF-8 text, byte {error.object[error.start]:#04x} at byte offset "
-                         f"{place:,}; convert the file to UTF-8") from None
+        raise files.not_utf8(block.path, error, block.offset + mark) from None
 
 
 def clean(text: str) -> Tuple[str, int]:

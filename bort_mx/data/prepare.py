@@ -40,7 +40,7 @@ from bort_mx.data import corpus
 from bort_mx.data.shards import FORMAT, MANIFEST, OFFSET, SPLITS, TOKEN, TOKENIZER, VERSION
 from bort_mx.data.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.errors import InputError
-from bort_mx.options import parse_options
+from bort_mx.options import at_least, parse_options
 from bort_mx.progress import Progress
 from bort_mx.random import derive_seed
 
@@ -93,9 +93,8 @@ class PrepareOptions:
         if (self.tokenizer is None) == (self.train_vocab is None):
             given = "both were given" if self.tokenizer else "neither was given"
             raise InputError(f"give either --tokenizer DIR or --train-vocab N; {given}")
-        for name, least in (("workers", 0), ("min_words", 1), ("shard_tokens", 1), ("vocab_sample", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
+        at_least(self, 0, "workers")
+        at_least(self, 1, "min_words", "shard_tokens", "vocab_sample")
         if self.train_vocab is not None and not 300 <= self.train_vocab <= 65536:
             raise InputError(f"--train-vocab must be from 300 (256 bytes, special tokens and some pieces) to 65536 "
                              f"(ids are stored in 16 bits), not {self.train_vocab}")

@@ -452,7 +452,7 @@ def _load_byte_bpe(directory: pathlib.Path, config: dict) -> ByteBPETokenizer:
 
 
 def _load_wordpiece(path: pathlib.Path, config: dict) -> WordPieceTokenizer:
-    tokens = _read_lines(path)
+    tokens = files.read_lines(path)
     added = read_added_tokens(path.parent, config, {token: i for i, token in enumerate(tokens)})
     return WordPieceTokenizer(tokens, config.get("do_lower_case", not _is_cased(tokens)), config.get("strip_accents"),
                               config.get("tokenize_chinese_chars", True), str(path), added)
@@ -474,7 +474,7 @@ def _load_fairseq(directory: pathlib.Path) -> ByteBPETokenizer:
     encoder = _read_vocab(directory / "encoder.json")
     token_of = {str(index): token for token, index in encoder.items()}
     tokens = ["<s>", "<pad>", "</s>", "<unk>"]
-    for number, line in enumerate(_read_lines(directory / "dict.txt"), 1):
+    for number, line in enumerate(files.read_lines(directory / "dict.txt"), 1):
         symbol = line.rsplit(" ", 1)[0]
         token = token_of.get(symbol, symbol if symbol.startswith("madeupword") else None)
         if token is None:
@@ -523,7 +523,7 @@ def _check_vocab(vocab: Any, path: pathlib.Path) -> None:
 
 def _read_merges(path: pathlib.Path) -> List[Tuple[str, str]]:
     merges = []
-    for number, line in enumerate(_read_lines(path), 1):
+    for number, line in enumerate(files.read_lines(path), 1):
         if (number == 1 and line.startswith("#version")) or not line:
             continue
         pair = tuple(line.split(" "))
@@ -531,17 +531,6 @@ def _read_merges(path: pathlib.Path) -> List[Tuple[str, str]]:
             raise InputError(f"{path}:{number}: expected two tokens and one space, found {line!r}")
         merges.append(pair)
     return merges
-
-
-def _read_lines(path: pathlib.Path) -> List[str]:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text at byte {error.start}") from None
-    lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
 
 
 def _with_added(tokens: Sequence[str], added: Sequence[AddedToken], source: str) -> List[str]:

@@ -8,6 +8,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple
 
 import yaml
 
+from bort_mx import files
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.finetuning.points import shorten
@@ -78,11 +79,7 @@ def convergent_set(task: str) -> Tuple[Theta, Optional[int]]:
 
 def _read(path: os.PathLike) -> dict:
     try:
-        content = yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        content = yaml.safe_load(files.read_text(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else f"{path}"

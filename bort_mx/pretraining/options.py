@@ -4,6 +4,7 @@ import dataclasses
 from typing import List, Optional
 
 from bort_mx.errors import InputError
+from bort_mx.options import at_least, one_of, positive, within
 
 MAY_CHANGE_ON_RESUME = ["output_dir", "resume", "max_steps", "log_interval", "checkpoint_interval",
                         "keep_checkpoints", "evaluation_interval", "data", "teacher", "init", "tokenizer", "device"]
@@ -123,28 +124,17 @@ class PretrainingOptions:
     which goes back there and drops what came after."""
 
     def __post_init__(self):
-        for name in ("max_steps", "batch_size", "seq_len", "num_positions", "log_interval", "keep_checkpoints"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        for name in ("checkpoint_interval", "evaluation_interval", "evaluation_sequences", "clip", "weight_decay"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
-        for name in ("learning_rate", "temperature", "epsilon", "warmup"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "must be positive")
-        for name in ("dropout", "beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must be in [0, 1)")
-        _require(0 < self.mask_probability < 1, "mask_probability", self.mask_probability, "must be in (0, 1)")
-        _require(0 <= self.kd_weight <= 1, "kd_weight", self.kd_weight, "must be in [0, 1]")
-        _require(self.seq_len >= 8, "seq_len", self.seq_len, "must be at least 8")
-        for name in ("micro_batch_size", "evaluation_batch_size", "train_vocab"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, value, "must be at least 1")
-        for name, known in (("optimizer", ("adamw", "sgd")), ("dtype", ("float32", "float16")),
-                            ("device", ("auto", "cpu", "gpu"))):
-            _require(getattr(self, name) in known, name, getattr(self, name), f"must be one of {', '.join(known)}")
+        at_least(self, 1, "max_steps", "batch_size", "num_positions", "log_interval", "keep_checkpoints",
+                 "micro_batch_size", "evaluation_batch_size", "train_vocab")
+        at_least(self, 0, "checkpoint_interval", "evaluation_interval", "evaluation_sequences", "clip", "weight_decay")
+        at_least(self, 8, "seq_len")
+        positive(self, "learning_rate", "temperature", "epsilon", "warmup")
+        within(self, "[0, 1)", "dropout", "beta1", "beta2")
+        within(self, "(0, 1)", "mask_probability")
+        within(self, "[0, 1]", "kd_weight")
+        one_of(self, ("adamw", "sgd"), "optimizer")
+        one_of(self, ("float32", "float16"), "dtype")
+        one_of(self, ("auto", "cpu", "gpu"), "device")
         if self.tokenizer and self.train_vocab:
             raise InputError(f"--tokenizer {self.tokenizer} and --train-vocab {self.train_vocab} exclude each other; "
                              "give one")
-
-
-def _require(holds: bool, name: str, value, rule: str) -> None:
-    if not holds:
-        raise InputError(f"--{name.replace('_', '-')} {value}: {rule}")

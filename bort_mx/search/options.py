@@ -5,6 +5,7 @@ import itertools
 from typing import Any, Dict, List, Literal, NamedTuple, Optional, Tuple
 
 from bort_mx.errors import InputError
+from bort_mx.options import at_least, check, one_of, positive, within
 
 BASELINES = ("exhaustive", "random")
 
@@ -119,22 +120,21 @@ class SearchOptions:
     """auto: a GPU if MXNet sees one."""
 
     def __post_init__(self):
-        for name in ("epsilon", "steps", "batch_size", "micro_batch_size", "evaluation_lines", "latency_batch_size",
-                     "latency_repeats"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "must be at least 1")
-        for name in ("weight_decay", "clip", "cache_memory"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "must not be negative")
+        at_least(self, 1, "epsilon", "steps", "batch_size", "micro_batch_size", "evaluation_lines",
+                 "latency_batch_size", "latency_repeats")
+        at_least(self, 0, "weight_decay", "clip", "cache_memory")
+        at_least(self, 8, "seq_len")
+        positive(self, "learning_rate", "warmup")
+        within(self, "(0, 1)", "mask_probability")
+        within(self, "[0, 1)", "dropout")
+        one_of(self, BASELINES, "baselines")
         for name in ("learning_rate", "warmup"):
             values = getattr(self, name)
-            _require(len(values) > 0 and min(values) > 0, name, values, "must be positive")
-            _require(len(set(values)) == len(values), name, values, "names a value twice")
-        _require(self.seq_len >= 8, "seq_len", self.seq_len, "must be at least 8")
-        _require(0 < self.mask_probability < 1, "mask_probability", self.mask_probability, "must be in (0, 1)")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "must be in [0, 1)")
-        for name in self.baselines:
-            _require(name in BASELINES, "baselines", name, f"must be among {', '.join(BASELINES)}")
-        _require(self.batch_size % self.micro_batch_size == 0, "batch_size", self.batch_size,
-                 f"must be a multiple of --micro-batch-size {self.micro_batch_size}")
+            if len(set(values)) != len(values) or not values:
+                raise InputError(f"--{name.replace('_', '-')} {' '.join(map(str, values))}: give every value once, and "
+                                 "one at least")
+        check(self, ["batch_size"], lambda value: value % self.micro_batch_size == 0,
+              f"must be a multiple of --micro-batch-size {self.micro_batch_size}")
 
     @property
     def theta(self) -> List[Hyperparameters]:
@@ -148,8 +148,3 @@ class SearchOptions:
                  "latency", "seed")
         measured = ("latency_batch_size", "latency_repeats") if self.latency == "measured" else ()
         return {name: getattr(self, name) for name in (*names, *measured)}
-
-
-def _require(holds: bool, name: str, value: Any, rule: str) -> None:
-    if not holds:
-        raise InputError(f"--{name.replace('_', '-')} {value}: {rule}")

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import yaml
 
+from bort_mx import files
 from bort_mx.architecture import ROBERTA_POSITIONS, ROBERTA_VOCABULARY, Architecture
 from bort_mx.errors import InputError
 
@@ -159,12 +160,10 @@ def representatives(parts: Sequence[Tuple[Architecture, ...]], representative: s
 
 def _read_fields(path: pathlib.Path) -> Dict[str, Tuple[int, Any]]:
     """Field name → (line, value); letters are turned into names."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; it should hold a search space (YAML)")
     try:
-        document = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; it should hold a search space (YAML)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        document = yaml.compose(files.read_text(path), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
