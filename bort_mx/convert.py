@@ -14,7 +14,8 @@ class ConvertOptions:
     """Options of `bort-mx convert`."""
 
     source: str = dataclasses.field(metadata={"positional": True, "metavar": "SRC"})
-    """A checkpoint of any format, a run's output directory, or a name on the Hugging Face Hub."""
+    """A checkpoint of any format, a run's output directory (its newest checkpoint, or the best epoch of fine-tuning),
+    or a name on the Hugging Face Hub."""
 
     destination: str = dataclasses.field(metadata={"positional": True, "metavar": "DST"})
     """The folder to write; it must not be there, or be empty."""

@@ -16,7 +16,8 @@ class ExportOptions:
     """Options of `bort-mx export`."""
 
     checkpoint: str = dataclasses.field(metadata={"positional": True, "metavar": "CHECKPOINT"})
-    """A checkpoint of any format, or a run's output directory."""
+    """A checkpoint of any format, or a run's output directory (its newest checkpoint, or the best epoch of
+    fine-tuning)."""
 
     output: str = dataclasses.field(metadata={"positional": True, "metavar": "OUT.onnx"})
     """The file to write; the tokenizer's files go beside it."""

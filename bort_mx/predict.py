@@ -22,7 +22,8 @@ class PredictOptions:
     """Options of `bort-mx predict`."""
 
     checkpoint: str
-    """A checkpoint of any format, a run's output directory (its newest checkpoint), or an exported .onnx file."""
+    """A checkpoint of any format, a run's output directory (its newest checkpoint, or the best epoch of fine-tuning),
+    or an exported .onnx file."""
 
     fill_mask: Optional[List[str]] = None
     """Texts with at least one <mask> ([MASK] and <mask> are both understood)."""

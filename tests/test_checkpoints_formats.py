@@ -50,6 +50,20 @@ def assert_reads_as(path, model, **options):
     np.testing.assert_array_equal(run(again), run(model))
 
 
+def test_a_runs_directory_is_its_best_epoch_else_its_newest_undamaged_checkpoint(tmp_path, caplog):
+    checkpoints, model = tmp_path / "run" / "checkpoints", random_model("classifier")
+    for name in ("step-2", "step-10"):
+        native.save(checkpoints / name, model)
+    assert read(tmp_path / "run").source == str(checkpoints / "step-10")
+    native.save(checkpoints / "best", model)
+    assert read(tmp_path / "run").source == str(checkpoints / "best") and not caplog.text
+    (checkpoints / "best" / "model.safetensors").write_bytes(b"torn")
+    (checkpoints / "step-10" / "config.json").unlink()
+    assert read(tmp_path / "run").source == str(checkpoints / "step-2")
+    assert [record.getMessage().split(": ")[0] for record in caplog.records] == ["passed over"] * 2
+    assert native.latest(checkpoints).name == "step-2"  # what a run goes on from is never the best
+
+
 # -- GluonNLP ------------------------------------------------------------------------------------------------------
 
 

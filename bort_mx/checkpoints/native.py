@@ -26,7 +26,9 @@ VERSION = 1
 WEIGHTS, CONFIG, MANIFEST, STATES, PROGRESS = ("model.safetensors", "config.json", "manifest.json", "trainer.states",
                                                "progress.json")
 CHECKPOINTS = "checkpoints"
-"""The folder of a run that holds its checkpoints step-N."""
+"""The folder of a run that holds its checkpoints step-N, and of a fine-tuning run `BEST` beside them."""
+BEST = "best"
+"""The checkpoint of the best epoch on dev."""
 logger = logging.getLogger(__name__)
 
 
@@ -199,6 +201,18 @@ def discard_after(directory: os.PathLike, step: int) -> None:
         if int(path.name[5:]) > step:
             logger.warning("deleted: %s, as the run goes on from %s", path, f"step {step}" if step else "its start")
             shutil.rmtree(path)
+
+
+def of_run(directory: os.PathLike) -> Optional[pathlib.Path]:
+    """The checkpoint that stands for a run: the best where the run keeps one, else the newest; undamaged ones only."""
+    best = pathlib.Path(directory) / BEST
+    if is_checkpoint(best):
+        try:
+            verify(best)
+            return best
+        except InputError as error:
+            logger.warning("passed over: %s", error)
+    return latest(directory)
 
 
 def latest(directory: os.PathLike) -> Optional[pathlib.Path]:
