@@ -46,9 +46,8 @@ class Optimizer:
         for name, gradient in zip(self.names, self.gradients()):
             weight = self.masters[name]
             gradient = gradient if gradient.dtype == np.float32 else gradient.astype("float32")
-            if self.weight_decay and decays(name):
-                weight *= 1 - learning_rate * self.weight_decay
-            self._update(weight, gradient, self._state[name], learning_rate, scale)
+            decay = self.weight_decay if decays(name) else 0.0
+            self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
         for name in self._half:
             self._parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 
@@ -75,7 +74,8 @@ class Optimizer:
             self.masters[name][:] = arrays[f"master:{name}"]
         self.updates = int(arrays["updates"][0])
 
-    def _update(self, weight, gradient, state, learning_rate: float, scale: float) -> None:
+    def _update(self, weight, gradient, state, learning_rate: float, scale: float, decay: float) -> None:
+        """weight ← weight·(1 − learning_rate·decay) − the rule's step along gradient·scale."""
         raise NotImplementedError
 
 
@@ -93,20 +93,23 @@ class AdamW(Optimizer):
         super().__init__(parameters, weight_decay)
         self._beta1, self._beta2, self._epsilon, self._bias_correction = beta1, beta2, epsilon, bias_correction
 
-    def _update(self, weight, gradient, state, learning_rate, scale):
+    def _update(self, weight, gradient, state, learning_rate, scale, decay):
         mean, variance = state
-        rate, epsilon = learning_rate, self._epsilon
+        root, correction = 1.0, 1.0
         if self._bias_correction:
-            root = math.sqrt(1 - self._beta2 ** self.updates)
-            rate, epsilon = rate * root / (1 - self._beta1 ** self.updates), epsilon * root
-        mx.nd.adam_update(weight, gradient, mean, variance, lr=rate, beta1=self._beta1, beta2=self._beta2,
-                          epsilon=epsilon, wd=0.0, rescale_grad=scale, out=weight)
+            root, correction = math.sqrt(1 - self._beta2 ** self.updates), 1 - self._beta1 ** self.updates
+        scale = mx.nd.array([scale], ctx=weight.context)  # the operator takes it as an array only
+        mx.nd.contrib.adamw_update(weight, gradient, mean, variance, scale, lr=root / correction, eta=learning_rate,
+                                   wd=decay, beta1=self._beta1, beta2=self._beta2, epsilon=self._epsilon * root,
+                                   out=weight)
 
 
 class SGD(Optimizer):
     """Plain stochastic gradient descent (paper §3.3)."""
 
-    def _update(self, weight, gradient, state, learning_rate, scale):
+    def _update(self, weight, gradient, state, learning_rate, scale, decay):
+        if decay:
+            weight *= 1 - learning_rate * decay
         mx.nd.sgd_update(weight, gradient, lr=learning_rate, wd=0.0, rescale_grad=scale, out=weight)
 
 
