@@ -68,6 +68,7 @@ class Problem:
         self.test = self.draw("test", 2000)
 
     def draw(self, name: str, count: int, side: float = 1.0) -> List[Point]:
+        """`count` points, uniform in the square of that side, with their labels and the variant's noise."""
         rng = generator(self.seed, f"synthetic {name}")
         x = side * rng.random((count, 2))  # (count, 2)
         flipped = rng.random(count) < self.variant.noise
@@ -80,19 +81,23 @@ class Problem:
         return np.floor(4 * x).astype(int).sum(axis=1) % 2
 
     def socrates(self, inputs: List[Tuple[float, float]]) -> List[int]:
+        """Labels that are right with the variant's probability; a point always gets the same one."""
         x = np.array(inputs)
         odd = np.modf(np.abs(np.sin(x @ np.array([12.9898, 78.233])) * 43758.5453))[0] >= self.variant.socrates
         return (self.truth(x) ^ odd).tolist()
 
     def train(self, theta: Tuple[float, float], data: List[Point]) -> Tuple[SVC, float]:
+        """Timaeus with hyperparameters (C, gamma), and its accuracy on dev."""
         model = SVC(C=theta[0], gamma=theta[1]).fit([x for x, _ in data], [y for _, y in data])
         return model, self.accuracy(model, self.dev)
 
     @staticmethod
     def accuracy(model: SVC, labelled: List[Point]) -> float:
+        """Share of the points that the model labels right."""
         return float(np.mean(model.predict([x for x, _ in labelled]) == [y for _, y in labelled]))
 
     def mistakes(self, model: SVC) -> List[Point]:
+        """The points of dev that the model labels wrong."""
         wrong = model.predict([x for x, _ in self.dev]) != [y for _, y in self.dev]
         return [point for point, bad in zip(self.dev, wrong) if bad]
 

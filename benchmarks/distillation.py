@@ -36,7 +36,7 @@ def train(out: pathlib.Path, data: str, options: List[str]) -> None:
                         "--resume", "auto", *options], check=True)
 
 
-def compare(arguments, options: List[str]) -> Dict:
+def compare(arguments: argparse.Namespace, options: List[str]) -> Dict:
     """Run all students; their curves and ratios."""
     extras = {"self-supervised": [], "distillation": ["--teacher", arguments.teacher]}
     runs = [(label, seed, pathlib.Path(arguments.runs) / f"{label}-{seed}") for seed in arguments.seeds

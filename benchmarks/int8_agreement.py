@@ -11,6 +11,7 @@ import json
 import pathlib
 import sys
 import tempfile
+from typing import Iterable, Iterator, Tuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -20,9 +21,12 @@ import numpy as np  # noqa: E402
 from bort_mx import random  # noqa: E402
 from bort_mx.checkpoints import onnx_export, read  # noqa: E402
 from bort_mx.checkpoints.onnx_model import OnnxModel  # noqa: E402
+from bort_mx.data import Tokenizer  # noqa: E402
+
+Masked = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def masked_lines(tokenizer, lines, longest, seed=0):
+def masked_lines(tokenizer: Tokenizer, lines: Iterable[str], longest: int, seed: int = 0) -> Iterator[Masked]:
     """(ids with masks, positions of the masks, the true ids there) of each line with at least one mask."""
     for number, line in enumerate(lines):
         ids = np.array(tokenizer.encode(line, recognise_specials=False, max_length=longest))

@@ -22,10 +22,12 @@ import itertools
 import json
 import pathlib
 import time
+from typing import Any, Dict, Iterable, List, Sequence
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from bort_mx.architecture import Architecture
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers
 from bort_mx.provenance import provenance
@@ -50,7 +52,7 @@ class Recipe:
     seed: int = 0
 
 
-def recipes(long: int):
+def recipes(long: int) -> List[Recipe]:
     """All that are compared; the paper's with several seeds."""
     sgd, adamw = Hyperparameters(5e-4, 0.05), Hyperparameters(1e-3, 0.05)
     return [Recipe("sgd-0", 0, "sgd", sgd),
@@ -59,13 +61,14 @@ def recipes(long: int):
             Recipe(f"adamw-{long}", long, "adamw", adamw), Recipe(f"sgd-{long}", long, "sgd", sgd)]
 
 
-def chosen(setting: Setting, architectures, count: int):
+def chosen(setting: Setting, architectures: Iterable[Architecture], count: int) -> List[Architecture]:
     """`count` members of the space at equal distances along its order, the smallest and the largest among them."""
     ordered = intrinsic_order(architectures, setting.vocab_size, setting.num_positions)
     return [ordered[i] for i in np.linspace(0, len(ordered) - 1, count).round().astype(int)]
 
 
-def measure(setting: Setting, states, architectures, long: int, path: pathlib.Path):
+def measure(setting: Setting, states: Any, architectures: Sequence[Architecture], long: int,
+            path: pathlib.Path) -> Dict[str, List[float]]:
     """The errors of all recipes and architectures, {recipe: [error, …]}; those in the file are not measured again."""
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     errors = {(row["recipe"], tuple(row["architecture"])): row["error"] for row in known}

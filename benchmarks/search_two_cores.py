@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 import time
+from typing import List, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMPARED = ("results.json", "ranking.csv", "candidates.jsonl", "pareto.png")
 
 
-def command(arguments, output: pathlib.Path, workers: int):
+def command(arguments: Sequence[str], output: pathlib.Path, workers: int) -> List[str]:
     """The command line of one search."""
     search = [sys.executable, str(ROOT / "run_search.py"), *arguments, "--latency", "flops",
               "--output-dir", str(output)]
@@ -33,7 +34,7 @@ def command(arguments, output: pathlib.Path, workers: int):
     return [str(horovodrun), "--gloo", "-np", str(workers), "-H", f"localhost:{workers}", *search]
 
 
-def run(arguments, output: pathlib.Path, workers: int = 1) -> dict:
+def run(arguments: Sequence[str], output: pathlib.Path, workers: int = 1) -> dict:
     """One search from start to end: wall-clock seconds, and those of its phases."""
     with open(output.with_suffix(".log"), "ab") as log:
         start = time.perf_counter()
@@ -46,7 +47,7 @@ def run(arguments, output: pathlib.Path, workers: int = 1) -> dict:
             "batches": runtime["teacher_batches"]}
 
 
-def run_killed(arguments, output: pathlib.Path, after: int) -> dict:
+def run_killed(arguments: Sequence[str], output: pathlib.Path, after: int) -> dict:
     """A search killed (SIGKILL) when `after` candidates are in its log, then started again."""
     with open(output.with_suffix(".log"), "ab") as log:
         process = subprocess.Popen(command(arguments, output, 1), env=environment(), stdout=log, stderr=log,

@@ -12,8 +12,10 @@ quartiles of the ratio.
 import argparse
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import time
+from typing import Callable
 
 import numpy as np
 
@@ -26,6 +28,8 @@ from bort_mx.training.optimizers import AdamW
 from bort_mx.training.step import TrainingStep
 
 VOCABULARY, MASK, SPECIAL = 50265, 50264, {0, 1, 2, 3, 50264}
+Step = Callable[[Batch], None]
+"""A training step on a batch; it returns when the work is done."""
 
 
 def make_batch(size: int, length: int, seed: int) -> Batch:
@@ -44,7 +48,7 @@ def make_batch(size: int, length: int, seed: int) -> Batch:
     return batch
 
 
-def our_step():
+def our_step() -> Step:
     """This project's step: the same core that run_pretraining.py runs."""
     import mxnet
 
@@ -57,7 +61,7 @@ def our_step():
     return run
 
 
-def stock_step():
+def stock_step() -> Step:
     """transformers' stock step."""
     import torch
     import transformers
@@ -82,7 +86,7 @@ def stock_step():
     return run
 
 
-def serve(connection, kind: str, size: int, length: int) -> None:
+def serve(connection: multiprocessing.connection.Connection, kind: str, size: int, length: int) -> None:
     """A process of its own: take one step whenever asked, and answer with its seconds."""
     batch, run = make_batch(size, length, seed=0), {"ours": our_step, "stock": stock_step}[kind]()
     while connection.recv():
