@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from bort_mx import files
 from bort_mx.options import parse_options
@@ -100,7 +100,7 @@ def _report(out: pathlib.Path, options: DemoOptions) -> None:
         print(table(answer))
 
 
-def verdict(ratio) -> str:
+def verdict(ratio: Optional[float]) -> str:
     """In words: after which share of the steps distillation has the self-supervised run's final accuracy."""
     if ratio is None:
         return "distillation did not reach the self-supervised student's final accuracy"
@@ -108,5 +108,5 @@ def verdict(ratio) -> str:
             f"(the paper's Figure 1: 17,000 of 22,000, which is 0.77)")
 
 
-def _results(curves: Dict, ratio, teacher: float) -> Dict:
+def _results(curves: Dict, ratio: Optional[float], teacher: float) -> Dict:
     return {"curves": curves, "steps_ratio": ratio, "teacher_accuracy": teacher, "provenance": provenance()}

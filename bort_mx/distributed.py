@@ -88,11 +88,13 @@ class HorovodWorkers(Workers):
         self._hvd = hvd
         self.rank, self.size, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
-    def sum_(self, arrays, name):
+    def sum_(self, arrays: Sequence[Any], name: str) -> None:
+        """As `Workers`'."""
         # Grouped, so that the order of summation does not hang on which gradient is ready first.
         self._hvd.grouped_allreduce_(list(arrays), average=False, name=name)
 
-    def sum_numpy(self, values, name):
+    def sum_numpy(self, values: np.ndarray, name: str) -> np.ndarray:
+        """As `Workers`'."""
         import mxnet as mx
 
         # float32 is what Gloo sums here: a high and a low part keep float64's precision.
@@ -102,13 +104,15 @@ class HorovodWorkers(Workers):
         self._hvd.allreduce_(parts, average=False, name=name)
         return parts.asnumpy().astype(np.float64).sum(axis=0)
 
-    def broadcast_(self, arrays, name):
+    def broadcast_(self, arrays: Sequence[Any], name: str) -> None:
+        """As `Workers`'."""
         for i, array in enumerate(arrays):
             self._hvd.broadcast_(array, root_rank=0, name=f"{name}.{i}")
         for array in arrays:
             array.wait_to_read()  # the engine works on the arrays' addresses: they must live until it is done
 
-    def gather(self, value, name):
+    def gather(self, value: Any, name: str) -> List[Any]:
+        """As `Workers`'."""
         return self._hvd.allgather_object(value, name=name)
 
 

@@ -46,7 +46,7 @@ def open_model(path: os.PathLike, head: str) -> Tuple[Any, Any]:
     return model, tokenizer
 
 
-def forward(model, ids: np.ndarray, lengths: np.ndarray, positions: Optional[np.ndarray] = None,
+def forward(model: Any, ids: np.ndarray, lengths: np.ndarray, positions: Optional[np.ndarray] = None,
             types: Optional[np.ndarray] = None) -> np.ndarray:
     """The model's output for ids (B, s), lengths (B,), masked positions (B, M) and token types (B, s)."""
     from bort_mx.models import BERT
@@ -60,7 +60,7 @@ def forward(model, ids: np.ndarray, lengths: np.ndarray, positions: Optional[np.
     return model(*(None if values is None else mx.nd.array(values, ctx=context) for values in given)).asnumpy()
 
 
-def classify(model, tokenizer, texts: Sequence[Text], batch_size: int = 16) -> Iterator[np.ndarray]:
+def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int = 16) -> Iterator[np.ndarray]:
     """Class probabilities (num_labels,) of each text or pair, in order; for a regression its value (1,).
 
     Args:
@@ -79,7 +79,8 @@ def classify(model, tokenizer, texts: Sequence[Text], batch_size: int = 16) -> I
     return _apply(model, tokenizer, texts, batch_size, answer)
 
 
-def embed(model, tokenizer, texts: Sequence[Text], pooling: str = "mean", batch_size: int = 16) -> Iterator[np.ndarray]:
+def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: str = "mean",
+          batch_size: int = 16) -> Iterator[np.ndarray]:
     """Embeddings (H,), float32, of each text or pair, in order.
 
     Args:
@@ -95,7 +96,7 @@ def embed(model, tokenizer, texts: Sequence[Text], pooling: str = "mean", batch_
     return _apply(model, tokenizer, texts, batch_size, answer)
 
 
-def _apply(model, tokenizer, texts: Sequence[Text], batch_size: int,
+def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
            answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
     """`answer` to the model's output for each text, in order."""
     cut, size = 0, WINDOW * batch_size
@@ -116,7 +117,7 @@ def _apply(model, tokenizer, texts: Sequence[Text], batch_size: int,
         yield from answers
 
 
-def _encode(model, tokenizer, texts: Sequence[Text]) -> Tuple[List[List[int]], int]:
+def _encode(model: Any, tokenizer: Any, texts: Sequence[Text]) -> Tuple[List[List[int]], int]:
     """Ids of texts or pairs, cut to the model's positions, and how many were cut."""
     longest = model.config.num_positions
     encoded = [tokenizer.encode(*text, recognise_specials=False) for text in texts]
@@ -126,7 +127,7 @@ def _encode(model, tokenizer, texts: Sequence[Text]) -> Tuple[List[List[int]], i
     return encoded, len(long)
 
 
-def pad(encoded: Sequence[Sequence[int]], tokenizer, token_types: int) -> Dict[str, Optional[np.ndarray]]:
+def pad(encoded: Sequence[Sequence[int]], tokenizer: Any, token_types: int) -> Dict[str, Optional[np.ndarray]]:
     """Ids (B, s) padded on the right, lengths (B,), and token types (B, s) where the model has more than one."""
     lengths = np.array([len(ids) for ids in encoded])
     ids = np.full((len(encoded), lengths.max()), tokenizer.pad_id)

@@ -139,10 +139,12 @@ class _Field:
 
     @property
     def flag(self) -> str:
+        """As one writes it on the command line."""
         return self.name if self.positional else "--" + self.name.replace("_", "-")
 
     @property
     def required(self) -> bool:
+        """Whether it has no default."""
         return self.default is dataclasses.MISSING
 
 

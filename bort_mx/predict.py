@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import sys
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -98,7 +98,8 @@ def _fill_masks(options: PredictOptions) -> None:
         _write_json_lines(options.output, answers, len(texts), finished=lambda answer: answer["mask"] == 0)
 
 
-def fill_masks(model, tokenizer, texts: Iterable[str], top_k: int = 5, batch_size: int = 16) -> Iterator[Dict]:
+def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
+               batch_size: int = 16) -> Iterator[Dict]:
     """The most probable words for each mask of each text.
 
     Args:
@@ -121,7 +122,7 @@ def fill_masks(model, tokenizer, texts: Iterable[str], top_k: int = 5, batch_siz
                 yield {"text": text, "mask": number, "fills": _top(tokenizer, row, top_k)}
 
 
-def _encode(tokenizer, text: str, longest: int, place: str = "") -> List[int]:
+def _encode(tokenizer: Any, text: str, longest: int, place: str = "") -> List[int]:
     ids = tokenizer.encode(text.replace("<mask>", tokenizer.mask_token).replace("[MASK]", tokenizer.mask_token))
     if tokenizer.mask_id not in ids:
         raise InputError(f"{place}{text[:60]!r}: holds no {tokenizer.mask_token}; write it where a word is to be found")
@@ -130,7 +131,7 @@ def _encode(tokenizer, text: str, longest: int, place: str = "") -> List[int]:
     return ids
 
 
-def _logits_at_masks(model, tokenizer, encoded: List[List[int]]) -> np.ndarray:
+def _logits_at_masks(model: Any, tokenizer: Any, encoded: List[List[int]]) -> np.ndarray:
     """Logits (B, M, V) in float64 at each text's masks; rows beyond a text's own masks mean nothing."""
     masks = [[i for i, token in enumerate(ids) if token == tokenizer.mask_id] for ids in encoded]
     positions = np.zeros((len(encoded), max(map(len, masks))))
@@ -140,7 +141,7 @@ def _logits_at_masks(model, tokenizer, encoded: List[List[int]]) -> np.ndarray:
     return inference.forward(model, batch["ids"], batch["lengths"], positions, batch["types"]).astype(np.float64)
 
 
-def _top(tokenizer, logits: np.ndarray, top_k: int) -> List[Dict]:
+def _top(tokenizer: Any, logits: np.ndarray, top_k: int) -> List[Dict]:
     """The best words of logits (V,); rows of the embedding beyond the vocabulary, as some models have, are no words."""
     logits = logits[:tokenizer.vocab_size]
     probabilities = np.exp(logits - logits.max())

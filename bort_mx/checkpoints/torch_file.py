@@ -60,6 +60,7 @@ class _Storage:
 
     @property
     def itemsize(self) -> int:
+        """Bytes of an element."""
         return 2 if self.kind == BFLOAT16 else np.dtype(self.kind).itemsize
 
 

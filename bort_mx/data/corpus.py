@@ -93,6 +93,7 @@ class TextFile:
 
     @property
     def digest(self) -> str:
+        """SHA-256 of the bytes read so far, in hexadecimal."""
         return self._hash.hexdigest()
 
     def read(self, size: int = -1) -> bytes:

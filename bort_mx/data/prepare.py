@@ -478,11 +478,13 @@ class _HashedFile:
         self._file = open(path, "xb")
 
     def write(self, data: bytes) -> None:
+        """Append."""
         self._file.write(data)
         self._hash.update(data)
         self._size += len(data)
 
     def close(self) -> dict:
+        """Sync and close it; its size and hash, for the manifest."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

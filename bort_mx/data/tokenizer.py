@@ -259,6 +259,7 @@ class ByteBPETokenizer(Tokenizer):
         self._find_added(self._rust, added)
 
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
+        """As `Tokenizer`'s."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _decode_plain(self, ids: List[int]) -> str:
@@ -317,6 +318,7 @@ class WordPieceTokenizer(Tokenizer):
         self._find_added(self._rust, added)
 
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
+        """As `Tokenizer`'s."""
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _decode_plain(self, ids: List[int]) -> str:
@@ -371,6 +373,7 @@ class SentencePieceTokenizer(Tokenizer):
         return {name: model.id_to_piece(index) for name, index in ids.items()}
 
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
+        """As `Tokenizer`'s."""
         return self._processor.encode(texts, num_threads=_threads(len(texts)))
 
     def _decode_plain(self, ids: List[int]) -> str:

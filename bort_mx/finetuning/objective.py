@@ -13,7 +13,7 @@ from bort_mx.pretraining.losses import cross_entropy
 from bort_mx.training.step import Sums
 
 
-def squared_error(scores, targets):
+def squared_error(scores: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
     """Per example: (score − target)². Inputs: scores (B, 1), targets (B,). Output: (B,)."""
     return mx.nd.square(scores.astype("float32", copy=False).reshape(-1) - targets)
 

@@ -6,7 +6,8 @@ Dimensions: N positions, V vocabulary. Arrays are MXNet's; any float dtype, comp
 import mxnet as mx
 
 
-def distillation_cross_entropy(student_logits, teacher_logits, temperature: float):
+def distillation_cross_entropy(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray,
+                               temperature: float) -> mx.nd.NDArray:
     """Per position: τ²·CE(softmax(z_T/τ), softmax(z_S/τ)) = −τ²·Σ_v p_T(v) log p_S(v).
 
     Inputs: student and teacher logits (N, V); the teacher's are constants to the gradient. Output: (N,).
@@ -19,13 +20,14 @@ def distillation_cross_entropy(student_logits, teacher_logits, temperature: floa
     return products.reshape(-1) * -(temperature ** 2)
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
     """Per position: −log softmax(z)[label]. Inputs: logits (N, V), labels (N,). Output: (N,)."""
     logs = mx.nd.log_softmax(_scaled(logits, 1.0), axis=-1)  # (N, V)
     return -mx.nd.pick(logs, labels, axis=-1)
 
 
-def distillation_loss(student_logits, teacher_logits, weights, temperature: float = 2.0):
+def distillation_loss(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray, weights: mx.nd.NDArray,
+                      temperature: float = 2.0) -> mx.nd.NDArray:
     """Scalar (1,): τ² · weighted mean over positions of CE(softmax(z_T/τ), softmax(z_S/τ)) (paper §4.2).
 
     Inputs: logits (N, V) twice, weights (N,): 1 for a masked position, 0 for padding.
@@ -33,16 +35,16 @@ def distillation_loss(student_logits, teacher_logits, weights, temperature: floa
     return _weighted_mean(distillation_cross_entropy(student_logits, teacher_logits, temperature), weights)
 
 
-def masked_lm_loss(logits, labels, weights):
+def masked_lm_loss(logits: mx.nd.NDArray, labels: mx.nd.NDArray, weights: mx.nd.NDArray) -> mx.nd.NDArray:
     """Scalar (1,): weighted mean of the cross-entropy. Inputs: logits (N, V), labels (N,), weights (N,)."""
     return _weighted_mean(cross_entropy(logits, labels), weights)
 
 
-def _weighted_mean(values, weights):
+def _weighted_mean(values: mx.nd.NDArray, weights: mx.nd.NDArray) -> mx.nd.NDArray:
     weights = weights.astype("float32")
     return (values * weights).sum() / mx.nd.maximum(weights.sum(), 1e-12)
 
 
-def _scaled(logits, temperature: float):
+def _scaled(logits: mx.nd.NDArray, temperature: float) -> mx.nd.NDArray:
     logits = logits if str(logits.dtype).endswith("float32'>") else logits.astype("float32")
     return logits if temperature == 1 else logits * (1.0 / temperature)

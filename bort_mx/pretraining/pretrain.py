@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 import subprocess
@@ -137,7 +138,7 @@ def digest(model: BERT) -> str:
     return result.hexdigest()
 
 
-def split(batch, micro: int) -> List[Any]:
+def split(batch: Any, micro: int) -> List[Any]:
     """A worker's batch in micro-batches of `micro` sequences."""
     fields = [field.name for field in dataclasses.fields(batch)]
     return [type(batch)(**{name: getattr(batch, name)[i:i + micro] for name in fields})
@@ -222,7 +223,7 @@ def resolve_architecture(text: str) -> Architecture:
     return Architecture.parse(",".join(str(v) for v in best["architecture"]))
 
 
-def load_on_vocabulary(path, tokenizer, ctx: mx.Context, **changes) -> BERT:
+def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context, **changes: Any) -> BERT:
     """A checkpoint with its MLM head on a device, refused unless its vocabulary is the data's.
 
     Raises:
@@ -249,7 +250,7 @@ def check_length(seq_len: int, config: ModelConfig, source: str) -> None:
                          "lower it, or for a fresh model raise --num-positions")
 
 
-def load_teacher(options: PretrainingOptions, tokenizer, ctx: mx.Context) -> Optional[BERT]:
+def load_teacher(options: PretrainingOptions, tokenizer: Tokenizer, ctx: mx.Context) -> Optional[BERT]:
     """The model of --teacher, with its MLM head, on a device; None where there is none.
 
     Raises:

@@ -5,6 +5,7 @@ A concrete task is one small file that fills in the class attributes below and, 
 
 import functools
 import logging
+import os
 import pathlib
 from typing import Any, Dict, Hashable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -18,6 +19,8 @@ from bort_mx.files import write_text
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
+Folder = Union[None, str, os.PathLike]
+"""Where official files lie; None: the task's own place, if it has one."""
 
 
 class MissingSplit(InputError):
@@ -108,7 +111,7 @@ class Task:
 
     # Reading
 
-    def read(self, data_dir, split: str) -> Examples:
+    def read(self, data_dir: Folder, split: str) -> Examples:
         """Read a split from the task's own folder, its benchmark's folder, or the folder that holds the benchmarks.
 
         Raises:
@@ -125,7 +128,7 @@ class Task:
             self._test_ids = self.submission_ids(examples)
         return examples
 
-    def locate(self, data_dir, split: str) -> pathlib.Path:
+    def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The file that holds a split.
 
         Raises:
@@ -260,7 +263,7 @@ class Task:
         """The official index of each prediction for these examples."""
         return [example.idx for example in examples]
 
-    def write_submission(self, path, predictions: Union[Sequence, Mapping],
+    def write_submission(self, path: os.PathLike, predictions: Union[Sequence, Mapping],
                          examples: Optional[Sequence[Example]] = None) -> pathlib.Path:
         """Write the official submission file, whole or not at all.
 

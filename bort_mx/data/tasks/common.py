@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from bort_mx.data.tasks.base import Example, Examples, PickOneTask, Task
 from bort_mx.errors import InputError
@@ -233,6 +233,6 @@ class JsonChoiceTask(PickOneTask, JsonTask):
     """A SuperGLUE task whose questions have several candidates."""
 
 
-def json_lines(records) -> str:
+def json_lines(records: Iterable[Dict]) -> str:
     """Objects as JSON lines, in ASCII, as the benchmarks' own baselines write them."""
     return "".join(json.dumps(record) + "\n" for record in records)

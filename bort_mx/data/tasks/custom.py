@@ -22,7 +22,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 import yaml
 
-from bort_mx.data.tasks.base import Example, Examples, MissingSplit, Task
+from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
 from bort_mx.data.tasks.common import read_json_lines, read_lines, read_table
 from bort_mx.errors import InputError
 
@@ -101,7 +101,7 @@ class CustomTask(Task):
             if found:
                 raise InputError(f"{self._path}: {message}")
 
-    def locate(self, data_dir, split: str) -> pathlib.Path:
+    def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The file of a split, under data_dir or (if None) the folder of the description."""
         name = self._names(split)[0]
         path = pathlib.Path(data_dir if data_dir is not None else self._path.parent) / name

@@ -1,7 +1,7 @@
 """The task that ships with the program: entailment by word order, generated (see `synthetic`)."""
 
 from bort_mx.data.tasks import synthetic
-from bort_mx.data.tasks.base import Example, Examples
+from bort_mx.data.tasks.base import Example, Examples, Folder
 from bort_mx.data.tasks.common import TableTask
 
 
@@ -15,7 +15,7 @@ class Demo(TableTask):
     folders = ("demo",)
     submission_name = "demo.tsv"
 
-    def read(self, data_dir, split: str) -> Examples:
+    def read(self, data_dir: Folder, split: str) -> Examples:
         """Read a split that `synthetic.write` wrote, or make it if `data_dir` is None (then the test set has labels).
 
         Raises:

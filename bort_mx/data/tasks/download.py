@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 
-from bort_mx.data.tasks.base import MissingSplit, Task, load_table
+from bort_mx.data.tasks.base import Folder, MissingSplit, Task, load_table
 from bort_mx.data.tasks.glue.mrpc import build_from_release
 from bort_mx.errors import InputError
 from bort_mx.files import atomic_path
@@ -24,7 +24,7 @@ MAX_UNPACKED = 4 << 30  # bytes; the largest official archive (MNLI) unpacks to 
 Opener = Callable[[str], BinaryIO]
 
 
-def ensure_data(task: Task, data_dir, opener: Optional[Opener] = None) -> pathlib.Path:
+def ensure_data(task: Task, data_dir: Folder, opener: Optional[Opener] = None) -> pathlib.Path:
     """Make sure the training (else test) file of a task lies under data_dir, fetching the official files if not.
 
     Args:
@@ -107,7 +107,7 @@ def _download(entry: Dict[str, Any], file: pathlib.Path, target: pathlib.Path, o
                          f"{entry['bytes']} bytes, {entry['sha256'][:12]}…; nothing was kept; {advice}")
 
 
-def unpack(archive, folder) -> List[pathlib.Path]:
+def unpack(archive: os.PathLike, folder: os.PathLike) -> List[pathlib.Path]:
     """Unpack a zip or tar archive into a folder; whole or not at all, and never outside it.
 
     Returns:

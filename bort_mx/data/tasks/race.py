@@ -12,7 +12,7 @@ import zlib
 from typing import Any, Hashable, Iterator, List, Mapping, Sequence, Tuple
 
 from bort_mx import random
-from bort_mx.data.tasks.base import Example, Examples, MissingSplit, PickOneTask, balanced
+from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, PickOneTask, balanced
 from bort_mx.data.tasks.common import field, json_lines
 from bort_mx.data.tasks.download import tar_members
 from bort_mx.errors import InputError
@@ -37,7 +37,7 @@ class RaceTask(PickOneTask):
     batch_size = 16
     level = ""
 
-    def locate(self, data_dir, split: str) -> pathlib.Path:
+    def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The folder of a split, or the archive that holds it.
 
         Raises:

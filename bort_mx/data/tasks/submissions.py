@@ -1,5 +1,6 @@
 """The zip file that GLUE and SuperGLUE take: all tasks' submission files, without folders."""
 
+import os
 import pathlib
 import zipfile
 from typing import List
@@ -9,7 +10,7 @@ from bort_mx.errors import InputError
 from bort_mx.files import atomic_path
 
 
-def write_benchmark_zip(path, benchmark: str, folder) -> List[str]:
+def write_benchmark_zip(path: os.PathLike, benchmark: str, folder: os.PathLike) -> List[str]:
     """Zip the submission files of a benchmark that lie in a folder under their official names.
 
     Args:

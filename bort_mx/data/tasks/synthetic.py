@@ -18,6 +18,7 @@ Half of the twins are of the kind "things", where the order of the hypothesis al
 animals act: a small encoder learns it within a minute. The rest needs both texts compared and takes longer.
 """
 
+import os
 import pathlib
 from typing import Dict, FrozenSet, List, Optional, Tuple
 
@@ -71,7 +72,7 @@ def generate(sizes: Optional[Dict[str, int]] = None, seed: int = 0) -> Dict[str,
     return result
 
 
-def write(folder, sizes: Optional[Dict[str, int]] = None, seed: int = 0) -> None:
+def write(folder: os.PathLike, sizes: Optional[Dict[str, int]] = None, seed: int = 0) -> None:
     """Write the splits as train.tsv, dev.tsv and test.tsv in the columns of RTE; the test file has no labels."""
     for split, pairs in generate(sizes, seed).items():
         width = 3 if split == "test" else 4
