@@ -134,6 +134,27 @@ def test_narrow_models_start_wider(hidden_size, deviation):
     assert standard_deviation(hidden_size) == pytest.approx(deviation)
 
 
+@pytest.mark.parametrize("family", ["roberta", "bert"])
+def test_the_classifier_computes_of_the_last_layer_what_it_needs_and_gives_the_same(family):
+    """Its encoder ends with the first token alone: values and gradients are those of the whole encoder."""
+    classifier = build_model(SMALL, VOCABULARY, "classifier", num_labels=3, family=family, dropout=0.0)
+    encoder = build_model(SMALL, VOCABULARY, family=family, dropout=0.0, seed=1)
+    own, whole = parameters_of(classifier), parameters_of(encoder)
+    for name, parameter in whole.items():
+        parameter.set_data(own[name].data())
+    ids, lengths = inputs()
+    weight, bias = own["classifier.1.weight"].data(), own["classifier.1.bias"].data()
+    with mx.autograd.record():
+        logits = classifier(ids, lengths)
+        expected = mx.nd.dot(encoder(ids, lengths)[:, 0], weight, transpose_b=True) + bias
+        loss = (logits ** 2).sum() + (expected ** 2).sum()
+    loss.backward()
+    assert np.abs(logits.asnumpy() - expected.asnumpy()).max() < 1e-5
+    for name, parameter in whole.items():
+        difference = np.abs(own[name].grad().asnumpy() - parameter.grad().asnumpy()).max()
+        assert difference < 1e-4 * max(1, np.abs(parameter.grad().asnumpy()).max()), name
+
+
 def test_the_classifier_starts_uniform_in_minus_half_to_half():
     model = build_model(Architecture(1, 1, 256, 8), VOCABULARY, "classifier", num_labels=9)
     weights = parameters_of(model)["classifier.1.weight"].data().asnumpy()

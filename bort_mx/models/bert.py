@@ -114,7 +114,8 @@ class BERT(HybridBlock):
         D, A, H, I = config.architecture.as_tuple()
         with self.name_scope():
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
-                                   max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps)
+                                   max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps,
+                                   first_token_only=config.head == "classifier")
             self.word_embed = nn.HybridSequential(prefix="word_embed_")
             with self.word_embed.name_scope():
                 self.word_embed.add(nn.Embedding(config.vocab_size, H))
@@ -184,7 +185,7 @@ class BERT(HybridBlock):
         if self.config.head == "mlm":
             return self.decoder(_gather(F, states, masked_positions))  # (B, M, V)
         if self.config.head == "classifier":
-            first = F.squeeze(F.slice_axis(states, axis=0, begin=0, end=1), axis=0)  # (B, H)
+            first = F.squeeze(states, axis=0)  # (1, B, H) → (B, H)
             return self.classifier(self.pooler(first) if self.config.pooler else first)  # (B, num_labels)
         return F.swapaxes(states, 0, 1)  # (B, s, H)
 
