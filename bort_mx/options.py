@@ -143,6 +143,11 @@ class _Field:
         return self.name if self.positional else "--" + self.name.replace("_", "-")
 
     @property
+    def is_flag(self) -> bool:
+        """Whether it is set by --name and --no-name."""
+        return self.type in (bool, Optional[bool])
+
+    @property
     def required(self) -> bool:
         """Whether it has no default."""
         return self.default is dataclasses.MISSING
@@ -195,14 +200,14 @@ def _add_field(parser: Any, field: _Field, required: bool) -> None:
     if field.metavar:
         settings["metavar"] = field.metavar
     element = _element_type(field.type)
-    if field.type is bool:
+    if field.is_flag:
         settings.update(action=jsonargparse.ActionYesNo(yes_prefix="", no_prefix="no-"), nargs="?")
     else:
         settings["type"] = field.type if element is None else element
     many, must = element is not None, field.required and required
     if field.positional:
         settings["nargs"] = ("+" if must else "*") if many else (None if must else "?")
-    elif field.type is not bool:
+    elif not field.is_flag:
         settings.update(required=must, **({"nargs": "+"} if many else {}))
     parser.add_argument(field.flag, **settings)
 
@@ -253,8 +258,8 @@ def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[s
 
 def _has_the_form(value: Any, annotation: Any) -> bool:
     """Whether a YAML value is a list or boolean where one is due: jsonargparse would list a word's letters."""
-    if annotation is bool:
-        return isinstance(value, bool)
+    if annotation in (bool, Optional[bool]):
+        return isinstance(value, bool) or value is None and annotation is not bool
     return value is None or _element_type(annotation) is None or isinstance(value, list)
 
 
@@ -281,6 +286,9 @@ def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:
     if ill_typed and value and ill_typed[1] in fields:
         name = ill_typed[1]
         return f"{spelled(name)}: expected {_readable(fields[name].type)}, found {_squeeze(value[1])!r}"
+    neither = re.match(r"argument ([^\s:/]+)\S*: invalid _boolean_type value: (.*)", message)
+    if neither:
+        return f"{neither[1]}: expected true or false, found {neither[2]}"
     unknown = re.match(r"(?:unrecognized arguments: |Option ')([^\s'=]+)", message, re.IGNORECASE)
     if unknown:
         return _unknown(unknown[1], fields, dashes)

@@ -39,6 +39,9 @@ class Run(Common):
     widths: Tuple[int, ...] = (1, 2)
     """Widths to try."""
 
+    pooler: Optional[bool] = None
+    """Put a pooler before the classifier, or as the task has it."""
+
     layers: Optional[List[int]] = None
     """Layers to keep."""
 
@@ -84,6 +87,16 @@ def test_booleans(argv, expected):
     assert run(*argv).resume is expected
 
 
+@pytest.mark.parametrize("argv, expected", [
+    ([], None), (["--pooler"], True), (["--no-pooler"], False), (["--pooler", "false"], False)])
+def test_booleans_that_may_be_left_to_a_default(argv, expected, tmp_path, capsys):
+    assert run(*argv).pooler is expected
+    with pytest.raises(SystemExit):
+        run(*argv, "--print-config")
+    (tmp_path / "printed.yaml").write_text(capsys.readouterr().out)
+    assert run("--config", str(tmp_path / "printed.yaml")).pooler is expected
+
+
 def test_positional_and_required_fields():
     assert parse_options(Convert, ["ckpt", "--to", "hf"], "convert", "") == Convert("ckpt", "hf")
     assert error("--to", "hf", options=Convert) == "source must be given; see --help"
@@ -117,6 +130,7 @@ def test_required_fields_may_come_from_yaml(tmp_path):
     (["--dropout", "some"], "--dropout: expected Optional[float], found 'some'"),
     (["--strategy", "best"], "--strategy: expected Literal['lcs', 'worst'], found 'best'"),
     (["--max-step", "3"], "unknown option --max-step (did you mean --max-steps?)"),
+    (["--resume", "perhaps"], "--resume: expected true or false, found 'perhaps'"),
     (["--zebra"], "unknown option --zebra; see --help"),
     (["--max-steps"], "argument --max-steps: expected one argument"),
     (["--config"], "argument --config: expected one argument"),
@@ -134,6 +148,8 @@ def test_bad_command_lines_in_one_line(argv, expected):
     ("- 3\n", "expected lines like 'option: value', found [3]"),
     ("a: [1\nb: }\n", "not YAML: "),
     ("resume: perhaps\n", "resume: expected bool, found 'perhaps'"),
+    ("resume: null\n", "resume: expected bool, found None"),
+    ("pooler: perhaps\n", "pooler: expected Optional[bool], found 'perhaps'"),
 ])
 def test_bad_yaml_names_the_file_and_the_option(tmp_path, text, expected):
     path = tmp_path / "run.yaml"
