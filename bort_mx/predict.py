@@ -1,4 +1,7 @@
-"""`python -m bort_mx predict`: fill masks, classify or embed with a checkpoint of any format, or an ONNX file."""
+"""`python -m bort_mx predict`: fill masks, classify or embed with a checkpoint of any format, or an ONNX file.
+
+B batch, M masked positions, V vocabulary size.
+"""
 
 import dataclasses
 import json

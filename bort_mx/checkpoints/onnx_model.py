@@ -1,4 +1,7 @@
-"""An ONNX file that `bort-mx export` wrote, run by ONNX Runtime."""
+"""An ONNX file that `bort-mx export` wrote, run by ONNX Runtime.
+
+B batch, s length, M masked positions, V vocabulary size.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""The Pareto front of a set of points."""
+"""The Pareto front of a set of points.
+
+n points, k objectives.
+"""
 
 import numpy as np
 
