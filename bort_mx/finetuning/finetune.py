@@ -17,7 +17,7 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import outputs
 from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
-from bort_mx.finetuning.session import BEST, BestOnDisk, Session, Training, build_classifier, train
+from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
 from bort_mx.training.run import RESULTS, RunDirectory
@@ -88,16 +88,14 @@ def starting_weights(options: FineTuningOptions, data: TaskData, workers: Worker
 
 
 def read_weights(path: str, workers: Workers) -> Weights:
-    """The weights of a checkpoint (of a fine-tuning run: of its best epoch), with their tokenizer.
+    """The weights of a checkpoint, with their tokenizer.
 
     Raises:
         InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
     """
-    best = pathlib.Path(path) / native.CHECKPOINTS / BEST
-    source = best if native.is_checkpoint(best) else path
-    if not pathlib.Path(source).exists():
-        once_a_host(workers, lambda: checkpoint_weights.read(source))  # one fetches it, if it is a name of the Hub
-    weights = checkpoint_weights.read(source)
+    if not pathlib.Path(path).exists():
+        once_a_host(workers, lambda: checkpoint_weights.read(path))  # one fetches it, if it is a name of the Hub
+    weights = checkpoint_weights.read(path)
     if weights.tokenizer is None:
         raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "
                          "sentencepiece.model beside the weights")

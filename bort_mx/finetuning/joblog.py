@@ -3,7 +3,7 @@
 import json
 import os
 import pathlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Hashable, List, Optional, Tuple
 
 from bort_mx.errors import InputError
 from bort_mx.files import sync_directory, write_text
@@ -29,7 +29,7 @@ class JobLog:
     def __init__(self, path: Optional[os.PathLike], fingerprint: Dict[str, Any], write: bool = True):
         self._path = pathlib.Path(path) if path is not None else None
         self._write = write and self._path is not None
-        self._records: Dict[Tuple[str, Optional[int], Optional[int]], Dict[str, Any]] = {}
+        self._records: Dict[Tuple[str, Optional[int], Hashable], Dict[str, Any]] = {}
         start = {"kind": "start", "format": FORMAT, "fingerprint": json.loads(json.dumps(fingerprint))}
         lines = self._read()
         if lines:
@@ -42,7 +42,7 @@ class JobLog:
     def __len__(self) -> int:
         return len(self._records)
 
-    def get(self, kind: str, round_number: Optional[int] = None, index: Optional[int] = None) -> Optional[dict]:
+    def get(self, kind: str, round_number: Optional[int] = None, index: Hashable = None) -> Optional[dict]:
         """The record of that work, or None if it has not been done."""
         return self._records.get((kind, round_number, index))
 
@@ -90,7 +90,7 @@ class JobLog:
                              "folder, or the same options and data to resume")
 
 
-def _name(record: Dict[str, Any]) -> Tuple[str, Optional[int], Optional[int]]:
+def _name(record: Dict[str, Any]) -> Tuple[str, Optional[int], Hashable]:
     return record["kind"], record.get("round"), record.get("index")
 
 

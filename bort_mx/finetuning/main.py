@@ -2,12 +2,15 @@
 
 import os
 import pathlib
-from typing import List
+from typing import Callable, List
 
+from bort_mx.errors import InputError
+from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.options import parse_options
 
-DESCRIPTION = "Fine-tune a checkpoint on a task of GLUE, SuperGLUE or RACE, on one's own, or on a whole benchmark."
+DESCRIPTION = ("Fine-tune a checkpoint on a task of GLUE, SuperGLUE or RACE, on one's own, or on a whole benchmark; "
+               "plainly, or by Agora.")
 BUILT_IN = ["--task", "demo", "--epochs", "3", "--batch-size", "16", "--learning-rate", "1e-3", "--output-dir",
             "runs/finetuning-demo", "--resume", "auto"]
 """The small run on the built-in task, where no --task is given; options on the command line win."""
@@ -16,26 +19,42 @@ DEMO_CHECKPOINTS = ("runs/demo/student-distilled", "runs/demo/student-mlm")
 
 
 def main(argv: List[str]) -> int:
-    """Parse, then fine-tune once, with several seeds, or on a whole benchmark."""
-    options = parse_options(FineTuningOptions, argv, "run_finetune.py", DESCRIPTION)
+    """Parse, then fine-tune once, with several seeds, on a whole benchmark, or by Agora."""
+    options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
     if options.task is None:
-        options = parse_options(FineTuningOptions, argv, "run_finetune.py", DESCRIPTION,
+        options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION,
                                 first=[*BUILT_IN, "--checkpoint", _demo_checkpoint()])
         if os.environ.get("HOROVOD_RANK", "0") == "0":
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)
-    run(options)
+    run(options if options.agora else options.without_agora())
     return 0
 
 
 def run(options: FineTuningOptions) -> dict:
-    """What the options ask for: one run, several seeds, a benchmark."""
-    from bort_mx.finetuning import several  # MXNet is loaded only now: --help and bad options stay quick
-    from bort_mx.finetuning.finetune import finetune
+    """What the options ask for: one run, several seeds, a benchmark; of Agora if they are its own.
 
+    Raises:
+        InputError: see `bort_mx.finetuning.finetune.finetune` and `bort_mx.finetuning.agora_run.run_agora`.
+    """
+    from bort_mx.finetuning import several  # MXNet is loaded only now: --help and bad options stay quick
+
+    by_agora = getattr(options, "agora", False)
     if options.task in several.BENCHMARKS:
+        if by_agora:
+            raise InputError(f"--task {options.task}: Socrates is a teacher of one task; give --agora one task")
         return several.run_benchmarks(options, run)
-    return several.run_seeds(options, finetune) if options.seeds > 1 else finetune(options)
+    single = _single(by_agora)
+    return several.run_seeds(options, single) if options.seeds > 1 else single(options)
+
+
+def _single(by_agora: bool) -> Callable[[FineTuningOptions], dict]:
+    """What makes one run."""
+    if by_agora:
+        from bort_mx.finetuning.agora_run import run_agora
+        return run_agora
+    from bort_mx.finetuning.finetune import finetune
+    return finetune
 
 
 def _demo_checkpoint() -> str:

@@ -26,8 +26,6 @@ from bort_mx.training.optimizers import AdamW
 from bort_mx.training.run import RunDirectory
 from bort_mx.training.step import TrainingStep
 
-BEST = "best"
-"""The checkpoint of the best epoch, beside step-N in checkpoints/."""
 LONGEST = 512
 BERT_DEVIATION = np.float32(0.02)
 """BERT's own, for the classifier of a pre-trained encoder of any width."""
@@ -226,7 +224,7 @@ class BestOnDisk:
     """Keeps the best epoch's weights in checkpoints/best of a run."""
 
     def __init__(self, session: Session, run: RunDirectory):
-        self._session, self._path = session, run.path / native.CHECKPOINTS / BEST
+        self._session, self._path = session, run.path / native.CHECKPOINTS / native.BEST
 
     def save(self, step: int, value: float) -> None:
         """Rank 0 writes the weights as they are now."""

@@ -1,0 +1,410 @@
+"""`run_finetune.py --agora`: Agora on a real task, from options to results (P1 §5, App. D).
+
+Rank 0 runs the pure loop of `bort_mx.finetuning.agora` over a `Crew`; everything it needs again after a kill is in the
+folder agora/ of the output directory: the record of finished jobs, each round's new points, every job's predictions,
+the best models.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from bort_mx import files
+from bort_mx.checkpoints import native
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.data.tasks import Example, Examples, Task
+from bort_mx.devices import device_of
+from bort_mx.distributed import Workers, connect
+from bort_mx.errors import InputError
+from bort_mx.finetuning import agora_report, audit, cost, outputs
+from bort_mx.finetuning.agora import AgoraResult, Job, Round, agora, balanced, relabel
+from bort_mx.finetuning.agora_options import AgoraRunOptions
+from bort_mx.finetuning.agora_report import Baseline
+from bort_mx.finetuning.crew import Crew
+from bort_mx.finetuning.fill import MaskFiller
+from bort_mx.finetuning.finetune import conclude, read_weights, starting_weights
+from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
+from bort_mx.finetuning.joblog import JobLog
+from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
+from bort_mx.finetuning.session import Session
+from bort_mx.finetuning.shelf import MODELS, Shelf, job_name
+from bort_mx.finetuning.socrates import Socrates
+from bort_mx.finetuning.taskdata import TaskData, examples_digest, read_task_data, resolve
+from bort_mx.finetuning.tau import alternatives, make_tau
+from bort_mx.finetuning.theta import Theta, load_thetas, paper_thetas
+from bort_mx.training.run import CONFIG, RESULTS, RunDirectory
+
+FOLDER, COST = "agora", "cost.json"
+ENUMERATION, PLAIN, DISTILLATION = "enumeration", "plain", "distillation"
+MAY_CHANGE = [*MAY_CHANGE_ON_RESUME, "rounds", "baselines", "socrates", "mlm", "theta", "budget"]
+"""Options that are no part of a run's identity: what they lead to is, by its hash, or they only end it earlier."""
+
+
+def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
+    """Fine-tune by Agora on one task; what it found is in results.json and agora/report.md.
+
+    A run that `resume` finds finished is not done again, unless it may have more rounds now.
+
+    Raises:
+        InputError: data, checkpoints or options that do not fit together, a Socrates below 2/3, a leak.
+        StopRequested: stopped by the user; what is finished is recorded.
+    """
+    workers = connect()
+    task, asked = resolve(options.task)
+    plain = theta_of(dataclasses.replace(options.without_agora(), chs=False).resolved(task, asked))
+    options = options.resolved(task, asked)
+    thetas = read_thetas(options)
+    data, put_aside = _with_audit(read_task_data(task, asked, options.data_dir, options.seed, workers), options)
+    extra = {"data": {**data.digests(), "audit": examples_digest(put_aside)}, "labels": task.labels}
+    run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE, workers.is_first, options.resume,
+                       extra)
+    if _is_finished(run, options):
+        return files.read_json(run.path / RESULTS)
+    crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
+    workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    run.open()
+    try:
+        outcome = _outcome(crew, director, workers)
+    finally:
+        run.close()
+    return _finish(options, crew.bench, run, workers, outcome)
+
+
+def read_thetas(options: AgoraRunOptions) -> List[Theta]:
+    """Theta: of --theta, the task's one set with --chs, or the paper's.
+
+    Args:
+        options: resolved.
+    Raises:
+        InputError: see `load_thetas`.
+    """
+    if options.chs:
+        return [theta_of(options)]
+    return paper_thetas() if options.theta is None else load_thetas(options.theta)
+
+
+def theta_of(options: FineTuningOptions) -> Theta:
+    """The hyperparameter set of resolved options."""
+    return Theta(*(getattr(options, name) for name in Theta._fields))
+
+
+# -- before the start ----------------------------------------------------------------------------------------------
+
+
+def _with_audit(data: TaskData, options: AgoraRunOptions) -> Tuple[TaskData, Examples]:
+    """The data without the audit slice, and that slice; where the second text asks about the first, by passage."""
+    size = options.audit_size or round(options.audit_share * len(data.train))
+    if not size:
+        data.notes.append("no audit slice: dev accuracies after round 0 are optimistic, and nothing shows by how much")
+        return data, Examples()
+    train, aside = audit.split(data.train, size, options.seed, data.dev, passages=data.task.cut == "first")
+    data.notes.append(f"train: {len(aside)} of {len(data.train)} examples put aside as the audit slice")
+    return dataclasses.replace(data, train=Examples(train)), Examples(aside)
+
+
+def _is_finished(run: RunDirectory, options: AgoraRunOptions) -> bool:
+    """Whether the run stands in its directory, and nothing more is asked for now (rounds, baselines)."""
+    if not (run.checkpoint and (run.path / RESULTS).is_file()):
+        return False
+    before = files.read_json(run.path / CONFIG)["options"]
+    return all(before.get(name) == value for name, value in dataclasses.asdict(options).items()
+               if name not in MAY_CHANGE_ON_RESUME)
+
+
+def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
+            thetas: List[Theta], plain: Theta) -> Tuple[Crew, "Director"]:
+    """Load everything that a run may fail for, on every worker, before anything is written."""
+    ctx = device_of(options.device, workers, options.dtype)
+    weights = starting_weights(options, data, workers)
+    teacher = read_weights(options.socrates, workers)
+    targets = [example.label for example in data.train] if data.task.is_regression else [0]
+    socrates = Socrates(teacher, options.socrates, data.task, options, workers, ctx, (min(targets), max(targets)))
+    bench = Bench(options, data, put_aside, weights, ctx)
+    bench.check(workers if options.data_parallel else Workers())
+    filler = _filler(options, weights, workers, ctx)
+    tau = _tau(options, data.task, filler)
+    identity = {**_identity(options, data.task, weights, teacher, filler, workers),
+                **{f"{name} set": run.config["data"][name] for name in ("train", "dev", "audit")}}
+    crew = Crew(bench, socrates, workers, options.data_parallel)
+    return crew, Director(options, crew, run, tau, thetas, plain, identity)
+
+
+def _filler(options: AgoraRunOptions, weights: Weights, workers: Workers, ctx: Any) -> Optional[MaskFiller]:
+    """The fill function of tau mlm, if it is asked for."""
+    if "mlm" not in options.tau.replace("+", ",").split(","):
+        return None
+    return MaskFiller(weights if options.mlm is None else read_weights(options.mlm, workers), options.tau_top_k,
+                      options.evaluation_batch_size, ctx)
+
+
+def _tau(options: AgoraRunOptions, task: Task, filler: Optional[MaskFiller]) -> Callable:
+    """The tau that --tau names; [I] questions about a passage and their answers are protected as a whole."""
+    protect = _second_text if task.cut == "first" else None
+    if protect and options.tau_which == "second":
+        raise InputError(f"--tau-which second: the second texts of {task.key} are questions and answers, which must "
+                         "survive; choose first")
+    return alternatives([make_tau(name.strip(), filler, options.tau_top_k, options.tau_temperature,
+                                  copies=options.tau_copies, which=options.tau_which, protect=protect)
+                         for name in options.tau.split(",")])
+
+
+def _second_text(example: Example) -> List[List[Tuple[int, int]]]:
+    return [[(0, len(text))] if number else [] for number, text in enumerate(example.texts)]
+
+
+def _identity(options: AgoraRunOptions, task: Task, weights: Weights, teacher: Weights, filler: Optional[MaskFiller],
+              workers: Workers) -> Dict[str, Any]:
+    """What a run's record holds for, by hash where it is a file: a resumed run must have the same."""
+    fields = dataclasses.asdict(options)
+    return {"task": task.key, "checkpoint": digest(weights), "Socrates": digest(teacher),
+            "MLM": digest(filler.weights) if filler else None,
+            "workers": workers.size if options.data_parallel else None,  # the order of summation
+            **{f"--{name.replace('_', '-')}": value for name, value in fields.items() if name not in MAY_CHANGE}}
+
+
+def digest(weights: Weights) -> str:
+    """SHA-256 over the configuration, all tensors and the vocabulary, in whatever format they are stored."""
+    total = hashlib.sha256(repr(weights.config).encode())
+    for name in sorted(weights.tensors):
+        total.update(name.encode() + weights.float32(name).tobytes())
+    total.update(weights.tokenizer.digest.encode())
+    return total.hexdigest()
+
+
+# -- the run -------------------------------------------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """What rank 0 brings home; the others get the part that they need to evaluate the best model."""
+
+    best: Trained
+    results: Dict[str, Any]
+
+
+def _outcome(crew: Crew, director: "Director", workers: Workers) -> Outcome:
+    """Rank 0 directs and the others serve; the same outcome on all."""
+    outcome = None
+    if workers.is_first:
+        try:
+            outcome = director.direct()
+        except InputError as error:
+            crew.dismiss(str(error))
+            raise
+        crew.dismiss()
+    else:
+        crew.serve()
+    return workers.gather(outcome, "outcome")[0]
+
+
+class Director:
+    """Rank 0's part: the loop, its record, the baselines and the report.
+
+    Args:
+        options: resolved.
+        crew: trains, labels and predicts.
+        run: the output directory.
+        tau: makes new points.
+        thetas: Theta, before --budget.
+        plain: the set of the plain baseline.
+        identity: what the record holds for.
+    """
+
+    def __init__(self, options: AgoraRunOptions, crew: Crew, run: RunDirectory, tau: Callable, thetas: List[Theta],
+                 plain: Theta, identity: Dict[str, Any]):
+        self._options, self._crew, self._run, self._tau = options, crew, run, tau
+        self._thetas, self._plain, self._identity = thetas, plain, identity
+        self._data, self._task, self._audit = crew.bench.data, crew.bench.data.task, crew.bench.audit
+        self._folder = run.path / FOLDER
+        self._shelf = Shelf(self._folder, self._task, self._data.dev, self._audit, crew.bench.write)
+        self._logged = {row["step"] for row in run.metrics()}
+
+    def direct(self) -> Outcome:
+        """Everything from the cost to the report."""
+        thetas = self._afford()
+        result = agora(
+            thetas, self._train, self._mistakes, self._tau, self._crew.label, self._data.train, self._options.strategy,
+            dev=self._data.dev, audit=self._audit, as_class=as_class(self._task), measure=self._measure,
+            run_jobs=self._run_jobs, save_model=self._save, load_model=self._shelf.get_model, folder=self._folder,
+            fingerprint=self._identity, say=_say, observe=self._observe, **self._loop_options())
+        _say(f"ended: {result.stopped}")
+        baselines = Baselines(self._crew, self._shelf, self._folder, self._options, self._identity)
+        rows = [self._enumeration(result)]
+        if self._options.baselines == "all":
+            rows += baselines.train(self._plain, thetas)
+        agora_report.write_report(result, self._folder, [row.shown for row in rows], f"Agora on {self._task.key}")
+        self._shelf.write_trainings(result, baselines.trainings)
+        return Outcome(result.best_model, self._results(result, rows))
+
+    # The functions of the loop
+
+    def _run_jobs(self, jobs: List[Job]) -> Iterable[Tuple[Job, Trained, float]]:
+        for done, (job, trained, accuracy) in enumerate(self._crew.train(jobs), 1):
+            self._shelf.put_predictions(job_name(job.round, job.index), job.theta, trained)
+            _say(f"round {job.round}, training {done} of {len(jobs)}: {_named(job.theta)}: dev {accuracy:.4f}"
+                 + (" (it did not converge)" if trained.diverged else ""))
+            yield job, trained, accuracy
+
+    def _train(self, theta: Theta, examples: List[Example]) -> Tuple[Trained, float]:
+        """Once more, for a model that was lost."""
+        (_, trained, accuracy), = self._crew.train([Job(-1, 0, theta, examples)])
+        return trained, accuracy
+
+    def _mistakes(self, model: Trained) -> List[Example]:
+        right = are_right(self._task, self._data.dev, model.dev)
+        return [example for example, fine in zip(self._data.dev, right) if not fine]
+
+    def _measure(self, model: Trained, examples: List[Example]) -> Dict[str, float]:
+        found = {"train": self._accuracy(examples, self._crew.predict(model.tensors, examples))}
+        return {**found, "audit": self._accuracy(self._audit, model.audit)} if self._audit else found
+
+    def _accuracy(self, examples: Sequence[Example], predictions: Sequence[Any]) -> float:
+        return float(np.mean(are_right(self._task, examples, predictions)))
+
+    def _save(self, model: Trained, number: int) -> None:
+        self._shelf.put_model(model, number)
+
+    def _observe(self, this: Round) -> None:
+        if this.number not in self._logged:
+            self._run.log(this.number, {f"dev_{EXAMPLE_ACCURACY}": this.best_accuracy, "thetas": len(this.accuracies),
+                                        "points": this.size, "new_points": this.added, "pruned": len(this.pruned),
+                                        **{f"{name}_{EXAMPLE_ACCURACY}": v for name, v in this.measures.items()}})
+
+    def _loop_options(self) -> Dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self._options.loop_options()).items()
+                if name != "strategy"}
+
+    # Cost
+
+    def _afford(self) -> List[Theta]:
+        """Say what the run will cost; the part of Theta that fits the budget."""
+        options, examples = self._options, self._data.train
+        examples = balanced(examples, options.seed, as_class(self._task)) if options.balance else examples
+        path = self._folder / COST
+        before = files.read_json(path) if path.is_file() else {}
+        each = before.get("seconds_each") or self._crew.measure(examples) / self._crew.at_once
+        rule = {"strategy": options.strategy, "max_rounds": options.max_rounds, "seed": options.seed}
+        thetas = self._thetas
+        if options.budget is not None:
+            thetas = cost.within_budget(thetas, each, cost.parse_duration(options.budget), **rule)
+            _say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an order drawn "
+                 f"with seed {options.seed}")
+        found = cost.estimate(thetas, each, replay=options.replay, **rule)
+        more = 1 + len(thetas) if options.baselines == "all" else 0
+        _say(f"cost: {found}" + (f"; and {more} trainings of the baselines" if more else "")
+             + (f"; {self._crew.at_once} at once are counted in" if self._crew.at_once > 1 else ""))
+        files.write_json(path, {"seconds_each": each, "thetas": len(thetas), "trainings_expected": found.expected,
+                                "trainings_at_most": found.most, "baseline_trainings": more})
+        return thetas
+
+    # Results
+
+    def _enumeration(self, result: AgoraResult) -> "Row":
+        """Round 0 is the enumeration of Theta: the same trainings on the data as given."""
+        first = result.rounds[0]
+        found = self._shelf.get_metrics(job_name(0, result.thetas.index(first.best_theta)))
+        return _row(ENUMERATION, found, len(first.accuracies), f"round 0: {_named(first.best_theta)}")
+
+    def _results(self, result: AgoraResult, rows: List["Row"]) -> Dict[str, Any]:
+        best = self._shelf.get_metrics(job_name(result.best_round, result.thetas.index(result.best_theta)))
+        return {
+            "criterion": EXAMPLE_ACCURACY, "best_step": best["steps"], "train_examples": len(self._data.train),
+            "dev_examples": best["dev"], "audit": best["audit"],
+            "agora": {"chs": result.best_theta._asdict(), "best_round": result.best_round,
+                      "rounds": len(result.rounds), "trainings": result.trainings, "thetas": len(result.thetas),
+                      "new_points": len(result.origins), "bound": list(result.bound), "stopped": result.stopped,
+                      "socrates_accuracy": result.socrates_accuracy, "strategy": self._options.strategy,
+                      "tau": self._options.tau, "report": f"{FOLDER}/report.md"},
+            "baselines": [row.entry for row in rows]}
+
+
+class Row(NamedTuple):
+    """A baseline, for the report and for results.json."""
+
+    shown: Baseline
+    entry: Dict[str, Any]
+
+
+def _row(name: str, found: Dict[str, Any], trainings: int, note: str) -> Row:
+    dev, aside = found["dev"], found["audit"]
+    return Row(Baseline(name, dev[EXAMPLE_ACCURACY], aside.get(EXAMPLE_ACCURACY), trainings, note),
+               {"name": name, "theta": found["theta"], "trainings": trainings, "dev": dev, "audit": aside})
+
+
+class Baselines:
+    """What Agora must beat beside the enumeration, trained by the same jobs on the data without new points.
+
+    Plain: the training set as it is, one set of hyperparameters. Distillation: [I] the training set with Socrates' hard
+    labels in place of its own, balanced as Agora's, every theta, the best on dev.
+    """
+
+    def __init__(self, crew: Crew, shelf: Shelf, folder: pathlib.Path, options: AgoraRunOptions,
+                 identity: Dict[str, Any]):
+        self._crew, self._shelf, self._options = crew, shelf, options
+        self._log = JobLog(folder / "baselines.jsonl", identity)
+        self.trainings: List[Tuple[str, int, Theta, str]] = []
+        """Of each: baseline, points, theta, name of its predictions."""
+
+    def train(self, plain: Theta, thetas: Sequence[Theta]) -> List[Row]:
+        """Train those that the record lacks."""
+        data, to_class = self._crew.bench.data, as_class(self._crew.bench.data.task)
+        rows = [self._best(PLAIN, [plain], data.train, "the training set as it is")]
+        labelled = relabel(data.train, self._crew.label)
+        if self._options.balance:
+            labelled = balanced(labelled, self._options.seed, to_class)
+        return [*rows, self._best(DISTILLATION, thetas, labelled, "Socrates' labels of the training set")]
+
+    def _best(self, kind: str, thetas: Sequence[Theta], examples: List[Example], note: str) -> Row:
+        """The best on dev of a baseline's trainings."""
+        todo = [Job(-1, i, theta, examples) for i, theta in enumerate(thetas)
+                if self._log.get(kind, index=self._index(theta)) is None]
+        for done, (job, trained, accuracy) in enumerate(self._crew.train(todo), 1):
+            self._shelf.put_predictions(self._name(kind, job.theta), job.theta, trained)
+            self._log.put({"kind": kind, "index": self._index(job.theta), "accuracy": accuracy})
+            _say(f"{kind}, training {done} of {len(todo)}: {_named(job.theta)}: dev {accuracy:.4f}")
+        self.trainings += [(kind, len(examples), theta, self._name(kind, theta)) for theta in thetas]
+        best = max(thetas, key=lambda theta: self._log.get(kind, index=self._index(theta))["accuracy"])
+        return _row(kind, self._shelf.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {_named(best)}")
+
+    @staticmethod
+    def _index(theta: Theta) -> str:
+        """By value: another --budget has other sets at the same places."""
+        return ",".join(f"{value:g}" for value in theta)
+
+    def _name(self, kind: str, theta: Theta) -> str:
+        return f"{kind}-{self._index(theta)}"
+
+
+# -- after the end -------------------------------------------------------------------------------------------------
+
+
+def _finish(options: AgoraRunOptions, bench: Bench, run: RunDirectory, workers: Workers,
+            outcome: Outcome) -> Dict[str, Any]:
+    """The best model's outputs, as any fine-tuning run has them, and results.json."""
+    model = bench.model_of(outcome.best.tensors)
+    session = Session(options, bench.data, model, bench.weights.tokenizer, workers, bench.ctx)
+    results = {**outcome.results, **conclude(session, run, trained=False)}
+    results["dev"][EXAMPLE_ACCURACY] = results.pop("dev_examples")[EXAMPLE_ACCURACY]
+    if workers.is_first:
+        for path in native.steps(run.path / native.CHECKPOINTS):
+            shutil.rmtree(path)
+        steps = outcome.best.steps
+        for name in (native.BEST, f"step-{steps}"):
+            bench.write(run.path / native.CHECKPOINTS / name, outcome.best.tensors, {"step": steps})
+        print(outputs.describe(results, run.path), flush=True)
+    run.write_results(results)
+    if workers.is_first:
+        shutil.rmtree(run.path / FOLDER / MODELS)  # the best are in checkpoints/ now
+    return results
+
+
+def _named(theta: Theta) -> str:
+    """A hyperparameter set on a line."""
+    return f"lr {theta.learning_rate:g}, decay {theta.weight_decay:g}, warm-up {theta.warmup:g}, seed {theta.seed}"
+
+
+def _say(line: str) -> None:
+    print(f"agora: {line}", flush=True)
