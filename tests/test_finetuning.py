@@ -334,7 +334,7 @@ def updated(tokenizer, batches, workers):
 
 def gradients_of(tokenizer, batches):
     model = classifier(tokenizer)
-    optimizer = AdamW(parameters_of(model))
+    optimizer = SGD(parameters_of(model))  # (AdamW's operator scales them in place)
     TrainingStep(FineTuningObjective(model, False), optimizer, Workers())(batches, 0.0)
     return [gradient.copy() for gradient in optimizer.gradients()]
 

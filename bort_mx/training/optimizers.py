@@ -41,7 +41,7 @@ class Optimizer:
         return [self._parameters[name].list_grad()[0] for name in self.names]
 
     def step(self, learning_rate: float, scale: float) -> None:
-        """One update with the gradients times `scale` (which averages and clips)."""
+        """One update with the gradients times `scale` (which averages and clips); their arrays may be scaled by it."""
         self.updates += 1
         for name, gradient in zip(self.names, self.gradients()):
             weight = self.masters[name]
