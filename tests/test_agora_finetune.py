@@ -15,7 +15,7 @@ import pytest
 
 from bort_mx import Architecture
 from bort_mx.checkpoints import load, native, read
-from bort_mx.data.tasks import Example, Examples, get_task, synthetic
+from bort_mx.data.tasks import Example, get_task, synthetic
 from bort_mx.data.tokenizer import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
@@ -28,7 +28,6 @@ from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.points import key
-from bort_mx.finetuning.taskdata import TaskData
 from bort_mx.finetuning.tau import MASK, mlm
 from bort_mx.finetuning.theta import Theta, paper_thetas
 from bort_mx.models import build_model
@@ -259,3 +258,266 @@ def test_two_workers_take_jobs_and_find_the_same(finished, small, tmp_path):
     first = [[record["accuracy"] for record in records(out) if record["kind"] == "job" and record["round"] == 0]
              for out in (tmp_path / "sharing", finished)]
     np.testing.assert_allclose(*first, atol=0.042)  # of 24 examples one may stand on the boundary
+
+
+# -- kinds of tasks --------------------------------------------------------------------------------------------------
+
+
+def one_job(options, out, **changes):
+    """A run of a single training: one theta, one round."""
+    return run_agora(dataclasses.replace(options, output_dir=str(out), baselines="enumeration", rounds=1,
+                                         pruning="none", **changes))
+
+
+def test_sts_b_counts_rounded_values(small, timaeus, tmp_path):
+    """A regression: the teacher's values stay within the training set's, a class is a rounded value."""
+    rng = np.random.default_rng(0)
+    for split, count in {"train": 60, "dev": 30, "test": 6}.items():
+        pairs = [(f"the {a} slept .", f"the {b} ate .") for a, b in rng.choice(synthetic.NOUNS, (count, 2))]
+        values = [round(2.5 + 2.4 * np.sin(i), 2) for i in range(count)]
+        (tmp_path / "STS-B").mkdir(exist_ok=True)
+        rows = [(i, *pair, value)[:3 if split == "test" else 4] for i, (pair, value) in enumerate(zip(pairs, values))]
+        table(tmp_path / f"STS-B/{split}.tsv", ("index", "sentence1", "sentence2", "score")[:len(rows[0])], rows)
+    options = dataclasses.replace(small, task="STS-B", data_dir=str(tmp_path), theta=None, chs=True, learning_rate=1e-2,
+                                  pruning=None, tau="drop")
+    fine = options.without_agora()
+    finetune(dataclasses.replace(fine, chs=False, output_dir=str(tmp_path / "teacher")))
+    options = dataclasses.replace(options, socrates=str(tmp_path / "teacher"))
+    with pytest.raises(InputError, match=r"Socrates: accuracy 0\.\d+ on the 30 examples of dev is below 0.6667"):
+        one_job(options, tmp_path / "refused")
+    found = run_agora(dataclasses.replace(options, accept_socrates=True, rounds=2, baselines="enumeration",
+                                          balance=False, output_dir=str(tmp_path / "run")))
+    assert set(found["dev"]) == {"pearson", "spearman", "loss", EXAMPLE_ACCURACY}
+    lines = [json.loads(line) for line in (tmp_path / "run/agora/data/round-000.jsonl").read_text().splitlines()]
+    assert lines and all(isinstance(line["label"], float) and 0.1 <= line["label"] <= 4.9 for line in lines)
+    assert all(line["confidence"] is None for line in lines)
+    kept = json.loads((tmp_path / "run/agora/predictions/round-000-theta-000.json").read_text())
+    scores = [line.split("\t") for line in (tmp_path / "STS-B/dev.tsv").read_text().splitlines()[1:]]
+    right = [round(p) == round(float(row[-1])) for p, row in zip(kept["dev_predictions"], scores)]
+    assert kept["dev"][EXAMPLE_ACCURACY] == np.mean(right)
+    with pytest.raises(InputError, match="no confidence"):
+        one_job(options, tmp_path / "threshold", socrates_threshold=0.9)
+
+
+def copa(folder):
+    """A few questions in COPA's format."""
+    for split, count, verb in (("train", 24, "slept"), ("val", 12, "sang"), ("test", 4, "left")):
+        nouns = [(synthetic.NOUNS[i % 12], synthetic.NOUNS[(i + 1) % 12]) for i in range(count)]
+        records = [{"idx": i, "premise": f"the {noun} {verb} .", "question": ("cause", "effect")[i % 2],
+                    f"choice{1 + i % 2}": f"the {noun} ate .", f"choice{2 - i % 2}": f"the {other} ate again .",
+                    **({} if split == "test" else {"label": i % 2})} for i, (noun, other) in enumerate(nouns)]
+        path = folder / "superglue/COPA" / f"{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_candidates_are_binary_examples_and_answers_survive_with_chs(small, tmp_path):
+    """COPA by the paper's cheap reproduction: one set, a few rounds."""
+    copa(tmp_path)
+    options = dataclasses.replace(small, task="COPA", data_dir=str(tmp_path), theta=None, chs=True, pruning=None,
+                                  accept_socrates=True, tau="mlm,swap", baselines="enumeration", batch_size=8)
+    finetune(dataclasses.replace(options.without_agora(), chs=False, output_dir=str(tmp_path / "teacher")))
+    options = dataclasses.replace(options, socrates=str(tmp_path / "teacher"))
+    found = run_agora(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
+    assert found["agora"]["chs"] == {"learning_rate": 1e-5, "weight_decay": 100, "warmup": 0.35, "seed": 1}
+    assert found["agora"]["rounds"] == 3 and found["agora"]["strategy"] == "none" and found["agora"]["trainings"] == 3
+    assert set(found["dev"]) == {"accuracy", "loss", EXAMPLE_ACCURACY} and set(found["audit"]) == {EXAMPLE_ACCURACY}
+    rounds = json.loads((tmp_path / "run/agora/agora.json").read_text())["rounds"]
+    assert all(len({count for _, count in this["labels"]}) == 1 for this in rounds)  # right and wrong ones balanced
+    lines = [json.loads(line) for line in (tmp_path / "run/agora/data/round-000.jsonl").read_text().splitlines()]
+    assert lines and all(line["texts"][1] == line["seed_texts"][1] and line["texts"][0] != line["seed_texts"][0]
+                         and line["label"] in ("0", "1") for line in lines)
+    assert json.loads((tmp_path / "run/COPA.jsonl").read_text().splitlines()[0])["label"] in (0, 1)
+    with pytest.raises(InputError, match="--tau-which second"):
+        one_job(options, tmp_path / "x", tau_which="second")
+
+
+def test_seeds_give_medians(small, tmp_path):
+    found = command.run(dataclasses.replace(small, seeds=2, rounds=1, baselines="enumeration", tau="drop",
+                                            output_dir=str(tmp_path / "run")))
+    assert len(found["dev_over_seeds"][EXAMPLE_ACCURACY]["values"]) == 2
+    assert (tmp_path / "run/seed-1/agora/report.md").is_file()
+
+
+# -- Socrates ----------------------------------------------------------------------------------------------------------
+
+
+def with_labels(run, out, labels):
+    """The teacher's run, saying other labels."""
+    native.save(out / "checkpoints/best", *load(run))
+    (out / "config.json").write_text(json.dumps({"options": {}, "labels": labels}))
+    return str(out)
+
+
+def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
+    task, options = get_task(str(folder / "own.yaml")), FineTuningOptions()
+    import mxnet as mx
+    answers = []
+    for path in (str(teacher), with_labels(teacher, tmp_path / "run", ["ENTAILMENT", "not_entailment"])):
+        made = socrates.Socrates(read(path), path, task, options, Workers(), mx.cpu())
+        answers.append(made([("the cat slept .", "the dog ate ."), ("the king sang .", "a")]))
+    (labels, sure), (swapped, alike) = answers
+    assert all(a != b for a, b in zip(labels, swapped)) and sure == pytest.approx(alike) and min(sure) >= 0.5
+
+
+@pytest.mark.parametrize("config, labels", [
+    ({"labels": ["b", "a"], "options": {}}, ["b", "a"]), ({"options": {"task": "AX-b"}},
+                                                          ["entailment", "not_entailment"]),
+    ({"id2label": {"0": "CONTRADICTION", "1": "NEUTRAL"}}, ["CONTRADICTION", "NEUTRAL"]),
+    ({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, None), ({"options": {}, "labels": []}, []), ({}, None)])
+def test_where_labels_are_found(tmp_path, config, labels):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "checkpoints/best").mkdir(parents=True)
+    found = socrates.labels_of(str(tmp_path))
+    assert (sorted(found), len(found)) == (sorted(labels), len(labels)) if labels else found == labels
+    assert socrates.labels_of(str(tmp_path / "checkpoints/best")) == found
+
+
+# -- the fill function -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "roberta", "bert_uncased"])
+def test_fills_with_whole_words_in_order(name, tokenizer, timaeus, tmp_path, request):
+    """Each kind of vocabulary; the best words are those that `predict --fill-mask` gives, without pieces of words."""
+    import mxnet as mx
+
+    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.predict import fill_masks
+
+    own = load_tokenizer(request.getfixturevalue("shared") / "data/vocab" / name) if name else tokenizer
+    model = build_model(TINY, own.vocab_size, "mlm", num_positions=24, seed=1)
+    native.save(tmp_path / "mlm", model, own)
+    filler = MaskFiller(read(tmp_path / "mlm"), 5, 3, mx.cpu())
+    short = f"The {MASK} slept, and ({MASK}) ate ."
+    long = " ".join([f"the {MASK} ran ."] * 20)
+    found = filler([long, short, "no mark"])
+    assert [len(answer) for answer in found] == [20, 2, 0]
+    for candidates in found[1]:
+        assert len(candidates) == 5 + MORE and all(word.strip() and not word.startswith("##") for word, _ in candidates)
+        shares = [share for _, share in candidates]
+        assert shares == sorted(shares, reverse=True) and 0 < shares[-1] < 1
+    first = next(iter(fill_masks(model, own, [short], own.vocab_size)))["fills"]
+    rank = {fill["token"].strip(): (-i, fill["probability"]) for i, fill in reversed(list(enumerate(first)))}
+    assert all(rank[word.strip()][1] == pytest.approx(share, rel=1e-4) for word, share in found[1][0])
+    tau = mlm(filler, top_k=5)
+    example = Example(0, ("the § king § slept .", "the queen ate , and the king sang ."))
+    made = [tau([example], generator(seed, "tau"))[0].texts for seed in (0, 0, 1)]
+    assert made[0] == made[1] != made[2] and all("§ king §" in texts[0] for texts in made)
+
+
+def test_without_an_mlm_head_there_is_no_tau_mlm(small, teacher, tmp_path):
+    with pytest.raises(InputError, match=r"--tau mlm: .* has no MLM head; give --mlm"):
+        one_job(small, tmp_path / "run", checkpoint=str(teacher), tau="mlm")
+    assert not (tmp_path / "run").exists()
+    one_job(small, tmp_path / "run", checkpoint=str(teacher), tau="mlm", mlm=small.checkpoint)
+
+
+# -- cost, failures, leaks ---------------------------------------------------------------------------------------------
+
+
+def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
+    found = one_job(small, tmp_path / "run", budget="25s", tau="drop")
+    assert found["agora"]["trainings"] == 2 and "2 of 3 sets, the first of an order drawn with seed 0" in \
+        capsys.readouterr().out
+    monkeypatch.setattr(Bench, "measure", lambda self, *rest: pytest.fail("measured again"))
+    (tmp_path / "run/results.json").unlink()
+    again = one_job(small, tmp_path / "run", budget="25s", tau="drop", resume="auto")
+    assert again["agora"]["chs"] == found["agora"]["chs"]
+    with pytest.raises(InputError, match="one training alone takes 10 s"):
+        monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
+        one_job(small, tmp_path / "poor", budget="9s", tau="drop")
+
+
+def test_a_theta_that_does_not_converge_is_a_bad_one(small, tmp_path, monkeypatch):
+    genuine = job.train
+
+    def train(session, *rest):
+        if session.options.learning_rate == 3e-2:
+            raise RunError("no finite loss")
+        return genuine(session, *rest)
+
+    monkeypatch.setattr(job, "train", train)
+    one_job(small, tmp_path / "run", tau="drop")
+    with open(tmp_path / "run/agora/trainings.csv") as file:
+        assert [row["diverged"] for row in csv.DictReader(file)] == ["0", "1", "0"]
+
+
+def test_ends_without_mistakes_and_says_so(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(agora_run.Director, "_mistakes", lambda self, model: [])
+    assert command.main(words_of(small, output_dir=str(tmp_path / "run"), baselines="enumeration", tau="drop")) == 0
+    assert "agora: ended: the best model makes no mistakes on dev" in capsys.readouterr().out
+    assert results_of(tmp_path / "run")["agora"]["trainings"] == 3
+
+
+def test_a_planted_leak_is_caught(small, tmp_path, monkeypatch):
+    genuine = audit.split
+
+    def leaky(points, *rest, **named):
+        train, aside = genuine(points, *rest, **named)
+        return [*train, aside[0]._replace(texts=tuple(text.upper() for text in aside[0].texts))], aside
+
+    monkeypatch.setattr(audit, "split", leaky)
+    with pytest.raises(InputError, match="training data: 1 of 44 examples are also in the audit slice"):
+        one_job(small, tmp_path / "run", tau="drop")
+
+
+def empty(examples):
+    """A tau of a user's that goes wrong."""
+    return [("", "") for _ in examples]
+
+
+def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
+    (tmp_path / "none.yaml").write_text("sets: []\n")
+    copied = tmp_path / "data"
+    copied.mkdir()
+    for path in folder.iterdir():
+        (copied / path.name).write_text(path.read_text())
+    lines = (folder / "dev.tsv").read_text().splitlines()
+    (copied / "dev.tsv").write_text("\n".join(line for line in lines if not line.endswith("\tnot_entailment")) + "\n")
+    other = with_labels(teacher, tmp_path / "other", ["yes", "no"])
+    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    for changes, message in [
+            (dict(socrates=other), "has the labels yes, no, but .*own.yaml has not_entailment, entailment"),
+            (dict(socrates=small.checkpoint), "has no classifier"),
+            (dict(socrates="no/such"), "no/such"),
+            (dict(tau="test_agora_finetune:empty"), "gave an empty text"),
+            (dict(tau="typos"), "'typos' is unknown; choose among"),
+            (dict(tau="nowhere:f"), "cannot be imported"),
+            (dict(theta=str(tmp_path / "none.yaml")), "expected a list with at least one set"),
+            (dict(task=str(copied / "own.yaml"), tau="drop"), "dev: has no example with label 'not_entailment'"),
+            (dict(max_length=65), "longer than the 64 positions"),
+            (dict(audit_size=48), "audit slice of 48 out of 48 examples"),
+            (dict(task="glue"), "give --agora one task"),
+            (dict(chs=True, theta=None), "no convergent hyperparameter set")]:
+        with pytest.raises(InputError, match=message) as caught:
+            command.run(dataclasses.replace(small, output_dir=str(tmp_path / f"run {message[:9]}"), **changes))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values, message", [
+    (dict(socrates="x"), "--socrates is an option of --agora"), (dict(tau_top_k=3), "--tau-top-k is an option"),
+    (dict(agora=True), "give --socrates"), (dict(agora=True, socrates="x", predict_only=True), "leave out --agora"),
+    (dict(agora=True, socrates="x", chs=True, theta="y"), "give one of them"),
+    (dict(agora=True, socrates="x", pruning="none"), "give --rounds"),
+    (dict(agora=True, socrates="x", budget="soon"), "not a duration"),
+    (dict(agora=True, socrates="x", resume="checkpoints/step-1"), "with --agora give auto"),
+    (dict(agora=True, socrates="x", rounds=0), "--rounds 0: must be at least 1"),
+    (dict(agora=True, socrates="x", audit_share=1.0), "--audit-share 1.0"),
+    (dict(agora=True, socrates="x", socrates_threshold=2.0), "--socrates-threshold 2.0")])
+def test_options_that_exclude_each_other(values, message):
+    with pytest.raises(InputError, match=message) as caught:
+        AgoraRunOptions(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_script_exits_with_2_and_one_line(small, tmp_path):
+    process = start(*words_of(small, output_dir=str(tmp_path / "run")), "--pruning", "best")
+    output, error = process.communicate(timeout=120)
+    assert process.returncode == 2 and "--pruning" in error and len(error.strip().splitlines()) == 1
+
+
+def test_theta_is_the_papers_where_none_is_given(small):
+    resolved = dataclasses.replace(small, theta=None).resolved(get_task(small.task), get_task(small.task))
+    assert agora_run.read_thetas(resolved) == paper_thetas()
+    assert agora_run.theta_of(resolved) == Theta(1e-5, 0.01, 0.1, 0)

@@ -118,6 +118,9 @@ def _is_finished(run: RunDirectory, options: AgoraRunOptions) -> bool:
 def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
             thetas: List[Theta], plain: Theta) -> Tuple[Crew, "Director"]:
     """Load everything that a run may fail for, on every worker, before anything is written."""
+    if data.task.is_regression and options.socrates_threshold is not None:
+        raise InputError(f"--socrates-threshold {options.socrates_threshold}: {data.task.key} is a regression, whose "
+                         "teacher has no confidence; leave it out")
     ctx = device_of(options.device, workers, options.dtype)
     weights = starting_weights(options, data, workers)
     teacher = read_weights(options.socrates, workers)
@@ -397,7 +400,7 @@ def _finish(options: AgoraRunOptions, bench: Bench, run: RunDirectory, workers: 
         print(outputs.describe(results, run.path), flush=True)
     run.write_results(results)
     if workers.is_first:
-        shutil.rmtree(run.path / FOLDER / MODELS)  # the best are in checkpoints/ now
+        shutil.rmtree(run.path / FOLDER / MODELS, ignore_errors=True)  # the best are in checkpoints/ now
     return results
 
 
