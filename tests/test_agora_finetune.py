@@ -19,7 +19,7 @@ from bort_mx.data.tasks import Example, get_task, synthetic
 from bort_mx.data.tokenizer import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
-from bort_mx.finetuning import agora_run, audit, job, socrates
+from bort_mx.finetuning import agora_report, agora_run, audit, job, socrates
 from bort_mx.finetuning import main as command
 from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.agora_run import run_agora
@@ -99,11 +99,23 @@ def finished(small, tmp_path_factory):
     return out
 
 
-def contents(folder, without=("cost.json",)):
-    """Every file of agora/ and the weights, byte for byte."""
-    paths = [*(folder / "agora").rglob("*"), *(folder / "checkpoints").glob("*/model.safetensors")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)
-            if path.is_file() and path.name not in without}
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For runs whose report nobody looks at."""
+    for name in ("heat_map", "curves"):
+        monkeypatch.setattr(agora_report, name, lambda *arguments: None)
+
+
+def contents(folder, patterns=("agora/**/*", "checkpoints/*/model.safetensors")):
+    """Every file of agora/ (but the measured cost) and the weights, byte for byte."""
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths
+            if path.is_file() and path.name != "cost.json"}
+
+
+AGORA_ALONE = ("agora/data/*", "agora/predictions/round-*", "agora/heatmap.png", "checkpoints/*/model.safetensors",
+               "predictions.tsv", "own.tsv")
+"""What the baselines do not change."""
 
 
 def records(folder):
@@ -215,6 +227,7 @@ def test_killed_between_jobs_and_resumed_is_the_same(finished, small, tmp_path):
     assert mine == theirs
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_path, monkeypatch):
     options = dataclasses.replace(small, output_dir=str(tmp_path), baselines="enumeration", tau="drop", rounds=1)
     once = run_agora(options)
@@ -231,6 +244,7 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
         run_agora(options)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_record_of_other_data_is_refused(small, timaeus, tmp_path):
     options = dataclasses.replace(small, output_dir=str(tmp_path), baselines="enumeration", tau="drop", rounds=1)
     run_agora(options)
@@ -246,10 +260,11 @@ def test_a_record_of_other_data_is_refused(small, timaeus, tmp_path):
 def test_two_workers_take_jobs_and_find_the_same(finished, small, tmp_path):
     pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
     launcher = [pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H", "localhost:2"]
-    taking = start(*words_of(small, output_dir=str(tmp_path / "taking")), launcher=launcher)
+    taking = start(*words_of(small, output_dir=str(tmp_path / "taking"), baselines="enumeration"), launcher=launcher)
     output, error = taking.communicate(timeout=240)
     assert taking.returncode == 0, error
-    assert contents(tmp_path / "taking") == contents(finished)
+    assert contents(tmp_path / "taking", AGORA_ALONE) == contents(finished, AGORA_ALONE)
+    assert records(tmp_path / "taking")[1:] == records(finished)[1:]  # the first names the options
     assert output.count("ended: Theta is empty") == 1 and "2 at once are counted in" in output
     sharing = start(*words_of(small, output_dir=str(tmp_path / "sharing"), data_parallel=True, rounds=1, tau="drop",
                               baselines="enumeration"), launcher=launcher)
@@ -269,6 +284,7 @@ def one_job(options, out, **changes):
                                          pruning="none", **changes))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_sts_b_counts_rounded_values(small, timaeus, tmp_path):
     """A regression: the teacher's values stay within the training set's, a class is a rounded value."""
     rng = np.random.default_rng(0)
@@ -311,6 +327,7 @@ def copa(folder):
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_candidates_are_binary_examples_and_answers_survive_with_chs(small, tmp_path):
     """COPA by the paper's cheap reproduction: one set, a few rounds."""
     copa(tmp_path)
@@ -332,9 +349,11 @@ def test_candidates_are_binary_examples_and_answers_survive_with_chs(small, tmp_
         one_job(options, tmp_path / "x", tau_which="second")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_seeds_give_medians(small, tmp_path):
-    found = command.run(dataclasses.replace(small, seeds=2, rounds=1, baselines="enumeration", tau="drop",
-                                            output_dir=str(tmp_path / "run")))
+    (tmp_path / "one.yaml").write_text("sets: [[1.0e-2, 0, 0.1, 0]]\n")
+    found = command.run(dataclasses.replace(small, seeds=2, theta=str(tmp_path / "one.yaml"), baselines="enumeration",
+                                            tau="drop", output_dir=str(tmp_path / "run")))
     assert len(found["dev_over_seeds"][EXAMPLE_ACCURACY]["values"]) == 2
     assert (tmp_path / "run/seed-1/agora/report.md").is_file()
 
@@ -405,6 +424,7 @@ def test_fills_with_whole_words_in_order(name, tokenizer, timaeus, tmp_path, req
     assert made[0] == made[1] != made[2] and all("§ king §" in texts[0] for texts in made)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_an_mlm_head_there_is_no_tau_mlm(small, teacher, tmp_path):
     with pytest.raises(InputError, match=r"--tau mlm: .* has no MLM head; give --mlm"):
         one_job(small, tmp_path / "run", checkpoint=str(teacher), tau="mlm")
@@ -415,6 +435,7 @@ def test_without_an_mlm_head_there_is_no_tau_mlm(small, teacher, tmp_path):
 # -- cost, failures, leaks ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
     found = one_job(small, tmp_path / "run", budget="25s", tau="drop")
@@ -429,6 +450,7 @@ def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_pa
         one_job(small, tmp_path / "poor", budget="9s", tau="drop")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_theta_that_does_not_converge_is_a_bad_one(small, tmp_path, monkeypatch):
     genuine = job.train
 
@@ -443,6 +465,7 @@ def test_a_theta_that_does_not_converge_is_a_bad_one(small, tmp_path, monkeypatc
         assert [row["diverged"] for row in csv.DictReader(file)] == ["0", "1", "0"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_ends_without_mistakes_and_says_so(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(agora_run.Director, "_mistakes", lambda self, model: [])
     assert command.main(words_of(small, output_dir=str(tmp_path / "run"), baselines="enumeration", tau="drop")) == 0
@@ -467,6 +490,7 @@ def empty(examples):
     return [("", "") for _ in examples]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
     (tmp_path / "none.yaml").write_text("sets: []\n")
     copied = tmp_path / "data"

@@ -7,7 +7,6 @@ the best models.
 
 import dataclasses
 import hashlib
-import pathlib
 import shutil
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -21,14 +20,13 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import agora_report, audit, cost, outputs
-from bort_mx.finetuning.agora import AgoraResult, Job, Round, agora, balanced, relabel
+from bort_mx.finetuning.agora import AgoraResult, Job, Round, agora, balanced
 from bort_mx.finetuning.agora_options import AgoraRunOptions
-from bort_mx.finetuning.agora_report import Baseline
+from bort_mx.finetuning.baselines import ENUMERATION, Baselines, Row, named, row_of, say
 from bort_mx.finetuning.crew import Crew
 from bort_mx.finetuning.fill import MaskFiller
 from bort_mx.finetuning.finetune import conclude, read_weights, starting_weights
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
-from bort_mx.finetuning.joblog import JobLog
 from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
 from bort_mx.finetuning.session import Session
 from bort_mx.finetuning.shelf import MODELS, Shelf, job_name
@@ -39,7 +37,6 @@ from bort_mx.finetuning.theta import Theta, load_thetas, paper_thetas
 from bort_mx.training.run import CONFIG, RESULTS, RunDirectory
 
 FOLDER, COST = "agora", "cost.json"
-ENUMERATION, PLAIN, DISTILLATION = "enumeration", "plain", "distillation"
 MAY_CHANGE = [*MAY_CHANGE_ON_RESUME, "rounds", "baselines", "socrates", "mlm", "theta", "budget"]
 """Options that are no part of a run's identity: what they lead to is, by its hash, or they only end it earlier."""
 
@@ -232,8 +229,8 @@ class Director:
             thetas, self._train, self._mistakes, self._tau, self._crew.label, self._data.train, self._options.strategy,
             dev=self._data.dev, audit=self._audit, as_class=as_class(self._task), measure=self._measure,
             run_jobs=self._run_jobs, save_model=self._save, load_model=self._shelf.get_model, folder=self._folder,
-            fingerprint=self._identity, say=_say, observe=self._observe, **self._loop_options())
-        _say(f"ended: {result.stopped}")
+            fingerprint=self._identity, say=say, observe=self._observe, **self._loop_options())
+        say(f"ended: {result.stopped}")
         baselines = Baselines(self._crew, self._shelf, self._folder, self._options, self._identity)
         rows = [self._enumeration(result)]
         if self._options.baselines == "all":
@@ -247,7 +244,7 @@ class Director:
     def _run_jobs(self, jobs: List[Job]) -> Iterable[Tuple[Job, Trained, float]]:
         for done, (job, trained, accuracy) in enumerate(self._crew.train(jobs), 1):
             self._shelf.put_predictions(job_name(job.round, job.index), job.theta, trained)
-            _say(f"round {job.round}, training {done} of {len(jobs)}: {_named(job.theta)}: dev {accuracy:.4f}"
+            say(f"round {job.round}, training {done} of {len(jobs)}: {named(job.theta)}: dev {accuracy:.4f}"
                  + (" (it did not converge)" if trained.diverged else ""))
             yield job, trained, accuracy
 
@@ -293,11 +290,11 @@ class Director:
         thetas = self._thetas
         if options.budget is not None:
             thetas = cost.within_budget(thetas, each, cost.parse_duration(options.budget), **rule)
-            _say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an order drawn "
+            say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an order drawn "
                  f"with seed {options.seed}")
         found = cost.estimate(thetas, each, replay=options.replay, **rule)
         more = 1 + len(thetas) if options.baselines == "all" else 0
-        _say(f"cost: {found}" + (f"; and {more} trainings of the baselines" if more else "")
+        say(f"cost: {found}" + (f"; and {more} trainings of the baselines" if more else "")
              + (f"; {self._crew.at_once} at once are counted in" if self._crew.at_once > 1 else ""))
         files.write_json(path, {"seconds_each": each, "thetas": len(thetas), "trainings_expected": found.expected,
                                 "trainings_at_most": found.most, "baseline_trainings": more})
@@ -305,13 +302,13 @@ class Director:
 
     # Results
 
-    def _enumeration(self, result: AgoraResult) -> "Row":
+    def _enumeration(self, result: AgoraResult) -> Row:
         """Round 0 is the enumeration of Theta: the same trainings on the data as given."""
         first = result.rounds[0]
         found = self._shelf.get_metrics(job_name(0, result.thetas.index(first.best_theta)))
-        return _row(ENUMERATION, found, len(first.accuracies), f"round 0: {_named(first.best_theta)}")
+        return row_of(ENUMERATION, found, len(first.accuracies), f"round 0: {named(first.best_theta)}")
 
-    def _results(self, result: AgoraResult, rows: List["Row"]) -> Dict[str, Any]:
+    def _results(self, result: AgoraResult, rows: List[Row]) -> Dict[str, Any]:
         best = self._shelf.get_metrics(job_name(result.best_round, result.thetas.index(result.best_theta)))
         return {
             "criterion": EXAMPLE_ACCURACY, "best_step": best["steps"], "train_examples": len(self._data.train),
@@ -322,63 +319,6 @@ class Director:
                       "socrates_accuracy": result.socrates_accuracy, "strategy": self._options.strategy,
                       "tau": self._options.tau, "report": f"{FOLDER}/report.md"},
             "baselines": [row.entry for row in rows]}
-
-
-class Row(NamedTuple):
-    """A baseline, for the report and for results.json."""
-
-    shown: Baseline
-    entry: Dict[str, Any]
-
-
-def _row(name: str, found: Dict[str, Any], trainings: int, note: str) -> Row:
-    dev, aside = found["dev"], found["audit"]
-    return Row(Baseline(name, dev[EXAMPLE_ACCURACY], aside.get(EXAMPLE_ACCURACY), trainings, note),
-               {"name": name, "theta": found["theta"], "trainings": trainings, "dev": dev, "audit": aside})
-
-
-class Baselines:
-    """What Agora must beat beside the enumeration, trained by the same jobs on the data without new points.
-
-    Plain: the training set as it is, one set of hyperparameters. Distillation: [I] the training set with Socrates' hard
-    labels in place of its own, balanced as Agora's, every theta, the best on dev.
-    """
-
-    def __init__(self, crew: Crew, shelf: Shelf, folder: pathlib.Path, options: AgoraRunOptions,
-                 identity: Dict[str, Any]):
-        self._crew, self._shelf, self._options = crew, shelf, options
-        self._log = JobLog(folder / "baselines.jsonl", identity)
-        self.trainings: List[Tuple[str, int, Theta, str]] = []
-        """Of each: baseline, points, theta, name of its predictions."""
-
-    def train(self, plain: Theta, thetas: Sequence[Theta]) -> List[Row]:
-        """Train those that the record lacks."""
-        data, to_class = self._crew.bench.data, as_class(self._crew.bench.data.task)
-        rows = [self._best(PLAIN, [plain], data.train, "the training set as it is")]
-        labelled = relabel(data.train, self._crew.label)
-        if self._options.balance:
-            labelled = balanced(labelled, self._options.seed, to_class)
-        return [*rows, self._best(DISTILLATION, thetas, labelled, "Socrates' labels of the training set")]
-
-    def _best(self, kind: str, thetas: Sequence[Theta], examples: List[Example], note: str) -> Row:
-        """The best on dev of a baseline's trainings."""
-        todo = [Job(-1, i, theta, examples) for i, theta in enumerate(thetas)
-                if self._log.get(kind, index=self._index(theta)) is None]
-        for done, (job, trained, accuracy) in enumerate(self._crew.train(todo), 1):
-            self._shelf.put_predictions(self._name(kind, job.theta), job.theta, trained)
-            self._log.put({"kind": kind, "index": self._index(job.theta), "accuracy": accuracy})
-            _say(f"{kind}, training {done} of {len(todo)}: {_named(job.theta)}: dev {accuracy:.4f}")
-        self.trainings += [(kind, len(examples), theta, self._name(kind, theta)) for theta in thetas]
-        best = max(thetas, key=lambda theta: self._log.get(kind, index=self._index(theta))["accuracy"])
-        return _row(kind, self._shelf.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {_named(best)}")
-
-    @staticmethod
-    def _index(theta: Theta) -> str:
-        """By value: another --budget has other sets at the same places."""
-        return ",".join(f"{value:g}" for value in theta)
-
-    def _name(self, kind: str, theta: Theta) -> str:
-        return f"{kind}-{self._index(theta)}"
 
 
 # -- after the end -------------------------------------------------------------------------------------------------
@@ -402,12 +342,3 @@ def _finish(options: AgoraRunOptions, bench: Bench, run: RunDirectory, workers: 
     if workers.is_first:
         shutil.rmtree(run.path / FOLDER / MODELS, ignore_errors=True)  # the best are in checkpoints/ now
     return results
-
-
-def _named(theta: Theta) -> str:
-    """A hyperparameter set on a line."""
-    return f"lr {theta.learning_rate:g}, decay {theta.weight_decay:g}, warm-up {theta.warmup:g}, seed {theta.seed}"
-
-
-def _say(line: str) -> None:
-    print(f"agora: {line}", flush=True)

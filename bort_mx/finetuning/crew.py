@@ -99,8 +99,7 @@ class Crew:
         try:
             own = self.bench.train(wave[rank].theta, wave[rank].data, self._trainers) if rank < len(wave) else None
         except StopRequested:
-            raise StopRequested("stopped; every training that was finished is recorded; go on with --resume "
-                                "auto") from None
+            raise StopRequested("every training that was finished is recorded; go on with --resume auto") from None
         if self._shared:
             return [own]
         bare = None if own is None else dataclasses.replace(own, tensors=None)
