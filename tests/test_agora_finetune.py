@@ -153,6 +153,7 @@ def test_a_run_leaves_what_the_design_says(finished):
     assert [row["step"] for row in rows] == [0, 1, 2] and [row["thetas"] for row in rows] == [3, 2, 1]
     accuracies = [record["accuracy"] for record in records(finished) if record["kind"] == "job"]
     assert found["dev"][EXAMPLE_ACCURACY] == found["dev"]["accuracy"] == max(accuracies)
+    assert found["agora"]["socrates_accuracy"] > 2 / 3 and 0 <= found["agora"]["socrates_audit_accuracy"] <= 1
     assert any("5 of 48 examples put aside" in note for note in found["notes"])
 
 

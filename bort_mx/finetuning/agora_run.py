@@ -302,6 +302,12 @@ class Director:
 
     # Results
 
+    def _socrates_on_audit(self) -> Optional[float]:
+        """What the teacher makes of the audit slice, if he has not been trained on it."""
+        if not self._audit:
+            return None
+        return self._accuracy(self._audit, self._crew.label([example.texts for example in self._audit])[0])
+
     def _enumeration(self, result: AgoraResult) -> Row:
         """Round 0 is the enumeration of Theta: the same trainings on the data as given."""
         first = result.rounds[0]
@@ -316,7 +322,8 @@ class Director:
             "agora": {"chs": result.best_theta._asdict(), "best_round": result.best_round,
                       "rounds": len(result.rounds), "trainings": result.trainings, "thetas": len(result.thetas),
                       "new_points": len(result.origins), "bound": list(result.bound), "stopped": result.stopped,
-                      "socrates_accuracy": result.socrates_accuracy, "strategy": self._options.strategy,
+                      "socrates_accuracy": result.socrates_accuracy,
+                      "socrates_audit_accuracy": self._socrates_on_audit(), "strategy": self._options.strategy,
                       "tau": self._options.tau, "report": f"{FOLDER}/report.md"},
             "baselines": [row.entry for row in rows]}
 
