@@ -68,11 +68,16 @@ class Progress:
             return
         self._last = time.monotonic()
         rate = (self._done - self._first) / max(self._last - self._start, 1e-9)
-        done = self._amount(self._done) + (f" of {self._amount(self._total)}" if self._total else "")
+        begun = f"{self._done:,}" if self._total and self._unit != "B" else self._amount(self._done)
+        done = f"{begun} of {self._amount(self._total)}" if self._total else begun
         left = f", {tqdm.format_interval((self._total - self._done) / rate)} left" if self._total and rate else ""
-        speed = f"{self._amount(rate)}/s" if self._unit == "B" else f"{rate:.3g} {self._unit}s/s"
+        speed = f"{self._amount(rate)}/s" if self._unit == "B" else f"{rate:.3g} {self._units}/s"
         values = "".join(f", {key} {value}" for key, value in shown.items())
         print(f"{self._description}: {done}{values}, {speed}{left}", flush=True)
 
     def _amount(self, number: float) -> str:
-        return tqdm.format_sizeof(number, "B") if self._unit == "B" else f"{number:,} {self._unit}s"
+        return tqdm.format_sizeof(number, "B") if self._unit == "B" else f"{number:,} {self._units}"
+
+    @property
+    def _units(self) -> str:
+        return self._unit + ("es" if self._unit.endswith(("s", "sh", "ch", "x")) else "s")
