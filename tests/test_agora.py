@@ -36,6 +36,10 @@ def jitter(examples, rng):
     return [Perturbed(f"{int(rng.integers(10**6))} {text}", i) for i, (text, _) in enumerate(examples) for _ in "ab"]
 
 
+def gives_the_mistakes(examples):
+    return [text for text, _ in examples]
+
+
 class Learner:
     """A model is (theta, number of points); its accuracy rises with both, and it errs on some of dev."""
 
@@ -231,6 +235,14 @@ def test_points_limit_stops_after_they_are_trained_on():
     assert [this.size for this in result.rounds] == [10, 18, 20] and result.stopped.startswith("10 new points")
 
 
+@pytest.mark.parametrize("change", [{"tau": gives_the_mistakes}, {"threshold": 0.95}])
+def test_a_round_without_new_points_is_not_the_end(change):
+    """Unchanged copies, or a teacher who is never sure enough: no limit on points has been reached."""
+    result = run(strategy="worst", **change)
+    assert result.stopped == "Theta is empty" and len(result.rounds) == 6 and not result.origins
+    assert all(this.mistakes and sum(this.dropped.values()) == this.made > 0 for this in result.rounds[:-1])
+
+
 def test_measures_are_kept():
     result = run(measure=lambda model, data: {"train": 1.0, "audit": len(data) / 100}, balance=False)
     assert [this.measures["audit"] for this in result.rounds] == [this.size / 100 for this in result.rounds]
@@ -279,6 +291,7 @@ def gives(text):
     ({"tau": gives(" ")}, "empty text"),
     ({"tau": gives(None)}, "empty text"),
     ({"tau": gives(("a", "b"))}, "same form"),
+    ({"tau": lambda examples: [Perturbed("new 1", -1)]}, "comes from example -1; it was given 4"),
     ({"dev": [example for example in DEV if example[1]]}, "no example with label 0"),
     ({"dev": []}, "has no examples"),
     ({"data": ["text only"]}, "has no label"),
@@ -427,6 +440,19 @@ def test_finished_run_trains_the_best_model_only(tmp_path):
 def test_rounds_limit_may_be_raised(tmp_path):
     run(folder=tmp_path, strategy="worst", max_rounds=2)
     assert run(folder=tmp_path, strategy="worst") == run(strategy="worst")
+
+
+def test_a_refused_socrates_may_be_accepted_in_the_same_folder(tmp_path):
+    asked = []
+
+    def constant(texts):
+        asked.append(texts == [text for text, _ in DEV])
+        return [0] * len(texts)
+
+    with pytest.raises(InputError, match="below 0.6667"):
+        run(socrates=constant, folder=tmp_path)
+    assert run(socrates=constant, folder=tmp_path, socrates_minimum=0).socrates_accuracy == 0.5
+    assert sum(asked) == 1  # of dev, whose record stands
 
 
 def test_a_record_of_another_run_is_refused(tmp_path):

@@ -432,7 +432,7 @@ class _Agora:
         self._append(origins)
         if not this.mistakes:
             return "the best model makes no mistakes on dev"
-        if not self._room() and not origins:
+        if self._room() == 0 and not origins:  # None is no limit
             return f"{self.options.max_points} new points, the limit, are there and trained on"
         return ""
 
@@ -489,9 +489,11 @@ class _Agora:
 
 
 def _identity(thetas: List[Hashable], options: AgoraOptions, sets: _Sets, tau: str) -> Dict[str, Any]:
-    """What the recorded results depend on; a limit on rounds only ends a run earlier and may be raised."""
+    """What the recorded results depend on; a limit on rounds only ends a run earlier and may be raised, and what is
+    asked of Socrates may be lowered once he is refused.
+    """
     fields = dataclasses.asdict(options)
-    del fields["max_rounds"]
+    del fields["max_rounds"], fields["socrates_minimum"]
     return {"theta": [points.encode(theta) for theta in thetas], "options": fields, "tau": tau,
             **{name: points.digest(part) for name, part in sets._asdict().items()}}
 

@@ -100,6 +100,9 @@ class Miner:
         pairs = []
         for position, item in enumerate(made):
             if isinstance(item, Perturbed):
+                if not 0 <= item.source < len(wrong):
+                    raise InputError(f"tau {self.name}: says that {points.shorten(item.texts)} comes from example "
+                                     f"{item.source}; it was given {len(wrong)}, counted from 0")
                 pairs.append((item.texts, wrong[item.source], item.tau or self.name))
             else:
                 pairs.append((item, wrong[position] if in_order else None, self.name))
