@@ -23,6 +23,7 @@ from bort_mx.finetuning import agora_report, agora_run, audit, job, socrates
 from bort_mx.finetuning import main as command
 from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.agora_run import run_agora
+from bort_mx.finetuning.crew import Crew
 from bort_mx.finetuning.fill import MORE, MaskFiller
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench
@@ -223,9 +224,14 @@ def test_killed_between_jobs_and_resumed_is_the_same(finished, small, tmp_path):
     (out / "results.json").unlink(missing_ok=True)  # if it was quicker than the kill
     command.main([*words_of(small, output_dir=str(out)), "--resume", "auto"])
     assert contents(out) == contents(finished)
+    assert (out / "metrics.jsonl").read_text() == (finished / "metrics.jsonl").read_text()
     mine, theirs = results_of(out), results_of(finished)
     del mine["provenance"], theirs["provenance"]
     assert mine == theirs
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -237,8 +243,16 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
     monkeypatch.setattr(Bench, "train", lambda self, theta, *rest: trained.append(theta) or genuine(self, theta, *rest))
     again = dataclasses.replace(options, resume="auto")
     assert run_agora(again)["dev"] == once["dev"] and not trained
-    more = run_agora(dataclasses.replace(again, rounds=2))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(agora_run.Director, "_mistakes", interrupt)
+        run_agora(dataclasses.replace(again, rounds=2))
+    trained.clear()
+    more = run_agora(dataclasses.replace(again, rounds=2))  # which the results of one round are not
     assert more["agora"]["trainings"] == 5 and len(trained) <= 2 + 2  # two of round 1, and models that are gone
+    with open(tmp_path / "theta.yaml", "w") as file:
+        file.write(SETS.replace("3.0e-3", "4.0e-3"))
+    with pytest.raises(InputError, match="--resume: theta is not what it was"):
+        run_agora(dataclasses.replace(again, rounds=2, theta=str(tmp_path / "theta.yaml")))
     with pytest.raises(InputError, match="option tau was"):
         run_agora(dataclasses.replace(again, tau="typo"))
     with pytest.raises(InputError, match="holds a run already"):
@@ -274,6 +288,29 @@ def test_two_workers_take_jobs_and_find_the_same(finished, small, tmp_path):
     first = [[record["accuracy"] for record in records(out) if record["kind"] == "job" and record["round"] == 0]
              for out in (tmp_path / "sharing", finished)]
     np.testing.assert_allclose(*first, atol=0.042)  # of 24 examples one may stand on the boundary
+
+
+def test_who_fails_in_an_order_does_not_dismiss():
+    """The others wait inside the order then: to call them by another name would never end."""
+    called = []
+
+    class Two(Workers):
+        size = 2
+
+        def gather(self, value, name):
+            called.append(name)
+            return [value, value]
+
+    def fails(inputs):
+        raise InputError("a bad checkpoint")
+
+    crew = Crew(None, fails, Two(), shared=False)
+    with pytest.raises(InputError, match="a bad checkpoint"):
+        crew.label([("a", "b")])
+    crew.dismiss("a bad checkpoint")
+    assert called == ["order"]
+    Crew(None, fails, Two(), shared=False).dismiss("a leak")
+    assert called == ["order", "order"]
 
 
 # -- kinds of tasks --------------------------------------------------------------------------------------------------
@@ -388,6 +425,7 @@ def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
 def test_where_labels_are_found(tmp_path, config, labels):
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "checkpoints/best").mkdir(parents=True)
+    assert socrates.labels_of(str(tmp_path / "another/model")) is None  # whose folder merely lies in there
     found = socrates.labels_of(str(tmp_path))
     assert (sorted(found), len(found)) == (sorted(labels), len(labels)) if labels else found == labels
     assert socrates.labels_of(str(tmp_path / "checkpoints/best")) == found

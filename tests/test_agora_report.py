@@ -5,7 +5,7 @@ import json
 import matplotlib.image
 import pytest
 
-from bort_mx.finetuning import agora
+from bort_mx.finetuning import agora, agora_report
 from bort_mx.finetuning.agora_report import Baseline, as_dict, write_report
 from bort_mx.finetuning.tau import Perturbed
 
@@ -42,9 +42,18 @@ def test_report(tmp_path):
 
 
 def test_report_of_one_round_and_of_many_thetas(tmp_path):
-    write_report(run([(1, 2)]), tmp_path / "one")
+    one = write_report(run([(1, 2)]), tmp_path / "one").read_text()
+    assert "1 trainings (|Theta| = 1, at most 1 without replays)" in one and "There is no audit slice" in one
     write_report(run([(i, j) for i in range(9) for j in range(6)], max_rounds=3), tmp_path / "many")
     assert (tmp_path / "one" / "report.md").exists() and (tmp_path / "many" / "heatmap.png").exists()
+
+
+def test_where_nothing_is_pruned_there_is_no_bound_on_trainings(tmp_path, monkeypatch):
+    for name in ("heat_map", "curves"):
+        monkeypatch.setattr(agora_report, name, lambda *arguments: None)
+    result = agora([(1, 2)], lambda theta, data: (None, 0.6), lambda model: DEV[:4], lambda examples: [],
+                   lambda texts: [int(text[-1]) % 2 for text in texts], DEV, "none", max_rounds=3)
+    assert "3 trainings (|Theta| = 1); ended" in write_report(result, tmp_path).read_text()
 
 
 def test_same_run_same_files(tmp_path):

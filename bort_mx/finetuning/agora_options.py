@@ -44,7 +44,8 @@ class AgoraRunOptions(FineTuningOptions):
     product, or a list of sets. Default: the paper's 500 sets; with --chs the one set of the task."""
 
     budget: Optional[str] = None
-    """Time for all trainings, as in 45m or 2h: a part of Theta, drawn by the seed, whose expected cost fits it."""
+    """Time for all trainings, as in 45m or 2h: a part of Theta, drawn by the seed, whose expected cost, the baselines'
+    counted in, fits it."""
 
     pruning: Optional[Literal["lcs", "worst", "none"]] = None
     """What leaves Theta after a round: lcs (the worst set and all that contain what it shares with another), worst (it

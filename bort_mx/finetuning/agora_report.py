@@ -125,18 +125,21 @@ def _stack(axes: Any, rounds: Sequence[Round]) -> None:
 def _markdown(result: AgoraResult, baselines: Sequence[Baseline], title: str) -> str:
     socrates = "not checked" if result.socrates_accuracy is None else \
         f"accuracy {result.socrates_accuracy:.4f} on {result.socrates_checked_on}"
+    pruned = any(this.pruned for this in result.rounds)
+    limit = f", at most {len(result.thetas) ** 2} without replays" if pruned else ""
+    advice = "Judge by the audit slice, which is neither trained on nor mined." if "audit" in _measured(result.rounds) \
+        else "There is no audit slice to show by how much."
     lines = [f"# {title}", "",
              f"Convergent hyperparameter set: **{_show(result.best_theta)}**, dev accuracy "
              f"{result.best_accuracy:.4f}, round {result.best_round}.", "",
-             f"- {len(result.rounds)} rounds, {result.trainings} trainings (|Theta| = {len(result.thetas)}, at most "
-             f"{len(result.thetas) ** 2} without replays); ended: {result.stopped}.",
+             f"- {len(result.rounds)} rounds, {result.trainings} trainings (|Theta| = {len(result.thetas)}{limit}); "
+             f"ended: {result.stopped}.",
              f"- {len(result.origins)} new points on {len(result.data) - len(result.origins)} given ones.",
              f"- Socrates: {socrates}.",
              f"- Bound over enumerating Theta: {result.bound[0]:g} <= r <= 2 (1 - 2^-{len(result.thetas)}) = "
              f"{result.bound[1]:.6g}.", "",
-             "Dev accuracy after round 0 is optimistic: its mistakes, perturbed, are trained on. Judge by the audit "
-             "slice, which is neither trained on nor mined.", "", "![heat map](heatmap.png)", "",
-             "![rounds](rounds.png)", ""]
+             f"Dev accuracy after round 0 is optimistic: its mistakes, perturbed, are trained on. {advice}", "",
+             "![heat map](heatmap.png)", "", "![rounds](rounds.png)", ""]
     return "\n".join(lines + _comparison(result, baselines) + _round_table(result)) + "\n"
 
 

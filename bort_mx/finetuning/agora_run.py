@@ -8,7 +8,7 @@ the best models.
 import dataclasses
 import hashlib
 import shutil
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -34,11 +34,12 @@ from bort_mx.finetuning.socrates import Socrates
 from bort_mx.finetuning.taskdata import TaskData, examples_digest, read_task_data, resolve
 from bort_mx.finetuning.tau import alternatives, make_tau
 from bort_mx.finetuning.theta import Theta, load_thetas, paper_thetas
-from bort_mx.training.run import CONFIG, RESULTS, RunDirectory
+from bort_mx.training.run import RESULTS, RunDirectory
 
 FOLDER, COST = "agora", "cost.json"
-MAY_CHANGE = [*MAY_CHANGE_ON_RESUME, "rounds", "baselines", "socrates", "mlm", "theta", "budget"]
+ASKED = ["rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta", "budget"]
 """Options that are no part of a run's identity: what they lead to is, by its hash, or they only end it earlier."""
+MAY_CHANGE = [*MAY_CHANGE_ON_RESUME, *ASKED]
 
 
 def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
@@ -56,11 +57,13 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     options = options.resolved(task, asked)
     thetas = read_thetas(options)
     data, put_aside = _with_audit(read_task_data(task, asked, options.data_dir, options.seed, workers), options)
-    extra = {"data": {**data.digests(), "audit": examples_digest(put_aside)}, "labels": task.labels}
+    extra = {"data": {**data.digests(), "audit": examples_digest(put_aside)}, "labels": task.labels,
+             "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
     run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE, workers.is_first, options.resume,
                        extra)
-    if _is_finished(run, options):
-        return files.read_json(run.path / RESULTS)
+    finished = workers.gather(_finished(run, options), "finished")[0]  # rank 0's: hosts may have no folder in common
+    if finished is not None:
+        return finished
     crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
@@ -103,13 +106,19 @@ def _with_audit(data: TaskData, options: AgoraRunOptions) -> Tuple[TaskData, Exa
     return dataclasses.replace(data, train=Examples(train)), Examples(aside)
 
 
-def _is_finished(run: RunDirectory, options: AgoraRunOptions) -> bool:
-    """Whether the run stands in its directory, and nothing more is asked for now (rounds, baselines)."""
+def _finished(run: RunDirectory, options: AgoraRunOptions) -> Optional[Dict[str, Any]]:
+    """The results, if the run stands in its directory, and nothing more is asked for than they were made by.
+
+    config.json would not do: it has the options of a run that was to have more rounds and was killed on the way.
+    """
     if not (run.checkpoint and (run.path / RESULTS).is_file()):
-        return False
-    before = files.read_json(run.path / CONFIG)["options"]
-    return all(before.get(name) == value for name, value in dataclasses.asdict(options).items()
-               if name not in MAY_CHANGE_ON_RESUME)
+        return None
+    results = files.read_json(run.path / RESULTS)
+    return results if results["agora"].get("asked") == _asked(options) else None
+
+
+def _asked(options: AgoraRunOptions) -> Dict[str, Any]:
+    return {name: getattr(options, name) for name in ASKED}
 
 
 def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
@@ -135,7 +144,7 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
 
 def _filler(options: AgoraRunOptions, weights: Weights, workers: Workers, ctx: Any) -> Optional[MaskFiller]:
     """The fill function of tau mlm, if it is asked for."""
-    if "mlm" not in options.tau.replace("+", ",").split(","):
+    if "mlm" not in [name.strip() for name in options.tau.replace("+", ",").split(",")]:
         return None
     return MaskFiller(weights if options.mlm is None else read_weights(options.mlm, workers), options.tau_top_k,
                       options.evaluation_batch_size, ctx)
@@ -220,10 +229,11 @@ class Director:
         self._data, self._task, self._audit = crew.bench.data, crew.bench.data.task, crew.bench.audit
         self._folder = run.path / FOLDER
         self._shelf = Shelf(self._folder, self._task, self._data.dev, self._audit, crew.bench.write)
-        self._logged = {row["step"] for row in run.metrics()}
+        self._logged: Set[int] = set()
 
     def direct(self) -> Outcome:
         """Everything from the cost to the report."""
+        self._logged = {row["step"] for row in self._run.metrics()}  # only now: the run drops some when it is opened
         thetas = self._afford()
         result = agora(
             thetas, self._train, self._mistakes, self._tau, self._crew.label, self._data.train, self._options.strategy,
@@ -245,7 +255,7 @@ class Director:
         for done, (job, trained, accuracy) in enumerate(self._crew.train(jobs), 1):
             self._shelf.put_predictions(job_name(job.round, job.index), job.theta, trained)
             say(f"round {job.round}, training {done} of {len(jobs)}: {named(job.theta)}: dev {accuracy:.4f}"
-                 + (" (it did not converge)" if trained.diverged else ""))
+                + (" (it did not converge)" if trained.diverged else ""))
             yield job, trained, accuracy
 
     def _train(self, theta: Theta, examples: List[Example]) -> Tuple[Trained, float]:
@@ -289,16 +299,20 @@ class Director:
         rule = {"strategy": options.strategy, "max_rounds": options.max_rounds, "seed": options.seed}
         thetas = self._thetas
         if options.budget is not None:
-            thetas = cost.within_budget(thetas, each, cost.parse_duration(options.budget), **rule)
+            thetas = cost.within_budget(thetas, each, cost.parse_duration(options.budget), beside=self._beside, **rule)
             say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an order drawn "
-                 f"with seed {options.seed}")
+                f"with seed {options.seed}")
         found = cost.estimate(thetas, each, replay=options.replay, **rule)
-        more = 1 + len(thetas) if options.baselines == "all" else 0
-        say(f"cost: {found}" + (f"; and {more} trainings of the baselines" if more else "")
-             + (f"; {self._crew.at_once} at once are counted in" if self._crew.at_once > 1 else ""))
+        more = self._beside(len(thetas))
+        say(f"cost: {found}" + (f"; and {more} trainings of the baselines, {cost.spelled(more * each)}" if more else "")
+            + (f"; {self._crew.at_once} at once are counted in" if self._crew.at_once > 1 else ""))
         files.write_json(path, {"seconds_each": each, "thetas": len(thetas), "trainings_expected": found.expected,
                                 "trainings_at_most": found.most, "baseline_trainings": more})
         return thetas
+
+    def _beside(self, count: int) -> int:
+        """Trainings of the baselines beside so many thetas: the plain one, and one of distillation for each."""
+        return 1 + count if self._options.baselines == "all" else 0
 
     # Results
 
@@ -324,7 +338,7 @@ class Director:
                       "new_points": len(result.origins), "bound": list(result.bound), "stopped": result.stopped,
                       "socrates_accuracy": result.socrates_accuracy,
                       "socrates_audit_accuracy": self._socrates_on_audit(), "strategy": self._options.strategy,
-                      "tau": self._options.tau, "report": f"{FOLDER}/report.md"},
+                      "tau": self._options.tau, "asked": _asked(self._options), "report": f"{FOLDER}/report.md"},
             "baselines": [row.entry for row in rows]}
 
 

@@ -70,7 +70,7 @@ class Baselines:
     @staticmethod
     def _index(theta: Theta) -> str:
         """By value: another --budget has other sets at the same places."""
-        return ",".join(f"{value:g}" for value in theta)
+        return ",".join(str(value) for value in theta)  # in full: seeds may be long
 
     def _name(self, kind: str, theta: Theta) -> str:
         return f"{kind}-{self._index(theta)}"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Hashable, List, Optional, Sequence
+from typing import Callable, Hashable, List, Optional, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Cost:
 
     def __str__(self) -> str:
         return (f"{self.expected:.0f} trainings expected (at most {self.most}), {self.seconds_each:.3g} s each on the "
-                f"data at the start: {self.seconds / 3600:.2f} h in all, more as the data grow")
+                f"data at the start: {spelled(self.seconds)} in all, more as the data grow")
 
 
 def estimate(thetas: Sequence[Hashable], seconds_each: float, strategy: str = "lcs", replay: int = 0,
@@ -56,12 +56,18 @@ def estimate(thetas: Sequence[Hashable], seconds_each: float, strategy: str = "l
 
 
 def within_budget(thetas: Sequence[Hashable], seconds_each: float, budget: float, strategy: str = "lcs",
-                  max_rounds: Optional[int] = None, seed: int = 0) -> List[Hashable]:
+                  max_rounds: Optional[int] = None, seed: int = 0,
+                  beside: Callable[[int], int] = lambda count: 0) -> List[Hashable]:
     """The largest part of Theta whose expected cost is within the budget.
 
     The rule: Theta is put in an order drawn by the seed, and its first m sets are taken, m being the largest number
-    (found by bisection) for which `estimate` expects at most `budget` seconds. A larger budget thus takes the same
-    sets and more. They are returned in the order given.
+    (found by bisection) for which `estimate` expects at most `budget` seconds, the trainings `beside` counted in. A
+    larger budget thus takes the same sets and more. They are returned in the order given.
+
+    Args:
+        thetas, seconds_each, strategy, max_rounds, seed: as in `estimate`.
+        budget: seconds.
+        beside: m -> trainings that so many sets cost besides, of baselines.
 
     Raises:
         InputError: an empty Theta, or not even one training fits.
@@ -70,12 +76,16 @@ def within_budget(thetas: Sequence[Hashable], seconds_each: float, budget: float
         raise InputError("budget: Theta is empty; give at least one theta")
     order = generator(seed, "budget").permutation(len(thetas))
 
-    def fits(count: int) -> bool:
+    def trainings(count: int) -> float:
         part = [thetas[i] for i in sorted(order[:count])]
-        return estimate(part, seconds_each, strategy, max_rounds=max_rounds, seed=seed).seconds <= budget
+        return estimate(part, seconds_each, strategy, max_rounds=max_rounds, seed=seed).expected + beside(count)
+
+    def fits(count: int) -> bool:
+        return trainings(count) * seconds_each <= budget
 
     if not fits(1):
-        raise InputError(f"budget of {budget:g} s: one training alone takes {seconds_each:g} s; give more time")
+        raise InputError(f"budget of {budget:g} s: one training alone takes {seconds_each:g} s, and a Theta of one set "
+                         f"needs {trainings(1):g}; give more time")
     low, high = 1, len(thetas) + 1  # low fits, high does not
     while high - low > 1:
         middle = (low + high) // 2
@@ -100,6 +110,13 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise InputError(f"budget {text!r}: give a time above 0")
     return seconds
+
+
+def spelled(seconds: float) -> str:
+    """A duration in the unit that suits it: "40 s", "12 min", "3.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _simulate(thetas: Sequence[Hashable], strategy: str, max_rounds: Optional[int], rng: np.random.Generator) -> int:

@@ -34,6 +34,7 @@ class Crew:
         self.bench, self._socrates, self._workers = bench, socrates, workers
         self._shared = shared or workers.size == 1
         self._trainers = Quiet(workers if shared else Workers())
+        self._at_work = False
 
     @property
     def at_once(self) -> int:
@@ -66,8 +67,13 @@ class Crew:
         return self._order("_measure", list(examples))
 
     def dismiss(self, failure: str = "") -> None:
-        """Let the others go on after `serve`, or end with an InputError."""
-        self._tell((_DISMISS, (failure,)))
+        """Let the others go on after `serve`, or end with an InputError.
+
+        If it was in an order that rank 0 failed, the others do not listen, but wait for it where the order has them
+        communicate: they are left to horovodrun, which ends them when rank 0 ends.
+        """
+        if not self._at_work:
+            self._tell((_DISMISS, (failure,)))
 
     def serve(self) -> None:
         """Carry out orders until dismissed.
@@ -86,7 +92,10 @@ class Crew:
 
     def _order(self, name: str, *arguments: Any) -> Any:
         self._tell((name, arguments))
-        return getattr(self, name)(*arguments)
+        self._at_work = True
+        result = getattr(self, name)(*arguments)
+        self._at_work = False
+        return result
 
     def _tell(self, order: Any) -> Any:
         """Rank 0's order, on every rank."""

@@ -180,10 +180,11 @@ class Bench:
         train(session, run, BestInMemory(session.model), self._micro(workers))
         start = time.perf_counter()
         session.dev_values()
-        evaluation = (time.perf_counter() - start) * len(self.data.dev) / len(session.rehearsed)
+        an_example = (time.perf_counter() - start) / len(session.rehearsed)
         steps = self.options.epochs * -(-len(examples) // options.batch_size)
         evaluations = max(self.options.epochs, steps // (self.options.evaluation_interval or steps)) + 1
-        return steps * run.seconds_per_step() + evaluations * evaluation
+        seen = evaluations * len(self.data.dev) + len(self.audit)
+        return steps * run.seconds_per_step() + seen * an_example
 
     def _session(self, kind: type, theta: Theta, examples: Sequence[Example], workers: Workers,
                  options: Optional[FineTuningOptions] = None) -> Any:

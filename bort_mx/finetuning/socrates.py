@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx import files
+from bort_mx.checkpoints import native
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.pairs import encode_examples
 from bort_mx.data.tasks import Example, Examples, Task, get_task
@@ -45,7 +46,8 @@ class Socrates:
     def __init__(self, weights: Weights, path: str, task: Task, options: FineTuningOptions, workers: Workers,
                  ctx: mx.Context, bounds: Tuple[float, float] = (-np.inf, np.inf)):
         self._columns = _check(weights, path, task)
-        self._task, self._tokenizer, self._workers, self._bounds = task, weights.tokenizer, workers, bounds
+        self._path, self._task, self._tokenizer, self._workers = path, task, weights.tokenizer, workers
+        self._bounds = bounds
         self._batch_size = options.evaluation_batch_size
         config = _run_config(path)
         own = dataclasses.replace(options, checkpoint=path, dropout=0.0, classifier_init="uniform",
@@ -58,11 +60,17 @@ class Socrates:
         self._objective = FineTuningObjective(model, task.is_regression, ctx)
 
     def __call__(self, inputs: Sequence[Sequence[str]]) -> Answer:
-        """Labels and confidences of N inputs of one or two texts each."""
+        """Labels and confidences of N inputs of one or two texts each.
+
+        Raises:
+            InputError: a score that is not finite.
+        """
         examples = Examples([Example(i, tuple(texts)) for i, texts in enumerate(inputs)])
         encoded = encode_examples(self._tokenizer, examples, self._longest, self._task.cut)
         batches = Batches(encoded, np.zeros(len(examples)), self._tokenizer.pad_id, self._longest)
         scores = compute_scores(self._objective, batches, self._task.num_labels, self._batch_size, self._workers)
+        if not np.isfinite(scores).all():
+            raise InputError(f"--socrates {self._path}: gives scores that are not finite; give another checkpoint")
         if self._task.is_regression:
             return [float(value) for value in np.clip(scores[:, 0], *self._bounds)], [None] * len(examples)
         shares = probabilities(scores)[:, self._columns]  # (N, C), in the order of the task's labels
@@ -107,7 +115,7 @@ def labels_of(path: str) -> Optional[List[str]]:
 def _run_config(path: str) -> dict:
     """config.json of the run that a checkpoint belongs to, or of a Hugging Face folder; {} where there is none."""
     folder = pathlib.Path(path)
-    for place in (folder, folder.parent.parent):
+    for place in (folder, *([folder.parent.parent] if folder.parent.name == native.CHECKPOINTS else [])):
         if (place / CONFIG).is_file():
             found = files.read_json(place / CONFIG)
             if isinstance(found, dict) and (isinstance(found.get("options"), dict) or "id2label" in found):

@@ -274,7 +274,7 @@ def make_tau(spec: str, fill: Optional[Fill] = None, top_k: int = 10, temperatur
         return _load(spec)
     makers = {"typo": typo, "swap": swap, "drop": drop,
               "mlm": lambda **more: mlm(fill, top_k=top_k, temperature=temperature, **more)}
-    names = spec.split("+")
+    names = [name.strip() for name in spec.split("+")]
     for name in names:
         if name not in makers:
             raise InputError(f"tau {spec!r}: {name!r} is unknown; choose among {', '.join(makers)}, joined by +, or "

@@ -43,9 +43,10 @@ def load_thetas(path: os.PathLike) -> List[Theta]:
         InputError: no such file, not YAML, another key, a value out of its range, a set that occurs twice, or none.
     """
     content = _read(path)
-    if "sets" in content and len(content) > 1:
-        raise InputError(f"{path}: holds sets and also {', '.join(k for k in content if k != 'sets')}; give one or the "
-                         "other")
+    whole = next((name for name in _TOP_KEYS if name in content), None)
+    if whole and len(content) > 1:
+        raise InputError(f"{path}: holds {whole} and also {', '.join(k for k in content if k != whole)}; give one or "
+                         "the other")
     if "sets" in content:
         thetas = _explicit(content["sets"], path)
     else:

@@ -1,0 +1,39 @@
+"""Options of `run_finetune.py --agora` where no training is needed: files of Theta, names of taus, the budget."""
+
+import pytest
+
+from bort_mx.errors import InputError
+from bort_mx.finetuning.baselines import Baselines
+from bort_mx.finetuning.cost import spelled, within_budget
+from bort_mx.finetuning.tau import make_tau
+from bort_mx.finetuning.theta import Theta, load_thetas
+
+
+def test_the_lists_of_theta_stand_in_one_place(tmp_path):
+    (tmp_path / "theta.yaml").write_text("theta: {learning_rate: [1.0e-5], weight_decay: [0], warmup: [0.1], seed: [0]}"
+                                         "\nseed: [1, 2]\n")
+    with pytest.raises(InputError, match="theta.yaml: holds theta and also seed"):
+        load_thetas(tmp_path / "theta.yaml")
+
+
+def test_names_of_taus_may_have_spaces_around():
+    assert make_tau("typo + swap").name == "typo+swap"
+
+
+def test_the_budget_counts_the_trainings_beside():
+    thetas = [Theta(1e-5, 0, 0.1, seed) for seed in range(10)]
+    for seconds, count in ((21, 6), (27, 6), (28, 7)):  # worst: m (m + 1) / 2
+        assert len(within_budget(thetas, 1.0, seconds, "worst")) == count
+    for seconds, count in ((28, 6), (35, 6), (36, 7)):  # and 1 + m
+        assert len(within_budget(thetas, 1.0, seconds, "worst", beside=lambda count: 1 + count)) == count
+    with pytest.raises(InputError, match="one training alone takes 10 s, and a Theta of one set needs 3"):
+        within_budget(thetas, 10.0, 29, "worst", beside=lambda count: 1 + count)
+
+
+def test_durations_are_spelled_in_the_unit_that_suits_them():
+    assert [spelled(seconds) for seconds in (4.2, 119, 600, 9000)] == ["4 s", "119 s", "10 min", "2.5 h"]
+
+
+def test_baselines_tell_long_seeds_apart():
+    one, other = (Baselines._index(Theta(1e-5, 0.01, 0.1, seed)) for seed in (20240101, 20240102))
+    assert one == "1e-05,0.01,0.1,20240101" != other
