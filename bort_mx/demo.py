@@ -46,9 +46,11 @@ def main(argv: List[str]) -> int:
         data = _data(out)
         _train(out / "teacher", data, architecture=TEACHER, max_steps=options.teacher_steps, learning_rate=3e-3,
                batch_size=32, warmup=100)
-        for name, teacher in (("student-mlm", None), ("student-distilled", str(out / "teacher"))):
+        # τ = 1: at 2, the paper's, so young a teacher's distribution is too flat to hurry the student along
+        for name, extras in (("student-mlm", {}),
+                             ("student-distilled", dict(teacher=str(out / "teacher"), temperature=1.0))):
             _train(out / name, data, architecture=STUDENT, max_steps=options.student_steps, learning_rate=1.5e-3,
-                   batch_size=4, warmup=200, teacher=teacher, seed=options.seed)
+                   batch_size=4, warmup=200, seed=options.seed, **extras)
         _report(out, options)
     return 0
 
