@@ -19,11 +19,14 @@ import sys
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
+import scipy.stats
 import yaml
 
 from bort_mx import files
-from bort_mx.data.tasks import Example, get_task
+from bort_mx.data.tasks import Example, Examples, get_task
 from bort_mx.finetuning import audit
+from bort_mx.finetuning.points import key
+from bort_mx.finetuning.taskdata import examples_digest
 from bort_mx.provenance import provenance
 from bort_mx.random import generator
 
@@ -35,8 +38,13 @@ Every run of a seed has a training set, an audit slice drawn from the official t
 official dev set. The audit slice is neither trained on nor mined, and Socrates, who is fine-tuned once a task, has
 seen none of the slices; of SST-2 and CoLA he has seen examples that the student has not, as a teacher may. Theta:
 three learning rates, two seeds. Of every arm the model with the best dev accuracy counts, as a user would take it;
-what decides is its accuracy on the audit slice. Gains are over enumeration of the same run (same seed, same slice).
-One student, one teacher, three seeds: differences below two standard errors are noise."""
+what decides is its accuracy on the audit slice. Gains are over enumeration of the same run (same seed, same slice),
+with their 95 % interval by Student's t over the seeds, wide as it is for three. Won and lost are the audit examples
+that only the arm, or only enumeration, has right, over all seeds, with the p of a sign test. Agora beats enumeration
+where it is better in every seed and p is below 0.05. One student, one teacher: nothing is said of others. SST-2
+trains on phrases, of 9 words on average, and its audit slice is of such, while dev is of whole sentences, of 20
+words: there a gain on dev may be real and yet not show on the slice; and phrases of one sentence stand on both
+sides, for all arms alike."""
 EXPECTED = (
     ("dev", "Agora is never below enumeration, as its round 0 is that; it will claim 1 to 4 points"),
     ("audit", "half of that or less; on MRPC nothing, as Socrates knows little more there than the student can learn"),
@@ -47,6 +55,7 @@ EXPECTED = (
     ("distillation", "between plain fine-tuning and Socrates; on SST-2 with 2,000 examples near enumeration"),
 )
 PAIR = ("--baselines", "enumeration")
+SIGNIFICANT = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Experiment:
 
     def __init__(self, options: argparse.Namespace):
         self.options, self.runs = options, pathlib.Path(options.runs)
+        self._slices: Dict[Tuple[str, int], Examples] = {}
+        self._labels: Dict[str, List[str]] = {}
 
     def collect(self) -> List[Dict[str, Any]]:
         """Do what is not done yet; a row for each task, seed and arm."""
@@ -109,10 +120,13 @@ class Experiment:
         _write_task(folder / "data", task, {"train": train, "dev": dev})
         own = get_task(str(folder / "data/task.yaml"))
         read, known = (own.read(None, split) for split in ("train", "dev"))
-        slices = {example.texts for seed in self.options.seeds
-                  for example in audit.split(read, size.audit, seed, known)[1]}  # as run_finetune.py draws them
+        self._labels[name] = list(own.labels)
+        for seed in self.options.seeds:  # as run_finetune.py draws them, which `_rows` makes sure of
+            self._slices[name, seed] = Examples(audit.split(read, size.audit, seed, known)[1])
+        kept_from = {key(example.texts) for seed in self.options.seeds for example in self._slices[name, seed]}
         _write_task(folder / "data-socrates", task, {
-            "train": [example for example in [*read, *more] if _cleaned(example.texts) not in slices], "dev": known})
+            "train": [example for example in [*read, *more] if key(_cleaned(example.texts)) not in kept_from],
+            "dev": known})
         for seed in self.options.seeds:
             theta = {"learning_rate": [5e-4] if self.options.quick else [2e-4, 5e-4, 1e-3], "weight_decay": [0.01],
                      "warmup": [0.1], "seed": [10 * seed, 10 * seed + 1]}
@@ -127,6 +141,10 @@ class Experiment:
         self._finetune(self.runs / name / "socrates", "--config", ROOT / "configs/finetune_bert.yaml", "--task",
                        self.runs / name / "data-socrates/task.yaml", "--checkpoint", self.options.teacher,
                        "--checkpoint-interval", 0)
+        data = get_task(str(self.runs / name / "data-socrates/task.yaml")).read(None, "train")
+        if _digest(self.runs / name / "socrates", "train") != examples_digest(data):
+            raise SystemExit(f"{self.runs / name}: Socrates was trained on other data, and perhaps on a slice of these "
+                             "seeds; delete the runs of this task")
 
     def _run(self, name: str, seed: int, arm: str) -> str:
         """One arm; returns why it was refused, or ""."""
@@ -166,17 +184,34 @@ class Experiment:
             return
         folder = self._folder(name, seed, arm)
         found, numbers = (files.read_json(folder / path) for path in ("results.json", "agora/agora.json"))
+        self._check_slice(folder, name, seed)
         details = found["agora"]
-        yield {**row, "dev": found["dev"], "audit": found["audit"], "trainings": details["trainings"],
-               "new_points": details["new_points"], "best_round": details["best_round"],
+        kind, theta = f"round-{details['best_round']:03d}", list(details["chs"].values())
+        yield {**row, "right": self._right(folder, kind, theta, name, seed), "dev": found["dev"],
+               "audit": found["audit"], "trainings": details["trainings"], "new_points": details["new_points"],
+               "best_round": details["best_round"],
                "socrates": [details["socrates_accuracy"], details["socrates_audit_accuracy"]],
                "rounds": [[this["best_accuracy"], this["measures"]["audit"]] for this in numbers["rounds"]],
                "relabelled": _relabelled(folder)}
         for baseline in found["baselines"]:
             label = {"Agora": baseline["name"], "Agora, unbalanced": f"{baseline['name']}, unbalanced"}.get(arm)
             if label:
-                yield {**row, "arm": label, "dev": baseline["dev"], "audit": baseline["audit"],
-                       "trainings": baseline["trainings"]}
+                kind = "round-000" if baseline["name"] == "enumeration" else baseline["name"]
+                yield {**row, "arm": label, "right": self._right(folder, kind, baseline["theta"], name, seed),
+                       "dev": baseline["dev"], "audit": baseline["audit"], "trainings": baseline["trainings"]}
+
+    def _check_slice(self, folder: pathlib.Path, name: str, seed: int) -> None:
+        """Raises SystemExit if a run's audit slice is not the one that Socrates was kept from."""
+        if _digest(folder, "audit") != examples_digest(self._slices[name, seed]):
+            raise SystemExit(f"{folder}: its audit slice is not the one that Socrates was kept from; delete the runs "
+                             f"of {name}")
+
+    def _right(self, folder: pathlib.Path, kind: str, theta: List[float], name: str, seed: int) -> str:
+        """A 1 for each example of the audit slice that a training (of a round or a baseline) got right, else a 0."""
+        found = next(found for found in map(files.read_json, sorted(folder.glob(f"agora/predictions/{kind}-*.json")))
+                     if found["theta"] == theta)
+        gold = [self._labels[name].index(example.label) for example in self._slices[name, seed]]
+        return "".join(str(int(a == b)) for a, b in zip(found["audit_predictions"], gold))
 
 
 def _write_task(folder: pathlib.Path, task: Any, splits: Dict[str, List[Example]]) -> None:
@@ -190,6 +225,11 @@ def _write_task(folder: pathlib.Path, task: Any, splits: Dict[str, List[Example]
     files.write_text(folder / "task.yaml", yaml.safe_dump({
         "name": task.name, "files": {split: f"{split}.tsv" for split in splits}, "labels": list(task.labels),
         "columns": {name: name for name in columns}, "metrics": metrics}))
+
+
+def _digest(folder: pathlib.Path, split: str) -> str:
+    """The hash of a split in a run's configuration."""
+    return files.read_json(folder / "config.json")["data"][split]
 
 
 def _cleaned(texts: Tuple[str, ...]) -> Tuple[str, ...]:
@@ -219,6 +259,14 @@ def gains(rows: List[Dict[str, Any]], task: str, arm: str, split: str) -> np.nda
     return 100 * np.array([row[split][ACCURACY] - theirs[row["seed"]][split][ACCURACY] for row in mine])
 
 
+def won_and_lost(rows: List[Dict[str, Any]], task: str, arm: str) -> Tuple[int, int, float]:
+    """Audit examples that only the arm, or only enumeration of the same seed, has right; and a sign test's p."""
+    theirs = {row["seed"]: row["right"] for row in of_arm(rows, task, "enumeration")}
+    pairs = [pair for row in of_arm(rows, task, arm) for pair in zip(row["right"], theirs[row["seed"]])]
+    won, lost = pairs.count(("1", "0")), pairs.count(("0", "1"))
+    return won, lost, float(scipy.stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
 def report(rows: List[Dict[str, Any]], tasks: List[str], made_by: Dict[str, Any], kept: str) -> str:
     """The experiment as Markdown."""
     lines = ["# Agora on real tasks", "", "    " + made_by["command"], "",
@@ -237,25 +285,25 @@ def _task_report(rows: List[Dict[str, Any]], task: str) -> List[str]:
     main = of_arm(rows, task, "Agora")
     socrates = [100 * float(np.mean([row["socrates"][i] for row in main])) for i in (0, 1)]
     more = [name for name in main[0]["audit"] if name not in (ACCURACY, "accuracy")]
-    head = ["", "dev", "audit", *(f"audit {name}" for name in more), "gain on dev", "gain on audit", "better / worse",
+    head = ["", "dev", "audit", *(f"audit {name}" for name in more), "gain on dev", "gain on audit", "won / lost",
             "trainings", "new points"]
     lines = [f"### {task}", "", f"Socrates: {socrates[0]:.1f} % on dev, {socrates[1]:.1f} % on the audit slices. Means "
              f"of {len(main)} seeds, accuracy in %, range in brackets; gains over enumeration in points, with their "
-             "standard error.", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+             "95 % interval; won and lost on audit.", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     lines += [_arm_row(rows, task, arm, more) for arm in ORDER if of_arm(rows, task, arm)]
     return [*lines, "", *_origin_of_gain(rows, task), ""]
 
 
 def _arm_row(rows: List[Dict[str, Any]], task: str, arm: str, more: List[str]) -> str:
     mine = of_arm(rows, task, arm)
-    on_audit = gains(rows, task, arm, "audit")
+    won, lost, p = won_and_lost(rows, task, arm)
     cells = [arm, *(_spread([row[split][ACCURACY] for row in mine]) for split in ("dev", "audit")),
              *(_spread([row["audit"][name] for row in mine]) for name in more)]
     if arm == "enumeration":
         cells += ["", "", ""]
     else:
-        cells += [_mean(gains(rows, task, arm, "dev")), _mean(on_audit),
-                  f"{int((on_audit > 0).sum())} / {int((on_audit < 0).sum())}"]
+        cells += [*(_mean(gains(rows, task, arm, split)) for split in ("dev", "audit")),
+                  f"{won} / {lost} (p {p:.2g})"]
     cells += [f"{np.mean([row['trainings'] for row in mine]):.0f}",
               f"{np.mean([row['new_points'] for row in mine]):.0f}" if "new_points" in mine[0] else ""]
     return "| " + " | ".join(cells) + " |"
@@ -265,10 +313,10 @@ def _origin_of_gain(rows: List[Dict[str, Any]], task: str) -> List[str]:
     """Does Agora beat enumeration on the audit slice; and if dev says more, where that comes from."""
     main = of_arm(rows, task, "Agora")
     dev, aside = (gains(rows, task, "Agora", split) for split in ("dev", "audit"))
-    error = _error(aside)
-    beats = "beats" if error is not None and aside.mean() > 2 * error else "does not beat"
-    text = (f"Agora {beats} enumeration on the audit slice beyond two standard errors: {_mean(aside)} points, where "
-            f"dev claims {_mean(dev)}.")
+    won, lost, p = won_and_lost(rows, task, "Agora")
+    beats = "beats" if aside.min() > 0 and p < SIGNIFICANT else "does not beat"
+    text = (f"Agora {beats} enumeration on the audit slice: {_mean(aside)} points, better in {int((aside > 0).sum())} "
+            f"of {len(aside)} seeds, {won} examples won and {lost} lost (p {p:.2g}), where dev claims {_mean(dev)}.")
     later = [100 * (np.array(this) - row["rounds"][0]) for row in main for this in row["rounds"][1:]]  # (dev, audit)
     if later:
         over = np.mean(later, axis=0)
@@ -288,13 +336,15 @@ def _spread(values: List[float]) -> str:
 
 
 def _mean(values: np.ndarray) -> str:
-    error = _error(values)
-    return f"{values.mean():+.1f}" + (f" ± {error:.1f}" if error is not None else "")
+    half = half_interval(values)
+    return f"{values.mean():+.1f}" + (f" ± {half:.1f}" if half is not None else "")
 
 
-def _error(values: np.ndarray) -> Optional[float]:
-    """Standard error of the mean, None of a single value."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else None
+def half_interval(values: np.ndarray) -> Optional[float]:
+    """Half the 95 % interval of the mean by Student's t (4.3 standard errors of three values), None of a single one."""
+    if len(values) < 2:
+        return None
+    return float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
 
 
 def draw(rows: List[Dict[str, Any]], tasks: List[str], path: pathlib.Path) -> None:
