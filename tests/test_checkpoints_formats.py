@@ -20,8 +20,9 @@ import safetensors.numpy
 from bort_mx import files
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import convert, fairseq, gluon, load, mxnet_file, native, read, stored, torch_file
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints.weights import Weights, assemble
 from bort_mx.convert import FORMATS
+from bort_mx.data.tokenizer import train_sentencepiece
 from bort_mx.errors import InputError
 from bort_mx.models import build_model
 
@@ -671,3 +672,16 @@ def test_a_card_tells_of_no_run_but_the_checkpoints_own(folders):
     (folders / "models").mkdir()
     os.rename(folders / "ours", folders / "models" / "ours")
     assert "someone" not in convert.model_card(read(folders / "models" / "ours"))
+
+
+def test_rows_that_no_id_reaches_are_cut():
+    """Embeddings padded to a multiple of 64: the model on the tokenizer's own ids is the same."""
+    tokenizer = train_sentencepiece(["some text to train on"], 290)
+    size = tokenizer.vocab_size
+    padded = build_model(Architecture(1, 2, 8, 16), size + 21, "mlm", num_positions=32)
+    weights = Weights(padded.config, native.tensors_of(padded), tokenizer, "padded")
+    cut = assemble(weights.without_padding(), "mlm")
+    ids = mx.nd.array([[0, 5, size - 1, 2]])
+    assert cut.config.vocab_size == size and cut(ids).shape == (1, 4, size)
+    np.testing.assert_allclose(cut(ids).asnumpy(), padded(ids).asnumpy()[..., :size], atol=1e-6)
+    assert Weights(padded.config, weights.tensors, None, "padded").without_padding().config == padded.config

@@ -73,6 +73,10 @@ def _mlm_names(modules: Dict[str, str]) -> Dict[str, str]:
             "decoder.3.bias": modules["decoder.3.bias"]}
 
 
+BY_VOCABULARY = ("word_embed.0.weight", "decoder.3.bias")
+"""The tensors with a row for every id."""
+
+
 def encoder_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
     """The shapes of the encoder's tensors, which every checkpoint must hold."""
     D, _, H, I = config.architecture.as_tuple()

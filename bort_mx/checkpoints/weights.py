@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from bort_mx.checkpoints import stored
+from bort_mx.checkpoints import names, stored
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
 from bort_mx.models.initialization import initialize
@@ -41,6 +41,15 @@ class Weights:
         if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):  # takes no memory
             raise InputError(f"{self.source}: {name} holds values that are not finite in float32; use other weights")
         return values
+
+
+    def without_padding(self) -> "Weights":
+        """These, with as many rows for the vocabulary as the tokenizer has ids: libraries that round the rows up to a
+        multiple of 8 or 64 leave some that no id reaches.
+        """
+        size = self.config.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
+        cut = {name: stored.rows(self.tensors[name], 0, size) for name in names.BY_VOCABULARY if name in self.tensors}
+        return dataclasses.replace(self, config=self.config.replace(vocab_size=size), tensors={**self.tensors, **cut})
 
 
 def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:

@@ -230,7 +230,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
         InputError: another vocabulary, by size or by content; or see `bort_mx.checkpoints.load`.
     """
     seed = changes.pop("seed", 0)
-    weights = checkpoint_weights.read(path)
+    weights = checkpoint_weights.read(path).without_padding()
     theirs = weights.tokenizer
     if weights.config.vocab_size != tokenizer.vocab_size:
         raise InputError(f"{path}: has a vocabulary of {weights.config.vocab_size} entries, the data "
