@@ -149,7 +149,7 @@ class Experiment:
     def _run(self, name: str, seed: int, arm: str) -> str:
         """One arm; returns why it was refused, or ""."""
         extra = ["--extra-layer", "true"] if name == "CoLA" else []
-        extra += ["--mlm", self.options.mlm] if self.options.mlm else []
+        extra += ["--mlm", self.options.mlm] if self.options.mlm and "mlm" in ARMS[arm] else []
         extra += ["--accept-socrates"] if self.options.quick else []
         return self._finetune(
             self._folder(name, seed, arm), "--config", ROOT / "configs/finetune_small_encoder.yaml", "--task",

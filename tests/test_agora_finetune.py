@@ -564,6 +564,8 @@ def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
     (dict(agora=True, socrates="x", chs=True, theta="y"), "give one of them"),
     (dict(agora=True, socrates="x", pruning="none"), "give --rounds"),
     (dict(agora=True, socrates="x", budget="soon"), "not a duration"),
+    (dict(agora=True, socrates="x", chs=True, replay=2), "--replay 2: repeats a round before it prunes"),
+    (dict(agora=True, socrates="x", tau="drop, typo", mlm="y"), "--mlm y: is for tau mlm, and --tau is drop, typo"),
     (dict(agora=True, socrates="x", resume="checkpoints/step-1"), "with --agora give auto"),
     (dict(agora=True, socrates="x", rounds=0), "--rounds 0: must be at least 1"),
     (dict(agora=True, socrates="x", audit_share=1.0), "--audit-share 1.0"),

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping, Named
 
 import numpy as np
 
-from bort_mx.errors import InputError
+from bort_mx.errors import InputError, RunError
 from bort_mx.files import sha256, write_text
 from bort_mx.finetuning import points
 from bort_mx.finetuning.audit import AuditGuard
@@ -190,6 +190,7 @@ def agora(thetas: Sequence[Hashable], train: Callable[[Hashable, List[Any]], Tup
         InputError: an empty Theta, a theta that occurs twice, labels missing from dev, Socrates below the minimum or
             with other labels, an empty text from tau, an example of the audit slice in the data or mined, a record of
             another run; one line that says what to do.
+        RunError: a model that a resumed run needs is gone, and training it again gave another accuracy.
     """
     given = AgoraOptions(strategy=strategy, **options)
     functions = _Functions(train, mistakes, tau, socrates, as_class or _same, measure,
@@ -396,9 +397,9 @@ class _Agora:
         job = Job(number, self.thetas.index(this.best_theta), this.best_theta, self._data(this.pool))
         model, accuracy = _trained(self.call.train, job)
         if accuracy != this.best_accuracy:
-            raise RuntimeError(f"round {number}, theta {this.best_theta!r}: training again gave accuracy {accuracy!r}, "
-                               f"but the record has {this.best_accuracy!r}; train must give the same for the same "
-                               "arguments, or save_model and load_model be given")
+            raise RunError(f"round {number}, theta {this.best_theta!r}: training again gave accuracy {accuracy!r}, but "
+                           f"the record has {this.best_accuracy!r}; train must give the same for the same arguments "
+                           "(resume on the same machine, with as many threads), or save_model and load_model be given")
         return model
 
     # Data

@@ -119,6 +119,12 @@ class AgoraRunOptions(FineTuningOptions):
         within(self, "[0, 1)", "audit_share")
         if self.strategy == "none" and self.max_rounds is None:
             raise InputError("--pruning none removes no set and would never end; give --rounds")
+        if self.strategy == "none" and self.replay:
+            raise InputError(f"--replay {self.replay}: repeats a round before it prunes, and with --pruning none, as "
+                             "--chs has it, none does; leave it out")
+        if self.mlm is not None and not self.fills_masks:
+            raise InputError(f"--mlm {self.mlm}: is for tau mlm, and --tau is {self.tau}; give --tau mlm, or leave it "
+                             "out")
         if self.budget is not None:
             parse_duration(self.budget)
 
@@ -129,6 +135,11 @@ class AgoraRunOptions(FineTuningOptions):
         given = [name for name, default in own.items() if getattr(self, name) != default]
         if given:
             raise InputError(f"--{given[0].replace('_', '-')} is an option of --agora; give both, or neither")
+
+    @property
+    def fills_masks(self) -> bool:
+        """Whether tau mlm is among those asked for."""
+        return "mlm" in [name.strip() for name in self.tau.replace("+", ",").split(",")]
 
     @property
     def strategy(self) -> str:

@@ -144,7 +144,7 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
 
 def _filler(options: AgoraRunOptions, weights: Weights, workers: Workers, ctx: Any) -> Optional[MaskFiller]:
     """The fill function of tau mlm, if it is asked for."""
-    if "mlm" not in [name.strip() for name in options.tau.replace("+", ",").split(",")]:
+    if not options.fills_masks:
         return None
     return MaskFiller(weights if options.mlm is None else read_weights(options.mlm, workers), options.tau_top_k,
                       options.evaluation_batch_size, ctx)
