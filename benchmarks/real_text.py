@@ -36,7 +36,8 @@ class Walk:
     """The commands as they were run, with their seconds, and what they wrote."""
 
     def __init__(self, runs: pathlib.Path):
-        self.runs, self.commands = runs, []
+        self.runs, record = runs, runs / "commands.json"
+        self.commands = files.read_json(record) if record.is_file() else []
 
     def run(self, output: str, command: List[str], done: str, kill_at: int = 0) -> str:
         """Run a command whose result is `output`/`done`; returns what it printed. `kill_at`: SIGKILL all of its
@@ -54,6 +55,8 @@ class Walk:
         printed = log.read_text(encoding="utf-8")
         if not kill_at and process.returncode:
             raise SystemExit(f"{shlex.join(command)} ended with {process.returncode}:\n{printed[-2000:]}")
+        if kill_at:  # anew, with all that came of it before
+            self.commands = [row for row in self.commands if not row["command"].endswith(f" {target}")]
         self.commands.append({"command": shlex.join([*command, "--output-dir", str(target)]),
                               "seconds": round(time.monotonic() - start),
                               **({"killed_after_step": killed_at} if kill_at else {})})
@@ -102,7 +105,7 @@ def walk(arguments: argparse.Namespace) -> Dict:
     prepared = path.run("data", [*module, "--data", *arguments.text, *tokenizer], "manifest.json")
     path.run("held-out", [*module, "--data", arguments.held_out, *tokenizer], "manifest.json")
     data = ["--data", str(runs / "data"), *COMMON, "--resume", "auto"]
-    path.run("teacher", [*TWO_WORKERS, *pretraining, *data, "--architecture", "4,4,256,1024", "--max-steps",
+    path.run("teacher", [*TWO_WORKERS, *pretraining, *data, "--architecture", "2,4,256,1024", "--max-steps",
                          str(arguments.teacher_steps), "--batch-size", "32", "--learning-rate", "2e-3", "--warmup",
                          "100"], "results.json")
     student = [*TWO_WORKERS, *pretraining, *data, "--architecture", "2,4,128,512", "--max-steps",
@@ -162,8 +165,8 @@ def main() -> None:
     parser.add_argument("--held-out", required=True)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--runs", required=True, type=pathlib.Path)
-    parser.add_argument("--teacher-steps", type=int, default=800)
-    parser.add_argument("--student-steps", type=int, default=600)
+    parser.add_argument("--teacher-steps", type=int, default=700)
+    parser.add_argument("--student-steps", type=int, default=500)
     found = walk(parser.parse_args())
     stem = ROOT / "docs/experiments/real-text"
     files.write_text(f"{stem}.json", json.dumps(found) + "\n")
