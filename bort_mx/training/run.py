@@ -64,6 +64,8 @@ class RunDirectory:
                 raise
             raise InputError(f"--output-dir {self.path}: cannot be written ({error.strerror}); choose "
                              "another") from None
+        if self.checkpoint:
+            print(f"resuming after step {self.start_step}, from {self.checkpoint}", flush=True)
         files.write_json(self.path / CONFIG, self.config)
         native.discard_after(self.path / CHECKPOINTS, self.start_step)
         kept = [row for row in self.metrics() if row["step"] <= self.start_step] if self.checkpoint else []
