@@ -9,6 +9,7 @@ if not (3, 9) <= sys.version_info[:2] <= (3, 11):
 from bort_mx import runtime  # noqa: E402
 
 runtime.set_threads()  # before anything imports MXNet
+runtime.sum_gradients_in_place()
 
 from bort_mx.architecture import PRESETS, Architecture  # noqa: E402
 

@@ -30,3 +30,12 @@ def set_threads() -> int:
     if not first.isdigit() or first == "0":
         first = os.environ["OMP_NUM_THREADS"] = str(max(1, physical_cores() // local_workers()))
     return int(first)
+
+
+def sum_gradients_in_place() -> None:
+    """Have MXNet's graphs add a second gradient of a tensor to the first where it stands, unless the user has set it.
+
+    By default MXNet computes both and sums them. The word embedding's, from the decoder and from the tokens looked up,
+    are as large as the vocabulary, and the second has a few rows only: adding them in place saves 3 % of a step.
+    """
+    os.environ.setdefault("MXNET_EXEC_INPLACE_GRAD_SUM_CAP", "2")

@@ -155,6 +155,28 @@ def test_the_classifier_computes_of_the_last_layer_what_it_needs_and_gives_the_s
         assert difference < 1e-4 * max(1, np.abs(parameter.grad().asnumpy()).max()), name
 
 
+@pytest.mark.parametrize("name", ["word_embed.0.weight", "encoder.transformer_cells.0.ffn.ffn_1.weight"])
+def test_gradients_are_those_of_finite_differences(name):
+    """The tied embedding's too, whose two gradients (decoder and tokens looked up) MXNet sums in place."""
+    model = build_model(SMALL, VOCABULARY, "mlm", dropout=0.0)
+    ids, lengths = inputs()
+    parameter = parameters_of(model)[name]
+    before, direction = parameter.data().copy(), mx.nd.array(np.random.default_rng(0).normal(size=parameter.shape))
+
+    def loss() -> mx.nd.NDArray:
+        return mx.nd.log_softmax(model(ids, lengths), axis=-1)[:, :, 7].mean()
+
+    with mx.autograd.record():
+        value = loss()
+    value.backward()
+    expected = float((parameter.grad() * direction).sum().asscalar())
+    sides = []
+    for step in (1e-3, -1e-3):
+        parameter.set_data(before + step * direction)
+        sides.append(float(loss().asscalar()))
+    assert (sides[0] - sides[1]) / 2e-3 == pytest.approx(expected, rel=0.02)
+
+
 def test_the_classifier_starts_uniform_in_minus_half_to_half():
     model = build_model(Architecture(1, 1, 256, 8), VOCABULARY, "classifier", num_labels=9)
     weights = parameters_of(model)["classifier.1.weight"].data().asnumpy()
