@@ -118,7 +118,8 @@ def walk(arguments: argparse.Namespace) -> Dict:
     resumed = path.run("distilled-killed", distilled, "results.json")
     names = ["teacher", "student", "distilled", "distilled-killed"]
     return {"commands": files.read_json(runs / "commands.json"), "prepared": prepared.strip().splitlines()[-12:],
-            "resumed": re.findall(r"resuming after step \d+", resumed), "curves": {n: read_curve(runs / n) for n in names},
+            "resumed": re.findall(r"resuming after step \d+", resumed),
+            "curves": {name: read_curve(runs / name) for name in names},
             "held_out": held_out([str(runs / name) for name in names], runs),
             "equal": final_weights(runs / "distilled") == final_weights(runs / "distilled-killed"),
             "provenance": provenance()}
