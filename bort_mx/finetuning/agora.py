@@ -283,6 +283,7 @@ class _Agora:
         self.latest: Tuple[int, Any] = (-1, _ABSENT)
 
     def run(self) -> AgoraResult:
+        """All rounds, from Socrates' examination to the result."""
         accuracy, checked_on = self._check_socrates()
         alive, stopped = list(self.thetas), ""
         while not stopped:
