@@ -155,6 +155,32 @@ def test_the_classifier_computes_of_the_last_layer_what_it_needs_and_gives_the_s
         assert difference < 1e-4 * max(1, np.abs(parameter.grad().asnumpy()).max()), name
 
 
+@pytest.mark.parametrize("family", ["roberta", "bert"])
+def test_the_mlm_computes_of_the_last_layer_what_it_needs_and_gives_the_same(family):
+    """Values and gradients are those of the whole encoder, with padding and a position named twice."""
+    model, head, encoder = (build_model(SMALL, VOCABULARY, kind, family=family, dropout=0.0, seed=seed)
+                            for kind, seed in (("mlm", 0), ("mlm", 1), ("encoder", 2)))
+    own = parameters_of(model)
+    for copy in (head, encoder):
+        for name, parameter in parameters_of(copy).items():
+            parameter.set_data(own[name].data())
+    ids, lengths = inputs()
+    positions = mx.nd.array([[1, 4, 3], [4, 4, 0], [2, 0, 0]])
+    with mx.autograd.record():
+        logits = model(ids, lengths, positions)
+        expected = head.decoder(mx.nd.stack(*(mx.nd.take(states, rows) for states, rows
+                                              in zip(encoder(ids, lengths), positions))))
+        loss = (logits ** 2).sum() + (expected ** 2).sum()
+    loss.backward()
+    assert np.abs(logits.asnumpy() - expected.asnumpy()).max() < 1e-5
+    for name, parameter in own.items():
+        parts = [copy[name].grad().asnumpy() for copy in map(parameters_of, (head, encoder))
+                 if name in copy and (copy[name].grad().asnumpy() != 0).any()]
+        reference = sum(parts)  # the tied embedding has one of each
+        difference = np.abs(parameter.grad().asnumpy() - reference).max()
+        assert parts and difference < 1e-4 * max(1, np.abs(reference).max()), name
+
+
 @pytest.mark.parametrize("name", ["word_embed.0.weight", "encoder.transformer_cells.0.ffn.ffn_1.weight"])
 def test_gradients_are_those_of_finite_differences(name):
     """The tied embedding's too, whose two gradients (decoder and tokens looked up) MXNet sums in place."""

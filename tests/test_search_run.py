@@ -260,6 +260,13 @@ def test_the_defaults_are_the_papers():
     assert (options.evaluation_lines, options.latency) == (11828, "measured")
 
 
+@pytest.mark.parametrize("batch, micro", [(1024, 32), (16, 16), (100, 25), (37, 1)])
+def test_a_pass_takes_as_many_sequences_as_divide_the_batch(batch, micro):
+    options = SearchOptions(batch_size=batch)
+    assert options.micro_batch == micro == SearchOptions(batch_size=batch, micro_batch_size=micro).micro_batch
+    assert options.of_an_evaluation()["micro_batch_size"] == micro
+
+
 def test_theta_is_every_combination():
     assert SearchOptions(learning_rate=(1e-4, 1e-3), warmup=(1.0,)).theta == [(1e-4, 1.0), (1e-3, 1.0)]
 
@@ -268,7 +275,7 @@ def test_theta_is_every_combination():
     (["--epsilon", "0"], "--epsilon 0: must be at least 1"),
     (["--learning-rate", "0"], "--learning-rate"),
     (["--learning-rate", "1e-3", "1e-3"], "--learning-rate 0.001 0.001: give every value once"),
-    (["--batch-size", "100"], "--batch-size 100: must be a multiple of --micro-batch-size 32"),
+    (["--batch-size", "100", "--micro-batch-size", "32"], "--batch-size 100: must be a multiple of --micro"),
     (["--baselines", "best"], "--baselines best: must be one of exhaustive, random"),
     (["--latency", "guessed"], "--latency"),
     (["--representative", "last"], "--representative"),

@@ -115,7 +115,7 @@ class BERT(HybridBlock):
         with self.name_scope():
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
                                    max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps,
-                                   first_token_only=config.head == "classifier")
+                                   selects=config.head != "encoder")
             self.word_embed = nn.HybridSequential(prefix="word_embed_")
             with self.word_embed.name_scope():
                 self.word_embed.add(nn.Embedding(config.vocab_size, H))
@@ -170,7 +170,8 @@ class BERT(HybridBlock):
         return super().__call__(input_ids, valid_length, masked_positions, token_types)
 
     def _compose_norms(self, composed: bool) -> None:
-        norms = self.encoder.norms() + ([self.decoder[2]] if self.config.head == "mlm" else [])
+        head = self.decoder if self.config.head == "mlm" else ()
+        norms = self.encoder.norms() + [block for block in head if isinstance(block, LayerNorm)]
         if norms[0].composed != composed:
             for norm in norms:
                 norm.composed = composed
@@ -181,20 +182,16 @@ class BERT(HybridBlock):
         embedded = self.word_embed(input_ids)  # (B, s, H)
         if token_types is not None:
             embedded = embedded + self.token_type_embed(token_types)
-        states = self.encoder(F.swapaxes(embedded, 0, 1), F.cast(valid_length, "float32"))  # (s, B, H)
+        selected = masked_positions
+        if self.config.head == "classifier":
+            selected = F.zeros_like(F.slice_axis(input_ids, axis=1, begin=0, end=1))  # (B, 1): the first token
+        states = self.encoder(F.swapaxes(embedded, 0, 1), F.cast(valid_length, "float32"), selected)  # (s or M, B, H)
         if self.config.head == "mlm":
-            return self.decoder(_gather(F, states, masked_positions))  # (B, M, V)
+            return self.decoder(F.swapaxes(states, 0, 1))  # (B, M, V): the full (B, s, V) logits are never built
         if self.config.head == "classifier":
             first = F.squeeze(states, axis=0)  # (1, B, H) → (B, H)
             return self.classifier(self.pooler(first) if self.config.pooler else first)  # (B, num_labels)
         return F.swapaxes(states, 0, 1)  # (B, s, H)
-
-
-def _gather(F, states, positions):
-    """Hidden states (s, B, H) at positions (B, M) → (B, M, H); the full (B, s, V) logits are never built."""
-    positions = F.cast(positions, "float32")
-    rows = F.expand_dims(F.contrib.arange_like(positions, axis=0), axis=1)  # (B, 1)
-    return F.gather_nd(states, F.stack(positions, F.broadcast_like(rows, positions), axis=0))
 
 
 def build_model(architecture: Architecture, vocab_size: int, head: str = "encoder", num_labels: int = 2, *,

@@ -57,10 +57,19 @@ class Prediction:
         return self.seconds * self.devices / 3600
 
 
+def encoder_work(architecture: Architecture, length: int, masked_positions: int) -> int:
+    """Multiply-adds of one sequence through the encoder for the last states at M of its s tokens alone.
+
+    The whole encoder's, less what the last layer need not compute: (s − M)(2H² + 2HI + 2sH).
+    """
+    H, I, s = architecture.hidden_size, architecture.intermediate_size, length
+    return architecture.multiply_adds(s) - (s - masked_positions) * (2 * H * H + 2 * H * I + 2 * s * H)
+
+
 def forward_work(architecture: Architecture, length: int, masked_positions: int, vocab_size: int) -> int:
     """Multiply-adds of one sequence through encoder and MLM head: encoder + M (H² + V H)."""
     H = architecture.hidden_size
-    return architecture.multiply_adds(length) + masked_positions * (H * H + vocab_size * H)
+    return encoder_work(architecture, length, masked_positions) + masked_positions * (H * H + vocab_size * H)
 
 
 def candidate_work(architecture: Architecture, workload: Workload, maximum_point: Architecture) -> float:
@@ -78,8 +87,10 @@ def candidate_work(architecture: Architecture, workload: Workload, maximum_point
 
 def teacher_work(maximum_point: Architecture, workload: Workload) -> float:
     """Multiply-adds of T: every training and evaluation sequence once, whatever the candidates, and its latency."""
-    sequences = workload.steps * workload.batch_size + 2 * workload.evaluation_lines
-    return float(sequences * maximum_point.multiply_adds(workload.length))
+    w = workload
+    sequences = w.steps * w.batch_size + w.evaluation_lines
+    return float(sequences * encoder_work(maximum_point, w.length, w.masked_positions)
+                 + w.evaluation_lines * maximum_point.multiply_adds(w.length))
 
 
 def measured_rate(architecture: Architecture, workload: Workload, step_seconds: Sequence[float],

@@ -8,6 +8,8 @@ from bort_mx.errors import InputError
 from bort_mx.options import at_least, check, one_of, positive, within
 
 BASELINES = ("exhaustive", "random")
+MOST_IN_A_PASS = 32
+"""Sequences, where --micro-batch-size does not say."""
 
 
 class Hyperparameters(NamedTuple):
@@ -76,8 +78,9 @@ class SearchOptions:
     batch_size: int = 1024
     """Sequences in a training step of a candidate."""
 
-    micro_batch_size: int = 32
-    """Sequences in one forward pass, of T and of candidates alike; gradients are accumulated up to the batch."""
+    micro_batch_size: Optional[int] = None
+    """Sequences in one forward pass, of T and of candidates alike; gradients are accumulated up to the batch. Default:
+    the largest divisor of --batch-size up to 32."""
 
     seq_len: int = 512
     """Tokens of a packed sequence, <s> and </s> included."""
@@ -133,8 +136,15 @@ class SearchOptions:
             if len(set(values)) != len(values) or not values:
                 raise InputError(f"--{name.replace('_', '-')} {' '.join(map(str, values))}: give every value once, and "
                                  "one at least")
-        check(self, ["batch_size"], lambda value: value % self.micro_batch_size == 0,
+        check(self, ["batch_size"], lambda value: value % self.micro_batch == 0,
               f"must be a multiple of --micro-batch-size {self.micro_batch_size}")
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences in one forward pass."""
+        if self.micro_batch_size is not None:
+            return self.micro_batch_size
+        return max(size for size in range(1, MOST_IN_A_PASS + 1) if self.batch_size % size == 0)
 
     @property
     def theta(self) -> List[Hyperparameters]:
@@ -143,8 +153,8 @@ class SearchOptions:
 
     def of_an_evaluation(self) -> Dict[str, Any]:
         """Those options that determine a candidate's objectives, and not which architectures are candidates."""
-        names = ("steps", "learning_rate", "warmup", "optimizer", "weight_decay", "clip", "batch_size",
-                 "micro_batch_size", "seq_len", "mask_probability", "dropout", "evaluation_lines", "parameters",
-                 "latency", "seed")
+        names = ("steps", "learning_rate", "warmup", "optimizer", "weight_decay", "clip", "batch_size", "seq_len",
+                 "mask_probability", "dropout", "evaluation_lines", "parameters", "latency", "seed")
         measured = ("latency_batch_size", "latency_repeats") if self.latency == "measured" else ()
-        return {name: getattr(self, name) for name in (*names, *measured)}
+        chosen = {name: getattr(self, name) for name in (*names, *measured)}
+        return {**chosen, "micro_batch_size": self.micro_batch}

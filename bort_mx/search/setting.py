@@ -76,7 +76,7 @@ class Setting:
         training, held_out = (MaskedBatches(shards, self.tokenizer, options.seq_len, options.seed,
                                             options.mask_probability) for shards in (train, validation))
         self.batches = SearchBatches.draw(training, held_out, options.steps, options.batch_size,
-                                          options.micro_batch_size, options.evaluation_lines)
+                                          options.micro_batch, options.evaluation_lines)
         self.workload = costs.Workload(options.steps, options.batch_size, options.seq_len, training.max_masked,
                                        self.batches.lines, len(options.theta), self.vocab_size)
 

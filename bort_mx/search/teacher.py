@@ -15,6 +15,7 @@ from typing import List, Optional, Sequence
 
 import mxnet as mx
 import numpy as np
+from mxnet.gluon import nn
 
 from bort_mx.data.masking import Batch, MaskedBatches
 from bort_mx.distributed import Workers
@@ -133,11 +134,11 @@ def run_teacher(teacher: BERT, batches: SearchBatches, path: Optional[pathlib.Pa
     """
     shape = states_shape(batches, teacher.config.architecture.hidden_size)
     states = _allocate(shape, path, workers)
-    encoder = _encoder_of(teacher)
+    headless = _without_decoder(teacher)
     mine = batches.all[workers.rank::workers.size]
     with Progress(len(mine), "teacher", "pass", workers.is_first) as progress:
         for numbered in mine:
-            states[numbered.index] = masked_states(encoder, numbered.batch, ctx)
+            states[numbered.index] = masked_states(headless, numbered.batch, ctx)
             progress.update()
     if path is not None:
         states.flush()
@@ -145,20 +146,20 @@ def run_teacher(teacher: BERT, batches: SearchBatches, path: Optional[pathlib.Pa
     return TeacherStates(states, teacher.decoder, ctx, passes)
 
 
-def masked_states(encoder: BERT, batch: Batch, ctx: mx.Context) -> np.ndarray:
+def masked_states(headless: BERT, batch: Batch, ctx: mx.Context) -> np.ndarray:
     """Last hidden states (B, M, H) at the masked positions of a batch."""
     ids, lengths, positions = (mx.nd.array(a, ctx=ctx, dtype="float32") for a in (
         batch.input_ids, batch.valid_length, batch.masked_positions))
-    rows = mx.nd.arange(ids.shape[0], ctx=ctx).reshape((-1, 1)).broadcast_like(positions)  # (B, M)
-    return mx.nd.gather_nd(encoder(ids, lengths), mx.nd.stack(rows, positions, axis=0)).asnumpy()
+    return headless(ids, lengths, positions).asnumpy()
 
 
-def _encoder_of(teacher: BERT) -> BERT:
-    """T without its head, on the same weights, which need no gradients."""
-    encoder = BERT(teacher.config.replace(head="encoder"), prefix=teacher.prefix, params=teacher.collect_params())
+def _without_decoder(teacher: BERT) -> BERT:
+    """T on the same weights, which need no gradients, with its states at the masked positions for output."""
+    states = BERT(teacher.config, prefix=teacher.prefix, params=teacher.collect_params())
+    states.decoder = nn.HybridSequential(prefix="decoder_")
     teacher.collect_params().setattr("grad_req", "null")  # frees the gradients' memory
-    encoder.hybridize(static_alloc=True)
-    return encoder
+    states.hybridize(static_alloc=True)
+    return states
 
 
 def _allocate(shape: Sequence[int], path: Optional[pathlib.Path], workers: Workers) -> np.ndarray:
