@@ -31,6 +31,7 @@ from bort_mx.distributed import Workers
 from bort_mx.finetuning.batching import TrainingBatches
 from bort_mx.finetuning.evaluation import targets_of
 from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.session import embedding_rows
 from bort_mx.models import build_model, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.optimizers import AdamW
@@ -51,7 +52,8 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
     import mxnet as mx  # after bort_mx, which sets the threads
 
     model = build_model(PRESETS["bort"], 50265, "classifier", num_labels=2)
-    core = TrainingStep(FineTuningObjective(model, False), AdamW(parameters_of(model)), Workers(), clip=1.0)
+    rows = embedding_rows(50265, TrainingBatches(encoded, targets, pad_id, LONGEST, batch_size, 0))
+    core = TrainingStep(FineTuningObjective(model, False), AdamW(parameters_of(model), rows=rows), Workers(), clip=1.0)
 
     def run(seed: int) -> np.ndarray:
         batches = TrainingBatches(encoded, targets, pad_id, LONGEST, batch_size, seed)

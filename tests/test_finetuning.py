@@ -28,6 +28,7 @@ from bort_mx.finetuning.evaluation import BestEpoch, compute_scores, evaluate, p
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.session import embedding_rows
 from bort_mx.models import build_model, parameters_of
 from bort_mx.training.optimizers import SGD, AdamW
 from bort_mx.training.schedules import linear
@@ -205,18 +206,22 @@ def test_what_is_finished_is_not_done_again(finished, small, monkeypatch):
 @pytest.mark.parametrize("num_labels", [1, 3])
 def test_training_equals_pytorchs(tmp_path, num_labels):
     """The same weights, batches and learning rates, no dropout: after 8 clipped steps of AdamW with decay, BERT here
-    and in transformers give the same scores, as a regression and as a classifier, filling rows and micro-batches here.
+    and in transformers give the same scores, as a regression and as a classifier, filling rows and micro-batches here;
+    and the same word embedding, of which here only the training set's tokens have gradients and state.
     """
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.manual_seed(0)
     peer = transformers.BertForSequenceClassification(transformers.BertConfig(
-        vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        vocab_size=200, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
         max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=num_labels))
     peer.save_pretrained(tmp_path)
     model, _, _ = load(tmp_path, "classifier", num_labels=num_labels, pooler=True, dropout=0.0)
     assert not model.initialized
     batches = random_batches(num_labels)
-    core = TrainingStep(FineTuningObjective(model, num_labels == 1), AdamW(parameters_of(model), 0.1), Workers(), 1.0)
+    rows = embedding_rows(200, batches)
+    assert 50 < len(rows["word_embed.0.weight"]) < 60
+    mine = AdamW(parameters_of(model), 0.1, rows=rows)
+    core = TrainingStep(FineTuningObjective(model, num_labels == 1), mine, Workers(), 1.0)
     decayed = [p for n, p in peer.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
     bare = [p for n, p in peer.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": bare, "weight_decay": 0.0}])
@@ -229,6 +234,8 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
     with torch.no_grad():
         expected = peer(**torch_inputs(torch, batch)).logits.numpy()
     np.testing.assert_allclose(FineTuningObjective(model, False).scores(batch).asnumpy(), expected, atol=2e-4)
+    np.testing.assert_allclose(model.word_embed[0].weight.data().asnumpy(),
+                               peer.bert.embeddings.word_embeddings.weight.detach().numpy(), atol=1e-4)
 
 
 def random_batches(num_labels):

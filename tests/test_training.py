@@ -63,6 +63,42 @@ def test_adamw_equals_the_formula_and_spares_biases_and_layer_norm():
                                    atol=1e-5)
 
 
+@pytest.mark.parametrize("decay", [0.0, 10.0])
+def test_the_rows_that_no_gradient_reaches_only_decay(decay):
+    """AdamW on some rows gives what it gives on all, as their gradients, state and norm; and goes on from its state."""
+    rng, rows = np.random.default_rng(4), np.array([1, 2, 5])
+    start = rng.normal(size=(7, 3)).astype(np.float32)
+
+    def made(chosen, values=start):
+        parameter = mx.gluon.Parameter("e.weight", shape=values.shape)
+        parameter.initialize(mx.init.Zero())
+        parameter.set_data(mx.nd.array(values))
+        return parameter, AdamW({"e.weight": parameter}, decay, rows=chosen and {"e.weight": rows})
+
+    (whole, plain), (few, compact) = made(None), made(True)
+    for step in range(6):
+        if step == 3:
+            state = compact.state()
+            few, compact = made(True, few.data().asnumpy())
+            compact.load_state(state)
+        gradient = np.zeros((7, 3), np.float32)
+        gradient[rows[:2 + step % 2]] = rng.normal(size=(2 + step % 2, 3))
+        for parameter, optimizer in ((whole, plain), (few, compact)):
+            parameter.list_grad()[0][:] = gradient
+            assert gradient_norm(optimizer.gradients()) == pytest.approx(np.linalg.norm(gradient), rel=1e-6)
+            optimizer.step(0.01, 0.5, optimizer.gradients())
+    np.testing.assert_allclose(few.data().asnumpy(), whole.data().asnumpy(), rtol=2e-6)
+    assert compact.gradients()[0].shape == compact.state()["mean:e.weight"].shape == (3, 3)
+    assert (few.data().asnumpy()[[0, 3]] == start[[0, 3]]).all() == (decay == 0)
+
+
+def test_rows_are_left_out_of_account_in_half_precision():
+    parameter = mx.gluon.Parameter("e.weight", shape=(4, 2), dtype="float16")
+    parameter.initialize(mx.init.One())
+    optimizer = AdamW({"e.weight": parameter}, rows={"e.weight": np.array([1])})
+    assert optimizer.gradients()[0].shape == optimizer.masters["e.weight"].shape == (4, 2)
+
+
 def test_optimizer_state_goes_on_bit_for_bit():
     rng = np.random.default_rng(2)
     gradients = [{n: rng.normal(size=p.shape) for n, p in parameters().items()} for _ in range(6)]

@@ -75,6 +75,13 @@ class Batches:
             types[row, :length] = self._encoded.token_types[example][:length]
         return TextBatch(ids, lengths, types, self._targets[members], (rows != NOBODY).astype(np.float32), rows)
 
+    def tokens(self) -> np.ndarray:
+        """The distinct ids that a batch may hold, ascending."""
+        found = {self._pad_id}
+        for ids in self._encoded.ids:
+            found.update(ids)
+        return np.array(sorted(found), np.int32)
+
     def evaluation(self, size: int, rank: int = 0, workers: int = 1) -> Iterator[TextBatch]:
         """A worker's batches of a pass over all examples, `size` at a time, the longest first."""
         order = filled(np.argsort(-self._lengths, kind="stable"), size)

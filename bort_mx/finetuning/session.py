@@ -27,6 +27,9 @@ from bort_mx.training.run import RunDirectory
 from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
+EMBEDDING = "word_embed.0.weight"
+MOST_ROWS = 0.4
+"""Beyond this share of the vocabulary, to pick the rows costs as much as it saves."""
 BERT_DEVIATION = np.float32(0.02)
 """BERT's own, for the classifier of a pre-trained encoder of any width."""
 
@@ -167,6 +170,12 @@ class Keeper(Protocol):
         """Put the best ones back into the model."""
 
 
+def embedding_rows(vocab_size: int, batches: TrainingBatches) -> Dict[str, np.ndarray]:
+    """For the optimizer's `rows`: the tokens of a training set that has few of the vocabulary's."""
+    tokens = batches.tokens()
+    return {EMBEDDING: tokens} if len(tokens) < MOST_ROWS * vocab_size else {}
+
+
 def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
           begin: Optional[Callable[[str], None]] = None) -> Training:
     """Train to the end, and leave the best epoch's weights in the model.
@@ -186,8 +195,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     total = options.epochs * batches.steps_per_epoch
     parameters = parameters_of(model)
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    core = TrainingStep(session.objective, AdamW(parameters, options.weight_decay), workers, options.clip,
-                        half=options.dtype == "float16")
+    optimizer = AdamW(parameters, options.weight_decay, rows=embedding_rows(model.config.vocab_size, batches))
+    core = TrainingStep(session.objective, optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     loop = Loop(run, core, model, session.tokenizer, workers, _cadence(options, batches.steps_per_epoch, total),
                 _learning_rate(options, total), lambda step: batches.at(step, workers.rank, workers.size, micro),

@@ -4,7 +4,7 @@ Half-precision parameters keep a float32 master copy here.
 """
 
 import math
-from typing import Dict, List
+from typing import Dict, List, Mapping, Optional
 
 import mxnet as mx
 import numpy as np
@@ -18,36 +18,53 @@ class Optimizer:
     Args:
         parameters: Gluon parameters by name.
         weight_decay: λ; the decay of a step is lr·λ (decoupled), none on biases and LayerNorm.
+        rows: of a parameter (an embedding), the rows that a gradient may ever reach, where these are few: the gradients
+            of all others are 0 in every step, so that decay alone changes them. Master copy, state and gradient are of
+            these rows only, with the same result. Left out of account in half precision.
     """
 
     slots: List[str] = []
     """Names of the state arrays a parameter has."""
 
-    def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0):
+    def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0, *,
+                 rows: Optional[Mapping[str, np.ndarray]] = None):
         self.names = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
         self._parameters = {name: parameters[name] for name in self.names}
         self.weight_decay, self.updates = weight_decay, 0
         weights = {name: self._parameters[name].list_data()[0] for name in self.names}
         self.masters = {n: w if w.dtype == np.float32 else w.astype("float32") for n, w in weights.items()}
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
-        self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots] for name, w in weights.items()}
+        self._rows = {name: mx.nd.array(chosen, dtype="int32", ctx=weights[name].context)
+                      for name, chosen in (rows or {}).items() if name not in self._half}
+        self.masters.update({name: mx.nd.take(weights[name], chosen) for name, chosen in self._rows.items()})
+        self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots]
+                       for name, w in self.masters.items()}
 
     def weights(self) -> List[mx.nd.NDArray]:
         """The parameters' arrays, in a fixed order."""
         return [self._parameters[name].list_data()[0] for name in self.names]
 
     def gradients(self) -> List[mx.nd.NDArray]:
-        """The parameters' gradients, in the same order."""
-        return [self._parameters[name].list_grad()[0] for name in self.names]
+        """The parameters' gradients, in the same order; those of `rows` copied."""
+        return [mx.nd.take(gradient, self._rows[name]) if name in self._rows else gradient
+                for name, gradient in ((name, self._parameters[name].list_grad()[0]) for name in self.names)]
 
-    def step(self, learning_rate: float, scale: float) -> None:
-        """One update with the gradients times `scale` (which averages and clips); their arrays may be scaled by it."""
+    def step(self, learning_rate: float, scale: float, gradients: Optional[List[mx.nd.NDArray]] = None) -> None:
+        """One update with the gradients times `scale` (which averages and clips); their arrays may be scaled by it.
+
+        Args:
+            learning_rate: of this step.
+            scale: factor.
+            gradients: what `gradients()` gave, perhaps summed over workers since; by default what it gives now.
+        """
         self.updates += 1
-        for name, gradient in zip(self.names, self.gradients()):
+        for name, gradient in zip(self.names, self.gradients() if gradients is None else gradients):
             weight = self.masters[name]
             gradient = gradient if gradient.dtype == np.float32 else gradient.astype("float32")
             decay = self.weight_decay if decays(name) else 0.0
             self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
+            if name in self._rows:
+                self._spread(name, 1 - learning_rate * decay)
         for name in self._half:
             self._parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 
@@ -74,6 +91,13 @@ class Optimizer:
             self.masters[name][:] = arrays[f"master:{name}"]
         self.updates = int(arrays["updates"][0])
 
+    def _spread(self, name: str, kept: float) -> None:
+        """Decay all rows of a parameter, and put the master copies of those that have one in their place."""
+        whole, rows = self._parameters[name].list_data()[0], self._rows[name].reshape((1, -1))
+        if kept != 1:
+            whole *= kept
+        mx.nd._internal._scatter_set_nd(lhs=whole, rhs=self.masters[name], indices=rows, shape=whole.shape, out=whole)
+
     def _update(self, weight, gradient, state, learning_rate: float, scale: float, decay: float) -> None:
         """weight ← weight·(1 − learning_rate·decay) − the rule's step along gradient·scale."""
         raise NotImplementedError
@@ -89,8 +113,9 @@ class AdamW(Optimizer):
     slots = ["mean", "variance"]
 
     def __init__(self, parameters, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999,
-                 epsilon: float = 1e-8, bias_correction: bool = True):
-        super().__init__(parameters, weight_decay)
+                 epsilon: float = 1e-8, bias_correction: bool = True, *,
+                 rows: Optional[Mapping[str, np.ndarray]] = None):
+        super().__init__(parameters, weight_decay, rows=rows)
         self._beta1, self._beta2, self._epsilon, self._bias_correction = beta1, beta2, epsilon, bias_correction
 
     def _update(self, weight, gradient, state, learning_rate, scale, decay):

@@ -116,7 +116,7 @@ class TrainingStep:
                             not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping))
         if not result.skipped:
             clip = min(1.0, self._clip / max(norm, 1e-12)) if self._clip else 1.0
-            self.optimizer.step(learning_rate, clip / (weight * self.scaler.scale))
+            self.optimizer.step(learning_rate, clip / (weight * self.scaler.scale), gradients)
         self._guard(result)
         return result
 
