@@ -330,18 +330,20 @@ def test_two_runs_in_one_directory_at_once_are_refused(tmp_path):
     second.close()
 
 
-def test_stopping_in_process_raises_after_a_checkpoint(prepared, tmp_path, monkeypatch):
+def test_a_loop_that_was_asked_at_its_end_has_the_next_one_stop_after_a_checkpoint(prepared, tmp_path, monkeypatch):
     """And no worker leaves before rank 0 has written it, as horovodrun then ends the others."""
     from bort_mx.distributed import Workers
-    from bort_mx.training.loop import StopSignals
+    from bort_mx.training.signals import StopSignals
 
     waited = []
     monkeypatch.setattr(Workers, "gather", lambda self, value, name: waited.append(
         (name, (tmp_path / "run/checkpoints/step-1").exists())) or [value])
-    monkeypatch.setattr(StopSignals, "asked", True, raising=False)
-    monkeypatch.setattr(StopSignals, "__init__", lambda self: setattr(self, "_previous", {}))
+    with StopSignals():
+        os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(StopRequested, match="step 1,"):
         pretrain(options(prepared, tmp_path / "run"))
+    with StopSignals() as later:
+        assert not later.asked
     assert native.latest(tmp_path / "run/checkpoints").name == "step-1"
     assert ("stopped", True) in waited
 

@@ -24,13 +24,19 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 
 class StopSignals:
-    """A context in which SIGINT and SIGTERM set `asked` instead of ending the program; a second SIGINT ends it."""
+    """A context in which SIGINT and SIGTERM set `asked` instead of ending the program; a second SIGINT ends it.
+
+    Asked of a loop that has come to its end by then, and so did not act on it, the next one finds itself asked.
+    """
+
+    _left_over = False
 
     def __init__(self):
         self.asked = False
         self._previous = {}
 
     def __enter__(self) -> "StopSignals":
+        self.asked, StopSignals._left_over = StopSignals._left_over, False
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._ask)
@@ -39,6 +45,7 @@ class StopSignals:
     def __exit__(self, *exception) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        StopSignals._left_over = self.asked and exception[0] is None
 
     def _ask(self, number, frame) -> None:
         if self.asked and number == signal.SIGINT:
