@@ -332,10 +332,13 @@ def test_test_sets_cannot_be_scored():
 
 def test_regression_mistakes_compare_rounded_values():
     """P1 §5.1: "comparing the rounded version of the predictions and the labels"."""
+    from bort_mx.finetuning.job import are_right
+
     task = get_task("STS-B")
-    assert task.is_right(3.4, 2.6) and not task.is_right(3.6, 3.4)
-    assert get_task("RTE").is_right(1, "entailment") and get_task("RACE-M").is_right("A", 0)
-    assert get_task("ReCoRD").is_right("the Bob", ["Zoë", "bob"])
+    pairs = [Example(0, ("a", "b"), label) for label in (2.6, 3.4, 5.0)]
+    assert are_right(task, pairs, [3.4, 3.6, 4.5]) == [True, False, False]  # 4.5 rounds to the even 4
+    pairs = [Example(0, ("a", "b"), label) for label in ("entailment", "not_entailment")]
+    assert are_right(get_task("RTE"), pairs, ["entailment", "entailment"]) == [True, False]
 
 
 @pytest.mark.parametrize("name", ["MultiRC", "ReCoRD", "RACE-M", "RACE-H"])

@@ -5,6 +5,7 @@ from typing import Literal, Optional
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
+from bort_mx.options import at_least, positive, within
 
 MAY_CHANGE_ON_RESUME = ["output_dir", "resume", "log_interval", "checkpoint_interval", "keep_checkpoints", "data_dir",
                         "checkpoint", "device", "seeds", "evaluation_batch_size"]
@@ -120,24 +121,17 @@ class FineTuningOptions:
     the path of one of its checkpoints."""
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "micro_batch_size", "evaluation_batch_size", "log_interval", "seeds",
-                     "keep_checkpoints", "patience", "evaluation_interval"):
-            self._require(name, lambda value: value >= 1, "must be at least 1")
-        for name in ("clip", "weight_decay", "warmup", "checkpoint_interval"):
-            self._require(name, lambda value: value >= 0, "must not be negative")
-        self._require("learning_rate", lambda value: value > 0, "must be positive")
-        self._require("dropout", lambda value: 0 <= value < 1, "must be in [0, 1)")
-        self._require("max_length", lambda value: value >= 8, "must be at least 8")
+        at_least(self, 1, "epochs", "batch_size", "micro_batch_size", "evaluation_batch_size", "log_interval", "seeds",
+                 "keep_checkpoints", "patience", "evaluation_interval")
+        at_least(self, 0, "clip", "weight_decay", "warmup", "checkpoint_interval")
+        positive(self, "learning_rate")
+        within(self, "[0, 1)", "dropout")
+        at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
         if self.seeds > 1 and self.resume not in ("never", "auto"):
             raise InputError(f"--resume {self.resume} is one run's checkpoint and --seeds {self.seeds} are several "
                              "runs; give --resume auto")
-
-    def _require(self, name: str, holds, rule: str) -> None:
-        value = getattr(self, name)
-        if value is not None and not holds(value):
-            raise InputError(f"--{name.replace('_', '-')} {value}: {rule}")
 
     def resolved(self, task: Task, asked: Task) -> "FineTuningOptions":
         """A copy in which every hyperparameter has its value.

@@ -198,12 +198,6 @@ class Task:
             raise ValueError(f"{self.key}: {np.count_nonzero(~np.isfinite(scores))} scores are not finite")
         return scores
 
-    def is_right(self, prediction: Any, label: Any) -> bool:
-        """Whether a prediction counts as right for Agora; a regression's is rounded first, as its label (P1 §5.1)."""
-        if self.is_regression:
-            return round(float(prediction)) == round(float(label))
-        return self.label_index(prediction) == self.label_index(label)
-
     # Scoring
 
     def gold(self, examples: Sequence[Example]) -> List:
@@ -354,10 +348,6 @@ class PickOneTask(Task):
             InputError: not an answer of this task.
         """
         return spelled_index(value, self.answers, self.key)
-
-    def is_right(self, prediction: Any, label: Any) -> bool:
-        """Whether the right candidate was picked."""
-        return self.answer_index(prediction) == self.answer_index(label)
 
     def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> "Dict[str, float]":
         """Accuracy over questions; predictions and labels one per question."""

@@ -77,12 +77,6 @@ class ReCoRD(JsonChoiceTask):
                 raise InputError(f"ReCoRD: query {query} has no answers to compare with (a test set?)")
         return list(answers.values())
 
-    def is_right(self, prediction: Any, label: Any) -> bool:
-        """Whether a text is among the acceptable ones."""
-        from bort_mx.data import metrics
-
-        return metrics.exact_match(prediction, label) == 1.0
-
     def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Dict[str, float]:
         """Token F1 and exact match, the best over a query's answers, averaged over queries."""
         from bort_mx.data import metrics
