@@ -13,7 +13,7 @@ teacher on the same batches by several recipes, and Spearman's correlation of th
         --output-dir runs/rank-correlation --long 300
 
 Errors go to OUT/errors.jsonl one by one, and a run that was interrupted goes on from there; OUT/correlation.json holds
-the correlations.
+the correlations, and OUT/correlation.png shows some of them.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from typing import Any, Dict, Iterable, List, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
+from bort_mx import files
 from bort_mx.architecture import Architecture
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers
@@ -98,6 +99,27 @@ def correlate(errors: dict) -> list:
     return rows
 
 
+def draw(result: dict, path: pathlib.Path) -> None:
+    """Every architecture's error after n = 3 steps against that by other recipes, a panel each."""
+    from matplotlib.figure import Figure
+
+    errors, paper = result["errors"], "sgd-3"
+    long_ones = [name for name in errors if name.startswith(("sgd-", "adamw-")) and not name.endswith(("-0", "-3"))]
+    others = ["sgd-0", f"{paper}-seed-1", f"{paper}-seed-2", *(name for name in long_ones if "seed" not in name)]
+    rho = {tuple(row["recipes"]): row["spearman"] for row in result["correlations"]}
+    figure = Figure(figsize=(3.3 * len(others), 3.6), layout="constrained")
+    for axes, name in zip(np.ravel(figure.subplots(1, len(others))), others):
+        points = axes.scatter(errors[paper], errors[name], c=np.log10(result["parameters"]), cmap="viridis", s=30)
+        found = rho.get((paper, name), rho.get((name, paper)))
+        axes.set(title=f"Spearman {found:.2f}", xlabel=f"ê by {paper}, nats", ylabel=f"ê by {name}, nats")
+        axes.grid(color="#e4e2de", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.colorbar(points, ax=axes, label="log10 of parameters")
+    with files.atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,7 +148,8 @@ def main() -> None:
     result = {"architectures": [a.as_tuple() for a in members], "errors": errors, "correlations": correlate(errors),
               "parameters": [setting.parameters(a) for a in members], "teacher": setting.describe_t(),
               "options": {**setting.of_an_evaluation(), "space": arguments.space}, "provenance": provenance()}
-    (out / "correlation.json").write_text(json.dumps(result, indent=2) + "\n")
+    files.write_json(out / "correlation.json", result)
+    draw(result, out / "correlation.png")
     for row in result["correlations"]:
         print(json.dumps(row), flush=True)
 
