@@ -12,7 +12,7 @@ import sys
 from typing import Callable, Dict, List, NoReturn, Optional, Tuple
 
 from bort_mx.errors import InputError, RunError
-from bort_mx.training.signals import terminate_as_interrupt
+from bort_mx.training.signals import StopSignals, terminate_as_interrupt
 
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "demo": ("bort_mx.demo", "pre-train and distil a small model on text that every machine has"),
@@ -40,6 +40,7 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
         main: takes the arguments, returns an exit code (None counts as 0).
         argv: the arguments; None means `sys.argv[1:]`.
     """
+    StopSignals.forget()
     try:
         with terminate_as_interrupt():
             return main(sys.argv[1:] if argv is None else argv) or 0

@@ -19,7 +19,7 @@ from bort_mx.data.tasks import Example, get_task, synthetic
 from bort_mx.data.tokenizer import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
-from bort_mx.finetuning import agora_report, agora_run, audit, job, socrates
+from bort_mx.finetuning import agora_report, agora_run, audit, job, session, socrates
 from bort_mx.finetuning import main as command
 from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.agora_run import run_agora
@@ -472,6 +472,18 @@ def test_without_an_mlm_head_there_is_no_tau_mlm(small, teacher, tmp_path):
 
 
 # -- cost, failures, leaks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_what_is_rehearsed_updates_as_many_rows_as_a_training(small, tmp_path, monkeypatch):
+    """The rehearsal sees a few examples; the cost of an update hangs on the tokens of all."""
+    genuine, rows = session.AdamW, []
+    monkeypatch.setattr(session, "AdamW", lambda *values, **named: rows.append(
+        named["rows"]["word_embed.0.weight"]) or genuine(*values, **named))
+    monkeypatch.setattr(session, "MOST_ROWS", 1.1)
+    one_job(small, tmp_path / "run", tau="drop", batch_size=1)
+    rehearsed, trained = rows[:2]
+    assert len(trained) > 20 and (rehearsed == trained).all()
 
 
 @pytest.mark.usefixtures("no_figures")

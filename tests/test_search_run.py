@@ -260,7 +260,7 @@ def test_the_defaults_are_the_papers():
     assert (options.evaluation_lines, options.latency) == (11828, "measured")
 
 
-@pytest.mark.parametrize("batch, micro", [(1024, 32), (16, 16), (100, 25), (37, 1)])
+@pytest.mark.parametrize("batch, micro", [(1024, 32), (16, 16), (100, 25), (7, 7)])
 def test_a_pass_takes_as_many_sequences_as_divide_the_batch(batch, micro):
     options = SearchOptions(batch_size=batch)
     assert options.micro_batch == micro == SearchOptions(batch_size=batch, micro_batch_size=micro).micro_batch
@@ -276,6 +276,7 @@ def test_theta_is_every_combination():
     (["--learning-rate", "0"], "--learning-rate"),
     (["--learning-rate", "1e-3", "1e-3"], "--learning-rate 0.001 0.001: give every value once"),
     (["--batch-size", "100", "--micro-batch-size", "32"], "--batch-size 100: must be a multiple of --micro"),
+    (["--batch-size", "37"], "--batch-size 37: has no divisor from 8 to 32"),
     (["--baselines", "best"], "--baselines best: must be one of exhaustive, random"),
     (["--latency", "guessed"], "--latency"),
     (["--representative", "last"], "--representative"),

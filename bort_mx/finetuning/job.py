@@ -25,6 +25,7 @@ from bort_mx.data.tasks import Example, Examples, Task
 from bort_mx.data.tasks.base import PickOneTask
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
+from bort_mx.finetuning.batching import Batches
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.session import Session, build_classifier, longest_sequence, train
 from bort_mx.finetuning.taskdata import TaskData
@@ -177,6 +178,7 @@ class Bench:
         few = [examples[i] for i in order[:REHEARSED * options.batch_size]]
         theta = Theta(options.learning_rate, options.weight_decay, options.warmup, options.seed)
         session = self._session(_Rehearsal, theta, few, workers, options)
+        session.whole = Examples(examples)
         train(session, run, BestInMemory(session.model), self._micro(workers))
         start = time.perf_counter()
         session.dev_values()
@@ -206,7 +208,17 @@ class Bench:
 
 
 class _Rehearsal(JobSession):
-    """A session that evaluates a few dev batches and looks at none of the answers."""
+    """A session that evaluates a few dev batches and looks at none of the answers.
+
+    Attributes:
+        whole: the training set that it stands for, whose tokens are what an update costs.
+    """
+
+    whole: Examples
+
+    def embedding_rows(self, batches: Batches) -> Dict[str, np.ndarray]:
+        """See `Session`."""
+        return super().embedding_rows(self.batches(self.data.task, self.whole, "train"))
 
     @property
     def rehearsed(self) -> Examples:

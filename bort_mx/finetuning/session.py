@@ -19,7 +19,7 @@ from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores,
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.taskdata import TaskData
-from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.optimizers import AdamW
@@ -27,7 +27,6 @@ from bort_mx.training.run import RunDirectory
 from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
-EMBEDDING = "word_embed.0.weight"
 MOST_ROWS = 0.4
 """Beyond this share of the vocabulary, to pick the rows costs as much as it saves."""
 BERT_DEVIATION = np.float32(0.02)
@@ -71,6 +70,10 @@ class Session:
         task, train, options = self.data.task, self.data.train, self.options
         return TrainingBatches(self.encode(task, train, "train"), targets_of(task, train), self.tokenizer.pad_id,
                                self.longest, options.batch_size, options.seed, options.group_by_length)
+
+    def embedding_rows(self, batches: Batches) -> Dict[str, np.ndarray]:
+        """For the optimizer's `rows`."""
+        return embedding_rows(self.model.config.vocab_size, batches)
 
     @property
     def criterion(self) -> str:
@@ -170,10 +173,10 @@ class Keeper(Protocol):
         """Put the best ones back into the model."""
 
 
-def embedding_rows(vocab_size: int, batches: TrainingBatches) -> Dict[str, np.ndarray]:
+def embedding_rows(vocab_size: int, batches: Batches) -> Dict[str, np.ndarray]:
     """For the optimizer's `rows`: the tokens of a training set that has few of the vocabulary's."""
     tokens = batches.tokens()
-    return {EMBEDDING: tokens} if len(tokens) < MOST_ROWS * vocab_size else {}
+    return {WORD_EMBEDDING: tokens} if len(tokens) < MOST_ROWS * vocab_size else {}
 
 
 def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
@@ -195,7 +198,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     total = options.epochs * batches.steps_per_epoch
     parameters = parameters_of(model)
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    optimizer = AdamW(parameters, options.weight_decay, rows=embedding_rows(model.config.vocab_size, batches))
+    optimizer = AdamW(parameters, options.weight_decay, rows=session.embedding_rows(batches))
     core = TrainingStep(session.objective, optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     loop = Loop(run, core, model, session.tokenizer, workers, _cadence(options, batches.steps_per_epoch, total),

@@ -231,6 +231,10 @@ def build_from_config(config: ModelConfig, *, seed: Optional[int] = 0, ctx: Opti
     return model
 
 
+WORD_EMBEDDING = "word_embed.0.weight"
+"""Its name in `parameters_of`."""
+
+
 def parameters_of(model: BERT) -> Dict[str, mx.gluon.Parameter]:
     """The model's parameters by GluonNLP's names, e.g. "encoder.transformer_cells.0.proj.weight", tied ones once."""
     seen, result = set(), collections.OrderedDict()

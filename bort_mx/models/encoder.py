@@ -65,7 +65,7 @@ class Encoder(BERTEncoder):
 
     Args:
         selects: take the positions whose states are wanted, and of the last layer compute only the keys and values for
-            all tokens. What an MLM loss at 15 % of the tokens leaves out is 70 % of that layer.
+            all tokens. An MLM loss at 15 % of the tokens thus saves 59 % of that layer's multiply-adds (Bort, s = 512).
     """
 
     def __init__(self, num_heads: int, selects: bool = False, **options):

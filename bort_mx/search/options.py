@@ -9,7 +9,8 @@ from bort_mx.options import at_least, check, one_of, positive, within
 
 BASELINES = ("exhaustive", "random")
 MOST_IN_A_PASS = 32
-"""Sequences, where --micro-batch-size does not say."""
+FEWEST_IN_A_PASS = 8
+"""Sequences, where --micro-batch-size does not say: with fewer a pass is slow, which nobody would know."""
 
 
 class Hyperparameters(NamedTuple):
@@ -136,6 +137,10 @@ class SearchOptions:
             if len(set(values)) != len(values) or not values:
                 raise InputError(f"--{name.replace('_', '-')} {' '.join(map(str, values))}: give every value once, and "
                                  "one at least")
+        check(self, ["batch_size"],
+              lambda value: self.micro_batch_size or self.micro_batch >= min(value, FEWEST_IN_A_PASS),
+              f"has no divisor from {FEWEST_IN_A_PASS} to {MOST_IN_A_PASS} for forward passes; choose a multiple of "
+              f"{FEWEST_IN_A_PASS}, or give --micro-batch-size")
         check(self, ["batch_size"], lambda value: value % self.micro_batch == 0,
               f"must be a multiple of --micro-batch-size {self.micro_batch_size}")
 

@@ -4,7 +4,7 @@ Half-precision parameters keep a float32 master copy here.
 """
 
 import math
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -19,8 +19,9 @@ class Optimizer:
         parameters: Gluon parameters by name.
         weight_decay: λ; the decay of a step is lr·λ (decoupled), none on biases and LayerNorm.
         rows: of a parameter (an embedding), the rows that a gradient may ever reach, where these are few: the gradients
-            of all others are 0 in every step, so that decay alone changes them. Master copy, state and gradient are of
-            these rows only, with the same result. Left out of account in half precision.
+            of all others are 0 in every step, so that decay alone changes them. What is summed over workers, clipped
+            and applied is of these rows only, and so are state and master copy; these rows' weights belong to the
+            optimizer from now on. Ignored in half precision and of parameters that are not trained.
     """
 
     slots: List[str] = []
@@ -35,7 +36,7 @@ class Optimizer:
         self.masters = {n: w if w.dtype == np.float32 else w.astype("float32") for n, w in weights.items()}
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
         self._rows = {name: mx.nd.array(chosen, dtype="int32", ctx=weights[name].context)
-                      for name, chosen in (rows or {}).items() if name not in self._half}
+                      for name, chosen in (rows or {}).items() if name in self.names and name not in self._half}
         self.masters.update({name: mx.nd.take(weights[name], chosen) for name, chosen in self._rows.items()})
         self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots]
                        for name, w in self.masters.items()}
@@ -46,25 +47,28 @@ class Optimizer:
 
     def gradients(self) -> List[mx.nd.NDArray]:
         """The parameters' gradients, in the same order; those of `rows` copied."""
-        return [mx.nd.take(gradient, self._rows[name]) if name in self._rows else gradient
-                for name, gradient in ((name, self._parameters[name].list_grad()[0]) for name in self.names)]
+        return [self._gradient(name) for name in self.names]
 
-    def step(self, learning_rate: float, scale: float, gradients: Optional[List[mx.nd.NDArray]] = None) -> None:
-        """One update with the gradients times `scale` (which averages and clips); their arrays may be scaled by it.
+    def _gradient(self, name: str) -> mx.nd.NDArray:
+        gradient = self._parameters[name].list_grad()[0]
+        return mx.nd.take(gradient, self._rows[name]) if name in self._rows else gradient
+
+    def step(self, learning_rate: float, scale: float, gradients: Sequence[mx.nd.NDArray]) -> None:
+        """One update.
 
         Args:
             learning_rate: of this step.
-            scale: factor.
-            gradients: what `gradients()` gave, perhaps summed over workers since; by default what it gives now.
+            scale: what the gradients are multiplied by, to average and to clip.
+            gradients: what `gradients()` gave, perhaps summed over workers since; their arrays may be scaled.
         """
         self.updates += 1
-        for name, gradient in zip(self.names, self.gradients() if gradients is None else gradients):
+        for name, gradient in zip(self.names, gradients):
             weight = self.masters[name]
             gradient = gradient if gradient.dtype == np.float32 else gradient.astype("float32")
             decay = self.weight_decay if decays(name) else 0.0
             self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
             if name in self._rows:
-                self._spread(name, 1 - learning_rate * decay)
+                self._spread(name, learning_rate * decay)
         for name in self._half:
             self._parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 
@@ -73,17 +77,22 @@ class Optimizer:
         arrays = {f"{slot}:{name}": array.asnumpy() for name in self.names
                   for slot, array in zip(self.slots, self._state[name])}
         arrays.update({f"master:{name}": self.masters[name].asnumpy() for name in self._half})
+        arrays.update({f"rows:{name}": rows.asnumpy() for name, rows in self._rows.items()})
         return {**arrays, "updates": np.array([self.updates], np.int64)}
 
     def load_state(self, arrays: Dict[str, np.ndarray], source: str = "optimizer state") -> None:
         """The inverse of `state`.
 
         Raises:
-            InputError: arrays of another model or optimizer.
+            InputError: arrays of another training; the message names one.
         """
         expected = self.state()
-        if set(arrays) != set(expected) or any(arrays[k].shape != expected[k].shape for k in expected):
-            raise InputError(f"{source}: holds the state of another model or optimizer; start anew without --resume")
+        for key in sorted({*arrays, *expected}):
+            shapes = [str(found[key].shape) if key in found else "absent" for found in (arrays, expected)]
+            if shapes[0] != shapes[1] or (key.startswith("rows:") and (arrays[key] != expected[key]).any()):
+                raise InputError(f"{source}: {key} is {shapes[0]}, of this training {shapes[1]}; it is of another "
+                                 "model, optimizer, training set or version of this program; start anew in another "
+                                 "--output-dir")
         for name in self.names:
             for slot, array in zip(self.slots, self._state[name]):
                 array[:] = arrays[f"{slot}:{name}"]
@@ -91,11 +100,12 @@ class Optimizer:
             self.masters[name][:] = arrays[f"master:{name}"]
         self.updates = int(arrays["updates"][0])
 
-    def _spread(self, name: str, kept: float) -> None:
-        """Decay all rows of a parameter, and put the master copies of those that have one in their place."""
+    def _spread(self, name: str, decay: float) -> None:
+        """Decay all rows of a parameter by `decay`, and put those that have a master copy in their place."""
         whole, rows = self._parameters[name].list_data()[0], self._rows[name].reshape((1, -1))
-        if kept != 1:
-            whole *= kept
+        if decay:  # as w − decay·w: 1 − decay, rounded, would be another factor
+            mx.nd.sgd_update(whole, whole, lr=decay, wd=0.0, out=whole)
+        # what whole[rows] = … ends in, without its copies
         mx.nd._internal._scatter_set_nd(lhs=whole, rhs=self.masters[name], indices=rows, shape=whole.shape, out=whole)
 
     def _update(self, weight, gradient, state, learning_rate: float, scale: float, decay: float) -> None:

@@ -26,7 +26,8 @@ def terminate_as_interrupt() -> Iterator[None]:
 class StopSignals:
     """A context in which SIGINT and SIGTERM set `asked` instead of ending the program; a second SIGINT ends it.
 
-    Asked of a loop that has come to its end by then, and so did not act on it, the next one finds itself asked.
+    If nobody has acted on it when the context ends, because the loop was at its end, or failed and its caller goes on,
+    the next one in the main thread is asked from the start.
     """
 
     _left_over = False
@@ -36,8 +37,9 @@ class StopSignals:
         self._previous = {}
 
     def __enter__(self) -> "StopSignals":
-        self.asked, StopSignals._left_over = StopSignals._left_over, False
         if threading.current_thread() is threading.main_thread():
+            self.asked = StopSignals._left_over
+            self.forget()
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._ask)
         return self
@@ -45,7 +47,13 @@ class StopSignals:
     def __exit__(self, *exception) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        StopSignals._left_over = self.asked and exception[0] is None
+        if self.asked:
+            StopSignals._left_over = not isinstance(exception[1], KeyboardInterrupt)
+
+    @classmethod
+    def forget(cls) -> None:
+        """Nothing was asked of what comes next."""
+        cls._left_over = False
 
     def _ask(self, number, frame) -> None:
         if self.asked and number == signal.SIGINT:
