@@ -230,6 +230,7 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
         ours = core(batches.at(step, 0, 1, 3), rate)
         loss, norm = torch_step(torch, peer, optimizer, batches.at(step, 0, 1, 12)[0], rate)
         assert ours.loss == pytest.approx(loss, rel=1e-4) and ours.grad_norm == pytest.approx(norm, rel=1e-3)
+    mine.settle()
     batch = batches.at(0, 0, 1, 12)[0]
     with torch.no_grad():
         expected = peer(**torch_inputs(torch, batch)).logits.numpy()

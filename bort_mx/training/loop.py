@@ -135,6 +135,7 @@ class Loop:
         progress.advance(shown)
 
     def _evaluation(self, step: int, progress: Progress) -> Dict[str, float]:
+        self._core.optimizer.settle()
         values = self._evaluate()
         self._run.log(step, values)
         progress.write(f"step {step}: " + ", ".join(f"{name} {_short(value)}" for name, value in values.items()))

@@ -19,13 +19,16 @@ class Optimizer:
         parameters: Gluon parameters by name.
         weight_decay: λ; the decay of a step is lr·λ (decoupled), none on biases and LayerNorm.
         rows: of a parameter (an embedding), the rows that a gradient may ever reach, where these are few: the gradients
-            of all others are 0 in every step, so that decay alone changes them. What is summed over workers, clipped
-            and applied is of these rows only, and so are state and master copy; these rows' weights belong to the
-            optimizer from now on. Ignored in half precision and of parameters that are not trained.
+            of all others are 0 in every step, so that decay alone changes them, and that is caught up with by `settle`.
+            What is summed over workers, clipped and applied is of these rows only, and so are state and master copy;
+            these rows' weights belong to the optimizer from now on. Ignored in half precision and of parameters that
+            are not trained.
     """
 
     slots: List[str] = []
     """Names of the state arrays a parameter has."""
+    settles = 64
+    """After so many updates it settles by itself."""
 
     def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0, *,
                  rows: Optional[Mapping[str, np.ndarray]] = None):
@@ -37,6 +40,7 @@ class Optimizer:
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
         self._rows = {name: mx.nd.array(chosen, dtype="int32", ctx=weights[name].context)
                       for name, chosen in (rows or {}).items() if name in self.names and name not in self._half}
+        self._kept = dict.fromkeys(self._rows, 1.0)  # what decay leaves of the other rows since they were settled
         self.masters.update({name: mx.nd.take(weights[name], chosen) for name, chosen in self._rows.items()})
         self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots]
                        for name, w in self.masters.items()}
@@ -68,7 +72,10 @@ class Optimizer:
             decay = self.weight_decay if decays(name) else 0.0
             self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
             if name in self._rows:
-                self._spread(name, learning_rate * decay)
+                self._kept[name] *= 1 - learning_rate * decay
+                self._spread(name)
+        if self.updates % self.settles == 0:
+            self.settle()
         for name in self._half:
             self._parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 
@@ -78,6 +85,7 @@ class Optimizer:
                   for slot, array in zip(self.slots, self._state[name])}
         arrays.update({f"master:{name}": self.masters[name].asnumpy() for name in self._half})
         arrays.update({f"rows:{name}": rows.asnumpy() for name, rows in self._rows.items()})
+        arrays.update({f"kept:{name}": np.array([kept]) for name, kept in self._kept.items()})
         return {**arrays, "updates": np.array([self.updates], np.int64)}
 
     def load_state(self, arrays: Dict[str, np.ndarray], source: str = "optimizer state") -> None:
@@ -98,14 +106,25 @@ class Optimizer:
                 array[:] = arrays[f"{slot}:{name}"]
         for name in self._half:
             self.masters[name][:] = arrays[f"master:{name}"]
+        self._kept = {name: float(arrays[f"kept:{name}"][0]) for name in self._kept}
         self.updates = int(arrays["updates"][0])
 
-    def _spread(self, name: str, decay: float) -> None:
-        """Decay all rows of a parameter by `decay`, and put those that have a master copy in their place."""
+    def settle(self) -> None:
+        """Decay the rows that no gradient reaches by what has come together for them.
+
+        A pass over the whole parameter, which would cost as much as all else in an update. To be called where a step's
+        number says so, as by an evaluation: a resumed run then rounds as one that was never stopped.
+        """
+        for name, kept in self._kept.items():
+            if kept != 1:
+                whole = self._parameters[name].list_data()[0]
+                mx.nd.sgd_update(whole, whole, lr=1 - kept, wd=0.0, out=whole)  # w − (1 − kept)·w: kept is near 1
+                self._spread(name)
+                self._kept[name] = 1.0
+
+    def _spread(self, name: str) -> None:
+        """Put the master copies of rows in their place; what whole[rows] = … ends in, without its copies."""
         whole, rows = self._parameters[name].list_data()[0], self._rows[name].reshape((1, -1))
-        if decay:  # as w − decay·w: 1 − decay, rounded, would be another factor
-            mx.nd.sgd_update(whole, whole, lr=decay, wd=0.0, out=whole)
-        # what whole[rows] = … ends in, without its copies
         mx.nd._internal._scatter_set_nd(lhs=whole, rhs=self.masters[name], indices=rows, shape=whole.shape, out=whole)
 
     def _update(self, weight, gradient, state, learning_rate: float, scale: float, decay: float) -> None:
