@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import importlib.util
 import itertools
 import pathlib
 import subprocess
@@ -24,6 +25,18 @@ def shared() -> pathlib.Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the real data files in ../shared/data, which are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def load_benchmark():
+    """load_benchmark(name): the module benchmarks/NAME.py, which is in no package."""
+    def load(name: str):
+        path = pathlib.Path(__file__).resolve().parent.parent / "benchmarks" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """The experiment of benchmarks/agora_real.py: what Socrates is kept from, and what its numbers are allowed to say."""
 
 import argparse
-import importlib.util
-import pathlib
 
 import numpy as np
 import pytest
@@ -12,12 +10,8 @@ from bort_mx.finetuning.points import key
 
 
 @pytest.fixture(scope="module")
-def real():
-    path = pathlib.Path(__file__).resolve().parent.parent / "benchmarks" / "agora_real.py"
-    spec = importlib.util.spec_from_file_location("agora_real", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def real(load_benchmark):
+    return load_benchmark("agora_real")
 
 
 def row(seed, arm, dev, right):

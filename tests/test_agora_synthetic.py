@@ -1,8 +1,5 @@
 """Agora on the synthetic problem of benchmarks/agora_synthetic.py, with few seeds."""
 
-import importlib.util
-import pathlib
-
 import numpy as np
 import pytest
 
@@ -12,12 +9,8 @@ from bort_mx.random import generator
 
 
 @pytest.fixture(scope="module")
-def synthetic():
-    path = pathlib.Path(__file__).resolve().parent.parent / "benchmarks" / "agora_synthetic.py"
-    spec = importlib.util.spec_from_file_location("agora_synthetic", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def synthetic(load_benchmark):
+    return load_benchmark("agora_synthetic")
 
 
 def test_agora_beats_enumeration_on_held_out_points(synthetic):
