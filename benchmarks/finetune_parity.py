@@ -47,6 +47,7 @@ def limited_task(name: str, options: argparse.Namespace) -> Task:
     genuine, limits = task.read, {"train": options.examples, "dev": options.dev_examples}
 
     def read(data_dir, split: str) -> Examples:
+        """A split's first examples."""
         if split == "test":
             raise MissingSplit(f"{name}: the test set is not predicted")
         return Examples(genuine(data_dir, split)[:limits[split] or None])

@@ -56,6 +56,7 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
     core = TrainingStep(FineTuningObjective(model, False), AdamW(parameters_of(model), rows=rows), Workers(), clip=1.0)
 
     def run(seed: int) -> np.ndarray:
+        """All steps, in the order of a seed."""
         batches = TrainingBatches(encoded, targets, pad_id, LONGEST, batch_size, seed)
         start = now()
         for step in range(steps):
@@ -88,6 +89,7 @@ def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, 
             self.seconds = now() - self.start
 
     def run(seed: int) -> np.ndarray:
+        """All steps, in the order of a seed."""
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
             options = transformers.TrainingArguments(

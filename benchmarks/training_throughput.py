@@ -56,6 +56,7 @@ def our_step() -> Step:
     core = TrainingStep(PretrainingObjective(model), AdamW(parameters_of(model)), Workers(), clip=1.0)
 
     def run(batch: Batch) -> None:
+        """One step."""
         core([batch], 1e-4)
         mxnet.nd.waitall()
     return run
@@ -74,6 +75,7 @@ def stock_step() -> Step:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def run(batch: Batch) -> None:
+        """One step, loss over all positions."""
         labels = np.full(batch.input_ids.shape, -100)
         for row, count in enumerate(batch.weights.sum(1).astype(int)):
             labels[row, batch.masked_positions[row, :count]] = batch.labels[row, :count]

@@ -112,6 +112,7 @@ def _read_zip(file: BinaryIO) -> Any:
         storages: Dict[str, _Storage] = {}
 
         def storage(kind: str, key: str, elements: int) -> _Storage:
+            """Where the bytes of a storage lie, once they were found to be as many as it says."""
             if key not in storages:
                 offset, length = _entry_extent(file, entries[f"data/{key}"])
                 storages[key] = _Storage(kind, elements, offset)

@@ -78,6 +78,7 @@ def _groups(points: Sequence[Any], passages: bool) -> List[List[int]]:
     parent = list(range(len(points)))
 
     def root(i: int) -> int:
+        """The example that stands for i's group so far."""
         while parent[i] != i:
             parent[i] = i = parent[parent[i]]
         return i

@@ -28,7 +28,7 @@ from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
 MOST_ROWS = 0.4
-"""Beyond this share of the vocabulary, to pick the rows costs as much as it saves."""
+"""Beyond about this share of the vocabulary, to pick the rows costs as much as it saves."""
 BERT_DEVIATION = np.float32(0.02)
 """BERT's own, for the classifier of a pre-trained encoder of any width."""
 

@@ -134,6 +134,7 @@ def typo(rate: float = 0.1, **options: Any) -> Tau:
     _check_rate("typo", rate)
 
     def edit(words: List[Word], rng: np.random.Generator) -> List[Word]:
+        """Words with some of them mistyped."""
         able = [i for i in _free(words) if len(words[i].text) > 1]
         picked = set(_pick(able, rate, rng))
         return [word._replace(text=_mistype(word.text, rng)) if i in picked else word for i, word in enumerate(words)]
@@ -146,6 +147,7 @@ def swap(rate: float = 0.1, **options: Any) -> Tau:
     _check_rate("swap", rate)
 
     def edit(words: List[Word], rng: np.random.Generator) -> List[Word]:
+        """Words with some pairs swapped."""
         free, words = set(_free(words)), list(words)
         for i in _pick([i for i in sorted(free) if i + 1 in free], rate, rng):
             left, right = words[i], words[i + 1]

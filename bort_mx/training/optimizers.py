@@ -112,8 +112,9 @@ class Optimizer:
     def settle(self) -> None:
         """Decay the rows that no gradient reaches by what has come together for them.
 
-        A pass over the whole parameter, which would cost as much as all else in an update. To be called where a step's
-        number says so, as by an evaluation: a resumed run then rounds as one that was never stopped.
+        A pass over the whole parameter, too dear for every update. To be called where a step's number says so, as by an
+        evaluation, and not by a checkpoint, whose state has what is still owed: a resumed run then rounds as one that
+        was never stopped.
         """
         for name, kept in self._kept.items():
             if kept != 1:
