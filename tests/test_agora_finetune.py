@@ -477,12 +477,11 @@ def test_without_an_mlm_head_there_is_no_tau_mlm(small, teacher, tmp_path):
 @pytest.mark.usefixtures("no_figures")
 def test_what_is_rehearsed_updates_as_many_rows_as_a_training(small, tmp_path, monkeypatch):
     """The rehearsal sees a few examples; the cost of an update hangs on the tokens of all."""
-    genuine, rows = session.AdamW, []
-    monkeypatch.setattr(session, "AdamW", lambda *values, **named: rows.append(
-        named["rows"]["word_embed.0.weight"]) or genuine(*values, **named))
-    monkeypatch.setattr(session, "MOST_ROWS", 1.1)
+    genuine, met = session.trainee_of, []
+    monkeypatch.setattr(session, "trainee_of", lambda model, tokens, *rest: met.append(tokens) or genuine(
+        model, tokens, *rest))
     one_job(small, tmp_path / "run", tau="drop", batch_size=1)
-    rehearsed, trained = rows[:2]
+    rehearsed, trained = met[:2]
     assert len(trained) > 20 and (rehearsed == trained).all()
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import mxnet as mx
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -23,15 +24,17 @@ from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
 from bort_mx.finetuning import figures, several
 from bort_mx.finetuning import main as command
-from bort_mx.finetuning.batching import BUCKET, NOBODY, TrainingBatches
+from bort_mx.finetuning.batching import NOBODY, TrainingBatches
 from bort_mx.finetuning.evaluation import BestEpoch, compute_scores, evaluate, probabilities
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.session import embedding_rows
+from bort_mx.finetuning.session import trainee_of
 from bort_mx.models import build_model, parameters_of
+from bort_mx.training.loop import Loop
 from bort_mx.training.optimizers import SGD, AdamW
 from bort_mx.training.schedules import linear
+from bort_mx.training.signals import StopRequested
 from bort_mx.training.step import TrainingStep
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -189,6 +192,31 @@ def test_killed_and_resumed_is_bit_identical(finished, small, tmp_path):
                                                                    if k != "provenance"}
 
 
+def test_stopped_between_checkpoints_and_resumed_is_bit_identical(finished, small, tokenizer, tmp_path, monkeypatch):
+    """Of the embedding's rows that no example has, too: what their decay comes to is taken off at the same steps."""
+    unbroken = Loop._step
+
+    def stop_at_6(self, step, stop):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return unbroken(self, step, stop)
+
+    monkeypatch.setattr(Loop, "_step", stop_at_6)
+    path = tmp_path / "run"
+    with pytest.raises(StopRequested):
+        finetune(dataclasses.replace(small, output_dir=str(path)))
+    monkeypatch.undo()
+    before, stopped = weights(path, "step-4")["word_embed.0.weight"], weights(path, "step-7")["word_embed.0.weight"]
+    met = (before != stopped).any(axis=1)  # the tokens of the training set; the others' decay is not due
+    assert 0.1 < met.mean() < 0.8
+    finetune(dataclasses.replace(small, output_dir=str(path), resume="auto"))
+    mine, theirs = weights(path), weights(finished)
+    assert all((mine[name] == theirs[name]).all() for name in theirs)
+    ratio = mine["word_embed.0.weight"][~met] / before[~met]
+    rates = [row["learning_rate"] for row in rows(path)[4:] if "learning_rate" in row]
+    np.testing.assert_allclose(ratio, np.prod([1 - rate * 0.01 for rate in rates]), rtol=1e-6)
+
+
 def test_what_is_finished_is_not_done_again(finished, small, monkeypatch):
     monkeypatch.setattr(TrainingStep, "__call__", lambda *a, **k: pytest.fail("trained again"))
     found = finetune(dataclasses.replace(small, output_dir=str(finished), resume="auto"))
@@ -218,10 +246,10 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
     model, _, _ = load(tmp_path, "classifier", num_labels=num_labels, pooler=True, dropout=0.0)
     assert not model.initialized
     batches = random_batches(num_labels)
-    rows = embedding_rows(200, batches)
-    assert 50 < len(rows["word_embed.0.weight"]) < 60
-    mine = AdamW(parameters_of(model), 0.1, rows=rows)
-    core = TrainingStep(FineTuningObjective(model, num_labels == 1), mine, Workers(), 1.0)
+    trainee = trainee_of(model, batches.tokens(), num_labels == 1, mx.cpu())
+    assert 50 < trainee.parameters["word_embed.0.weight"].shape[0] < 60
+    mine = AdamW(trainee.parameters, 0.1)
+    core = TrainingStep(trainee.objective, mine, Workers(), 1.0)
     decayed = [p for n, p in peer.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
     bare = [p for n, p in peer.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": bare, "weight_decay": 0.0}])
@@ -230,7 +258,7 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
         ours = core(batches.at(step, 0, 1, 3), rate)
         loss, norm = torch_step(torch, peer, optimizer, batches.at(step, 0, 1, 12)[0], rate)
         assert ours.loss == pytest.approx(loss, rel=1e-4) and ours.grad_norm == pytest.approx(norm, rel=1e-3)
-    mine.settle()
+    trainee.write_back(mine.kept)
     batch = batches.at(0, 0, 1, 12)[0]
     with torch.no_grad():
         expected = peer(**torch_inputs(torch, batch)).logits.numpy()
@@ -239,12 +267,27 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
                                peer.bert.embeddings.word_embeddings.weight.detach().numpy(), atol=1e-4)
 
 
+def test_only_what_differs_is_taken_twice():
+    """The second body has a word embedding of its own and nothing else; none is made where nearly all tokens occur."""
+    model = build_model(TINY, 100, "classifier", num_positions=16)
+    own, all_tokens = parameters_of(model), np.arange(100)
+    assert trainee_of(model, all_tokens, False, mx.cpu()).parameters == own
+    trainee = trainee_of(model, all_tokens[::3], False, mx.cpu())
+    assert list(trainee.parameters) == list(own)
+    assert [name for name in own if trainee.parameters[name] is not own[name]] == ["word_embed.0.weight"]
+    assert own["word_embed.0.weight"].grad_req == "null"
+    batch = random_batches(2).at(0, 0, 1, 12)[0]
+    batch.input_ids, batch.valid_length = batch.input_ids[:, :16] // 3 * 3, np.minimum(batch.valid_length, 16)
+    assert (trainee.objective.scores(batch).asnumpy()
+            == FineTuningObjective(model, False).scores(batch).asnumpy()).all()
+
+
 def random_batches(num_labels):
     rng = np.random.default_rng(1)
     ids = [[2, *rng.integers(5, 60, rng.integers(3, 25)), 3] for _ in range(27)]
     types = [[0] * (len(row) // 2) + [1] * (len(row) - len(row) // 2) for row in ids]
     targets = rng.normal(size=27) if num_labels == 1 else rng.integers(0, num_labels, 27)
-    return TrainingBatches(EncodedExamples(ids, types, 0), targets, 0, 32, 12, seed=0)
+    return TrainingBatches(EncodedExamples(ids, types, 0), targets, 0, 12, seed=0)
 
 
 def torch_inputs(torch, batch):
@@ -330,7 +373,7 @@ def training(tokenizer, batch_size=8, count=24, **options):
     rng = np.random.default_rng(0)
     ids = [[0, *rng.integers(4, tokenizer.vocab_size - 1, rng.integers(3, 40)), 2] for _ in range(count)]
     encoded = EncodedExamples(ids, [[0] * len(row) for row in ids], 0)
-    return TrainingBatches(encoded, rng.integers(0, 2, count), tokenizer.pad_id, 64, batch_size, 0, **options)
+    return TrainingBatches(encoded, rng.integers(0, 2, count), tokenizer.pad_id, batch_size, 0, **options)
 
 
 def updated(tokenizer, batches, workers):
@@ -368,7 +411,7 @@ def test_batches_are_functions_of_the_step_padded_to_the_longest(tokenizer):
     for step in (5, 0, 3):
         for mine, theirs in zip(one.at(step, 0, 1, 4), other.at(step, 0, 1, 4)):
             assert (mine.input_ids == theirs.input_ids).all()
-            assert mine.input_ids.shape[1] == -(-mine.valid_length.max() // BUCKET) * BUCKET
+            assert mine.input_ids.shape[1] == mine.valid_length.max()
             beyond = np.arange(mine.input_ids.shape[1]) >= mine.valid_length[:, None]
             assert (mine.input_ids[beyond] == tokenizer.pad_id).all()
 

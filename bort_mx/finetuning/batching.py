@@ -2,7 +2,7 @@
 
 Every batch is a function of (seed, step, rank), so a resumed run and any number of workers see the same ones.
 
-Dimensions: N examples, B examples of a micro-batch, s its longest, rounded up.
+Dimensions: N examples, B examples of a micro-batch, s tokens of its longest.
 """
 
 import dataclasses
@@ -14,8 +14,6 @@ import numpy as np
 from bort_mx import random
 from bort_mx.data.pairs import EncodedExamples
 
-BUCKET = 8
-"""Lengths are rounded up to a multiple of this, so that few shapes occur: MXNet plans a graph anew for each."""
 CHUNK = 50
 """So many batches' worth of shuffled examples are sorted by length together."""
 NOBODY = -1
@@ -52,11 +50,10 @@ class Batches:
         encoded: N examples.
         targets: (N,); see `TextBatch`.
         pad_id: fills up the shorter ones.
-        longest: no batch is padded to more than this.
     """
 
-    def __init__(self, encoded: EncodedExamples, targets: Sequence[float], pad_id: int, longest: int):
-        self._encoded, self._pad_id, self._longest = encoded, pad_id, longest
+    def __init__(self, encoded: EncodedExamples, targets: Sequence[float], pad_id: int):
+        self._encoded, self._pad_id = encoded, pad_id
         self._targets = np.asarray(targets, np.float32)
         self._lengths = np.array([len(ids) for ids in encoded.ids])
 
@@ -67,9 +64,8 @@ class Batches:
         """The examples `rows` (B,) as one micro-batch; `NOBODY` becomes a row of weight 0."""
         members = np.where(rows == NOBODY, 0, rows)
         lengths = np.where(rows == NOBODY, 1, self._lengths[members])
-        width = min(-(-int(lengths.max()) // BUCKET) * BUCKET, self._longest)
-        ids = np.full((len(rows), width), self._pad_id, np.int32)
-        types = np.zeros((len(rows), width), np.int32)
+        ids = np.full((len(rows), lengths.max()), self._pad_id, np.int32)
+        types = np.zeros_like(ids)
         for row, (example, length) in enumerate(zip(members, lengths)):
             ids[row, :length] = self._encoded.ids[example][:length]
             types[row, :length] = self._encoded.token_types[example][:length]
@@ -93,15 +89,15 @@ class TrainingBatches(Batches):
     """Batches of epochs, each in another order.
 
     Args:
-        encoded, targets, pad_id, longest: see `Batches`.
+        encoded, targets, pad_id: see `Batches`.
         batch_size: of the global batch.
         seed: of the order.
         group_by_length: sort chunks of the shuffled examples by length, then shuffle the batches.
     """
 
-    def __init__(self, encoded: EncodedExamples, targets: Sequence[float], pad_id: int, longest: int, batch_size: int,
-                 seed: int, group_by_length: bool = True):
-        super().__init__(encoded, targets, pad_id, longest)
+    def __init__(self, encoded: EncodedExamples, targets: Sequence[float], pad_id: int, batch_size: int, seed: int,
+                 group_by_length: bool = True):
+        super().__init__(encoded, targets, pad_id)
         self._batch_size, self._seed, self._grouped = batch_size, seed, group_by_length
         self._epoch = functools.lru_cache(maxsize=1)(self._order)
 

@@ -25,7 +25,7 @@ from bort_mx.data.tasks import Example, Examples, Task
 from bort_mx.data.tasks.base import PickOneTask
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
-from bort_mx.finetuning.batching import Batches
+from bort_mx.finetuning.batching import TrainingBatches
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.session import Session, build_classifier, longest_sequence, train
 from bort_mx.finetuning.taskdata import TaskData
@@ -216,9 +216,9 @@ class _Rehearsal(JobSession):
 
     whole: Examples
 
-    def embedding_rows(self, batches: Batches) -> Dict[str, np.ndarray]:
+    def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
         """See `Session`."""
-        return super().embedding_rows(self.batches(self.data.task, self.whole, "train"))
+        return self.batches(self.data.task, self.whole, "train").tokens()
 
     @property
     def rehearsed(self) -> Examples:

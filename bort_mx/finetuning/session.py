@@ -19,7 +19,8 @@ from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores,
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.taskdata import TaskData
-from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.compact import CompactVocabulary
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.optimizers import AdamW
@@ -27,8 +28,8 @@ from bort_mx.training.run import RunDirectory
 from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
-MOST_ROWS = 0.4
-"""Beyond about this share of the vocabulary, to pick the rows costs as much as it saves."""
+MOST_TOKENS = 0.8
+"""Beyond this share of the vocabulary a second word embedding is not worth its memory."""
 BERT_DEVIATION = np.float32(0.02)
 """BERT's own, for the classifier of a pre-trained encoder of any width."""
 
@@ -47,7 +48,8 @@ class Session:
 
     def __init__(self, options: FineTuningOptions, data: TaskData, model: BERT, tokenizer: Tokenizer,
                  workers: Workers, ctx: mx.Context):
-        self.options, self.data, self.model, self.tokenizer, self.workers = options, data, model, tokenizer, workers
+        self.options, self.data, self.model, self.tokenizer = options, data, model, tokenizer
+        self.workers, self.ctx = workers, ctx
         self.longest = longest_sequence(options, model.config.num_positions)
         self.objective = FineTuningObjective(model, data.task.is_regression, ctx)
         self.notes: List[str] = list(data.notes)
@@ -62,18 +64,17 @@ class Session:
 
     def batches(self, task: Task, examples: Examples, split: str) -> Batches:
         """A split, ready to be scored."""
-        return Batches(self.encode(task, examples, split), targets_of(task, examples), self.tokenizer.pad_id,
-                       self.longest)
+        return Batches(self.encode(task, examples, split), targets_of(task, examples), self.tokenizer.pad_id)
 
     def training_batches(self) -> TrainingBatches:
         """The training set."""
         task, train, options = self.data.task, self.data.train, self.options
         return TrainingBatches(self.encode(task, train, "train"), targets_of(task, train), self.tokenizer.pad_id,
-                               self.longest, options.batch_size, options.seed, options.group_by_length)
+                               options.batch_size, options.seed, options.group_by_length)
 
-    def embedding_rows(self, batches: Batches) -> Dict[str, np.ndarray]:
-        """For the optimizer's `rows`."""
-        return embedding_rows(self.model.config.vocab_size, batches)
+    def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
+        """The ids that training meets, ascending."""
+        return batches.tokens()
 
     @property
     def criterion(self) -> str:
@@ -173,10 +174,23 @@ class Keeper(Protocol):
         """Put the best ones back into the model."""
 
 
-def embedding_rows(vocab_size: int, batches: Batches) -> Dict[str, np.ndarray]:
-    """For the optimizer's `rows`: the tokens of a training set that has few of the vocabulary's."""
-    tokens = batches.tokens()
-    return {WORD_EMBEDDING: tokens} if len(tokens) < MOST_ROWS * vocab_size else {}
+class Trainee(NamedTuple):
+    """What is trained of a model, and with which objective."""
+
+    parameters: Dict[str, mx.gluon.Parameter]
+    objective: FineTuningObjective
+    write_back: Callable[[float], None]
+    """To be called before the model itself is read: with what decay has left of a weight without gradient since then,
+    or with 1, to let the decay come together."""
+
+
+def trainee_of(model: BERT, tokens: np.ndarray, is_regression: bool, ctx: mx.Context) -> Trainee:
+    """The model with the word embedding of the training set's tokens (T,) only, or, where these are most, as it is."""
+    if model.encoder.dtype != "float32" or len(tokens) > MOST_TOKENS * model.config.vocab_size:
+        return Trainee(parameters_of(model), FineTuningObjective(model, is_regression, ctx), lambda kept: None)
+    compact = CompactVocabulary(model, tokens)
+    return Trainee(parameters_of(compact.model), FineTuningObjective(compact.model, is_regression, ctx, tokens),
+                   compact.write_back)
 
 
 def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
@@ -196,14 +210,20 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     options, workers, model = session.options, session.workers, session.model
     batches = session.training_batches()
     total = options.epochs * batches.steps_per_epoch
-    parameters = parameters_of(model)
-    workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    optimizer = AdamW(parameters, options.weight_decay, rows=session.embedding_rows(batches))
-    core = TrainingStep(session.objective, optimizer, workers, options.clip, half=options.dtype == "float16")
+    workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
+    trainee = trainee_of(model, session.training_tokens(batches), session.data.task.is_regression, session.ctx)
+    optimizer = AdamW(trainee.parameters, options.weight_decay)
+    core = TrainingStep(trainee.objective, optimizer, workers, options.clip, half=options.dtype == "float16")
+
+    def settle(due: bool) -> None:
+        """For the loop."""
+        trainee.write_back(optimizer.kept if due else 1.0)
+        optimizer.kept = 1.0 if due else optimizer.kept
+
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     loop = Loop(run, core, model, session.tokenizer, workers, _cadence(options, batches.steps_per_epoch, total),
                 _learning_rate(options, total), lambda step: batches.at(step, workers.rank, workers.size, micro),
-                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
+                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best, settle)
     loop.restore()
     if workers.is_first and begin is not None:
         begin(_summary(session, batches, total))

@@ -67,7 +67,7 @@ class Socrates:
         """
         examples = Examples([Example(i, tuple(texts)) for i, texts in enumerate(inputs)])
         encoded = encode_examples(self._tokenizer, examples, self._longest, self._task.cut)
-        batches = Batches(encoded, np.zeros(len(examples)), self._tokenizer.pad_id, self._longest)
+        batches = Batches(encoded, np.zeros(len(examples)), self._tokenizer.pad_id)
         scores = compute_scores(self._objective, batches, self._task.num_labels, self._batch_size, self._workers)
         if not np.isfinite(scores).all():
             raise InputError(f"--socrates {self._path}: gives scores that are not finite; give another checkpoint")

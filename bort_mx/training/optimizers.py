@@ -4,7 +4,7 @@ Half-precision parameters keep a float32 master copy here.
 """
 
 import math
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -18,30 +18,21 @@ class Optimizer:
     Args:
         parameters: Gluon parameters by name.
         weight_decay: λ; the decay of a step is lr·λ (decoupled), none on biases and LayerNorm.
-        rows: of a parameter (an embedding), the rows that a gradient may ever reach, where these are few: the gradients
-            of all others are 0 in every step, so that decay alone changes them, and that is caught up with by `settle`.
-            What is summed over workers, clipped and applied is of these rows only, and so are state and master copy;
-            these rows' weights belong to the optimizer from now on. Ignored in half precision and of parameters that
-            are not trained.
+    Attributes:
+        updates: made so far.
+        kept: what decay has left of a weight without gradient since this was last set to 1.
     """
 
     slots: List[str] = []
     """Names of the state arrays a parameter has."""
-    settles = 64
-    """After so many updates it settles by itself."""
 
-    def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0, *,
-                 rows: Optional[Mapping[str, np.ndarray]] = None):
+    def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0):
         self.names = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
         self._parameters = {name: parameters[name] for name in self.names}
-        self.weight_decay, self.updates = weight_decay, 0
+        self.weight_decay, self.updates, self.kept = weight_decay, 0, 1.0
         weights = {name: self._parameters[name].list_data()[0] for name in self.names}
         self.masters = {n: w if w.dtype == np.float32 else w.astype("float32") for n, w in weights.items()}
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
-        self._rows = {name: mx.nd.array(chosen, dtype="int32", ctx=weights[name].context)
-                      for name, chosen in (rows or {}).items() if name in self.names and name not in self._half}
-        self._kept = dict.fromkeys(self._rows, 1.0)  # what decay leaves of the other rows since they were settled
-        self.masters.update({name: mx.nd.take(weights[name], chosen) for name, chosen in self._rows.items()})
         self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots]
                        for name, w in self.masters.items()}
 
@@ -50,12 +41,8 @@ class Optimizer:
         return [self._parameters[name].list_data()[0] for name in self.names]
 
     def gradients(self) -> List[mx.nd.NDArray]:
-        """The parameters' gradients, in the same order; those of `rows` copied."""
-        return [self._gradient(name) for name in self.names]
-
-    def _gradient(self, name: str) -> mx.nd.NDArray:
-        gradient = self._parameters[name].list_grad()[0]
-        return mx.nd.take(gradient, self._rows[name]) if name in self._rows else gradient
+        """The parameters' gradients, in the same order."""
+        return [self._parameters[name].list_grad()[0] for name in self.names]
 
     def step(self, learning_rate: float, scale: float, gradients: Sequence[mx.nd.NDArray]) -> None:
         """One update.
@@ -66,16 +53,12 @@ class Optimizer:
             gradients: what `gradients()` gave, perhaps summed over workers since; their arrays may be scaled.
         """
         self.updates += 1
+        self.kept *= 1 - learning_rate * self.weight_decay
         for name, gradient in zip(self.names, gradients):
             weight = self.masters[name]
             gradient = gradient if gradient.dtype == np.float32 else gradient.astype("float32")
             decay = self.weight_decay if decays(name) else 0.0
             self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
-            if name in self._rows:
-                self._kept[name] *= 1 - learning_rate * decay
-                self._spread(name)
-        if self.updates % self.settles == 0:
-            self.settle()
         for name in self._half:
             self._parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 
@@ -84,9 +67,7 @@ class Optimizer:
         arrays = {f"{slot}:{name}": array.asnumpy() for name in self.names
                   for slot, array in zip(self.slots, self._state[name])}
         arrays.update({f"master:{name}": self.masters[name].asnumpy() for name in self._half})
-        arrays.update({f"rows:{name}": rows.asnumpy() for name, rows in self._rows.items()})
-        arrays.update({f"kept:{name}": np.array([kept]) for name, kept in self._kept.items()})
-        return {**arrays, "updates": np.array([self.updates], np.int64)}
+        return {**arrays, "updates": np.array([self.updates], np.int64), "kept": np.array([self.kept])}
 
     def load_state(self, arrays: Dict[str, np.ndarray], source: str = "optimizer state") -> None:
         """The inverse of `state`.
@@ -97,7 +78,7 @@ class Optimizer:
         expected = self.state()
         for key in sorted({*arrays, *expected}):
             shapes = [str(found[key].shape) if key in found else "absent" for found in (arrays, expected)]
-            if shapes[0] != shapes[1] or (key.startswith("rows:") and (arrays[key] != expected[key]).any()):
+            if shapes[0] != shapes[1]:
                 raise InputError(f"{source}: {key} is {shapes[0]}, of this training {shapes[1]}; it is of another "
                                  "model, optimizer, training set or version of this program; start anew in another "
                                  "--output-dir")
@@ -106,27 +87,7 @@ class Optimizer:
                 array[:] = arrays[f"{slot}:{name}"]
         for name in self._half:
             self.masters[name][:] = arrays[f"master:{name}"]
-        self._kept = {name: float(arrays[f"kept:{name}"][0]) for name in self._kept}
-        self.updates = int(arrays["updates"][0])
-
-    def settle(self) -> None:
-        """Decay the rows that no gradient reaches by what has come together for them.
-
-        A pass over the whole parameter, too dear for every update. To be called where a step's number says so, as by an
-        evaluation, and not by a checkpoint, whose state has what is still owed: a resumed run then rounds as one that
-        was never stopped.
-        """
-        for name, kept in self._kept.items():
-            if kept != 1:
-                whole = self._parameters[name].list_data()[0]
-                mx.nd.sgd_update(whole, whole, lr=1 - kept, wd=0.0, out=whole)  # w − (1 − kept)·w: kept is near 1
-                self._spread(name)
-                self._kept[name] = 1.0
-
-    def _spread(self, name: str) -> None:
-        """Put the master copies of rows in their place; what whole[rows] = … ends in, without its copies."""
-        whole, rows = self._parameters[name].list_data()[0], self._rows[name].reshape((1, -1))
-        mx.nd._internal._scatter_set_nd(lhs=whole, rhs=self.masters[name], indices=rows, shape=whole.shape, out=whole)
+        self.updates, self.kept = int(arrays["updates"][0]), float(arrays["kept"][0])
 
     def _update(self, weight, gradient, state, learning_rate: float, scale: float, decay: float) -> None:
         """weight ← weight·(1 − learning_rate·decay) − the rule's step along gradient·scale."""
@@ -143,9 +104,8 @@ class AdamW(Optimizer):
     slots = ["mean", "variance"]
 
     def __init__(self, parameters, weight_decay: float = 0.01, beta1: float = 0.9, beta2: float = 0.999,
-                 epsilon: float = 1e-8, bias_correction: bool = True, *,
-                 rows: Optional[Mapping[str, np.ndarray]] = None):
-        super().__init__(parameters, weight_decay, rows=rows)
+                 epsilon: float = 1e-8, bias_correction: bool = True):
+        super().__init__(parameters, weight_decay)
         self._beta1, self._beta2, self._epsilon, self._bias_correction = beta1, beta2, epsilon, bias_correction
 
     def _update(self, weight, gradient, state, learning_rate, scale, decay):
