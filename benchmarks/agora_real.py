@@ -91,6 +91,7 @@ class Experiment:
     def __init__(self, options: argparse.Namespace):
         self.options, self.runs = options, pathlib.Path(options.runs)
         self._slices: Dict[Tuple[str, int], Examples] = {}
+        self._dev: Dict[str, Examples] = {}
         self._labels: Dict[str, List[str]] = {}
 
     def collect(self) -> List[Dict[str, Any]]:
@@ -120,7 +121,7 @@ class Experiment:
         _write_task(folder / "data", task, {"train": train, "dev": dev})
         own = get_task(str(folder / "data/task.yaml"))
         read, known = (own.read(None, split) for split in ("train", "dev"))
-        self._labels[name] = list(own.labels)
+        self._labels[name], self._dev[name] = list(own.labels), known
         for seed in self.options.seeds:  # as run_finetune.py draws them, which `_rows` makes sure of
             self._slices[name, seed] = Examples(audit.split(read, size.audit, seed, known)[1])
         kept_from = {key(example.texts) for seed in self.options.seeds for example in self._slices[name, seed]}
@@ -188,7 +189,8 @@ class Experiment:
         details = found["agora"]
         kind, theta = f"round-{details['best_round']:03d}", list(details["chs"].values())
         yield {**row, "right": self._right(folder, kind, theta, name, seed), "dev": found["dev"],
-               "audit": found["audit"], "trainings": details["trainings"], "new_points": details["new_points"],
+               "audit": found["audit"], "commit": files.read_json(folder / "config.json")["provenance"]["git_commit"],
+               "trainings": details["trainings"], "new_points": details["new_points"],
                "best_round": details["best_round"],
                "socrates": [details["socrates_accuracy"], details["socrates_audit_accuracy"]],
                "rounds": [[this["best_accuracy"], this["measures"]["audit"]] for this in numbers["rounds"]],
@@ -206,12 +208,17 @@ class Experiment:
             raise SystemExit(f"{folder}: its audit slice is not the one that Socrates was kept from; delete the runs "
                              f"of {name}")
 
-    def _right(self, folder: pathlib.Path, kind: str, theta: List[float], name: str, seed: int) -> str:
-        """A 1 for each example of the audit slice that a training (of a round or a baseline) got right, else a 0."""
+    def _right(self, folder: pathlib.Path, kind: str, theta: List[float], name: str, seed: int) -> Dict[str, str]:
+        """A 1 for each example of dev and of the audit slice that a training (of a round or a baseline) got right, else
+        a 0.
+        """
         found = next(found for found in map(files.read_json, sorted(folder.glob(f"agora/predictions/{kind}-*.json")))
                      if found["theta"] == theta)
-        gold = [self._labels[name].index(example.label) for example in self._slices[name, seed]]
-        return "".join(str(int(a == b)) for a, b in zip(found["audit_predictions"], gold))
+        sets = {"dev": self._dev[name], "audit": self._slices[name, seed]}
+        gold = {split: [self._labels[name].index(example.label) for example in examples]
+                for split, examples in sets.items()}
+        return {split: "".join(str(int(a == b)) for a, b in zip(found[f"{split}_predictions"], gold[split]))
+                for split in sets}
 
 
 def _write_task(folder: pathlib.Path, task: Any, splits: Dict[str, List[Example]]) -> None:
@@ -259,12 +266,24 @@ def gains(rows: List[Dict[str, Any]], task: str, arm: str, split: str) -> np.nda
     return 100 * np.array([row[split][ACCURACY] - theirs[row["seed"]][split][ACCURACY] for row in mine])
 
 
+def beside_enumeration(rows: List[Dict[str, Any]], task: str, arm: str, split: str) -> List[Tuple[str, str]]:
+    """For each example, all seeds together: whether the arm, and enumeration of the same seed, have it right."""
+    theirs = {row["seed"]: row["right"][split] for row in of_arm(rows, task, "enumeration")}
+    return [pair for row in of_arm(rows, task, arm) for pair in zip(row["right"][split], theirs[row["seed"]])]
+
+
 def won_and_lost(rows: List[Dict[str, Any]], task: str, arm: str) -> Tuple[int, int, float]:
     """Audit examples that only the arm, or only enumeration of the same seed, has right; and a sign test's p."""
-    theirs = {row["seed"]: row["right"] for row in of_arm(rows, task, "enumeration")}
-    pairs = [pair for row in of_arm(rows, task, arm) for pair in zip(row["right"], theirs[row["seed"]])]
+    pairs = beside_enumeration(rows, task, arm, "audit")
     won, lost = pairs.count(("1", "0")), pairs.count(("0", "1"))
     return won, lost, float(scipy.stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def turned(rows: List[Dict[str, Any]], task: str, arm: str, split: str) -> Tuple[float, float]:
+    """Percent that the arm has right of what enumeration has wrong, and wrong of what enumeration has right."""
+    pairs = beside_enumeration(rows, task, arm, split)
+    of_wrong, of_right = ([mine for mine, theirs in pairs if theirs == had] for had in "01")
+    return 100 * of_wrong.count("1") / max(1, len(of_wrong)), 100 * of_right.count("0") / max(1, len(of_right))
 
 
 def report(rows: List[Dict[str, Any]], tasks: List[str], made_by: Dict[str, Any], kept: str) -> str:
@@ -275,7 +294,9 @@ def report(rows: List[Dict[str, Any]], tasks: List[str], made_by: Dict[str, Any]
              *(f"| {name} | {text} |" for name, text in EXPECTED), "", "## Found", ""]
     for task in tasks:
         lines += _task_report(rows, task)
-    return "\n".join([*lines, f"Commit {made_by['git_commit']}.", "", KEPT + kept]) + "\n"
+    commits = sorted({row["commit"] for row in rows if "commit" in row})
+    lines += [f"Runs of commit {', '.join(commits)}; this report of {made_by['git_commit']}.", "", KEPT + kept]
+    return "\n".join(lines) + "\n"
 
 
 def _task_report(rows: List[Dict[str, Any]], task: str) -> List[str]:
@@ -323,6 +344,12 @@ def _origin_of_gain(rows: List[Dict[str, Any]], task: str) -> List[str]:
         text += (f" From round 0 to the later rounds' best models dev changed by {over[0]:+.1f} points and the audit "
                  f"slice by {over[1]:+.1f}; dev looks at points whose neighbours are trained on, and the best of "
                  "several rounds is taken on it.")
+    dev_won, dev_lost, audit_won, audit_lost = (*turned(rows, task, "Agora", "dev"),
+                                                *turned(rows, task, "Agora", "audit"))
+    text += (f" Of what enumeration's best model has wrong, Agora's has {dev_won:.0f} % right on dev and "
+             f"{audit_won:.0f} % on the audit slice; of what it has right, Agora's loses {dev_lost:.0f} % and "
+             f"{audit_lost:.0f} %. Dev's mistakes are what points are made from, the slice's are not: what the first "
+             "share has over the second is dev's own.")
     changed = [row["relabelled"] for row in main if row["relabelled"] is not None]
     if changed:
         text += (f" Socrates gave {100 * np.mean(changed):.0f} % of the new points another label than that of the dev "

@@ -16,9 +16,9 @@ def real(load_benchmark):
 
 def row(seed, arm, dev, right):
     accuracy = right.count("1") / len(right)
-    return {"task": "RTE", "seed": seed, "arm": arm, "right": right, "dev": {"example_accuracy": dev},
-            "audit": {"example_accuracy": accuracy}, "trainings": 6, "new_points": 9, "socrates": [0.8, 0.75],
-            "rounds": [[0.6, 0.5], [0.7, accuracy]], "relabelled": 0.25}
+    return {"task": "RTE", "seed": seed, "arm": arm, "commit": "z", "right": {"audit": right, "dev": right[::-1]},
+            "dev": {"example_accuracy": dev}, "audit": {"example_accuracy": accuracy}, "trainings": 6,
+            "new_points": 9, "socrates": [0.8, 0.75], "rounds": [[0.6, 0.5], [0.7, accuracy]], "relabelled": 0.25}
 
 
 def rows_of(agora, enumeration):
@@ -34,6 +34,14 @@ def test_gains_are_of_the_same_seed_and_same_examples(real):
     assert real.won_and_lost(rows, "RTE", "Agora") == (2, 1, 1.0)
     assert real.won_and_lost(rows_of(["1" * 6], ["0" * 6]), "RTE", "Agora") == (6, 0, 2 / 2 ** 6)
     assert real.won_and_lost(rows_of(["1"], ["1"]), "RTE", "Agora") == (0, 0, 1.0)
+
+
+def test_what_turned_right_and_wrong(real):
+    rows = rows_of(["11100", "01000"], ["10010", "00011"])  # 6 wrong: 3 turned right; 4 right: 3 lost
+    assert real.turned(rows, "RTE", "Agora", "audit") == (50, 75) == real.turned(rows, "RTE", "Agora", "dev")
+    text = real.report(rows, ["RTE"], {"command": "x", "git_commit": "y"}, "")
+    assert "Agora's has 50 % right on dev and 50 % on the audit" in text
+    assert "Runs of commit z; this report of y." in text
 
 
 def test_an_interval_of_three_seeds_is_wide(real):
