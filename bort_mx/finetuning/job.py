@@ -174,11 +174,8 @@ class Bench:
         """Seconds of one training on the examples, by the median of a few steps and a few batches of evaluation."""
         options, run = dataclasses.replace(self.options, epochs=1, log_interval=1, early_stopping=False,
                                            evaluation_interval=None), JobRun()
-        order = random.generator(options.seed, "rehearsal").permutation(len(examples))
-        few = [examples[i] for i in order[:REHEARSED * options.batch_size]]
         theta = Theta(options.learning_rate, options.weight_decay, options.warmup, options.seed)
-        session = self._session(_Rehearsal, theta, few, workers, options)
-        session.whole = Examples(examples)
+        session = self._session(_Rehearsal, theta, examples, workers, options)
         train(session, run, BestInMemory(session.model), self._micro(workers))
         start = time.perf_counter()
         session.dev_values()
@@ -208,23 +205,25 @@ class Bench:
 
 
 class _Rehearsal(JobSession):
-    """A session that evaluates a few dev batches and looks at none of the answers.
+    """A session of a few training and a few dev batches, which looks at none of the answers."""
 
-    Attributes:
-        whole: the training set that it stands for, whose tokens are what an update costs.
-    """
-
-    whole: Examples
+    @property
+    def training_set(self) -> Examples:
+        """See `Session`."""
+        return self._some(self.data.train, self.options.batch_size, "rehearsal")
 
     def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
-        """See `Session`."""
-        return self.batches(self.data.task, self.whole, "train").tokens()
+        """See `Session`; those of the whole set, as they are what an update costs."""
+        return self.batches(self.data.task, self.data.train, "train").tokens()
 
     @property
     def rehearsed(self) -> Examples:
         """The dev examples that are evaluated."""
-        order = random.generator(self.options.seed, "rehearsal of dev").permutation(len(self.data.dev))
-        return Examples([self.data.dev[i] for i in order[:REHEARSED * self.options.evaluation_batch_size]])
+        return self._some(self.data.dev, self.options.evaluation_batch_size, "rehearsal of dev")
+
+    def _some(self, examples: Examples, batch_size: int, purpose: str) -> Examples:
+        order = random.generator(self.options.seed, purpose).permutation(len(examples))
+        return Examples([examples[i] for i in order[:REHEARSED * batch_size]])
 
     def dev_values(self) -> Dict[str, float]:
         """The time is what counts."""

@@ -66,9 +66,14 @@ class Session:
         """A split, ready to be scored."""
         return Batches(self.encode(task, examples, split), targets_of(task, examples), self.tokenizer.pad_id)
 
+    @property
+    def training_set(self) -> Examples:
+        """What is trained on."""
+        return self.data.train
+
     def training_batches(self) -> TrainingBatches:
-        """The training set."""
-        task, train, options = self.data.task, self.data.train, self.options
+        """The training set, encoded."""
+        task, train, options = self.data.task, self.training_set, self.options
         return TrainingBatches(self.encode(task, train, "train"), targets_of(task, train), self.tokenizer.pad_id,
                                options.batch_size, options.seed, options.group_by_length)
 
