@@ -29,11 +29,10 @@ from bort_mx.data.tasks import get_task
 from bort_mx.data.tokenizer import load_tokenizer
 from bort_mx.distributed import Workers
 from bort_mx.finetuning.batching import TrainingBatches
+from bort_mx.finetuning.compact import trainee_of
 from bort_mx.finetuning.evaluation import targets_of
-from bort_mx.finetuning.session import trainee_of
 from bort_mx.models import build_model
 from bort_mx.training import schedules
-from bort_mx.training.optimizers import AdamW
 from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
@@ -52,15 +51,16 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
 
     model = build_model(PRESETS["bort"], 50265, "classifier", num_labels=2)
     tokens = TrainingBatches(encoded, targets, pad_id, batch_size, 0).tokens()
-    trainee = trainee_of(model, tokens, False, mx.cpu())
-    core = TrainingStep(trainee.objective, AdamW(trainee.parameters), Workers(), clip=1.0)
+    trainee = trainee_of(model, tokens, 0.01, False, mx.cpu())
+    core = TrainingStep(trainee.objective, trainee.optimizer, Workers(), clip=1.0)
 
     def run(seed: int) -> np.ndarray:
         """All steps, in the order of a seed."""
         batches = TrainingBatches(encoded, targets, pad_id, batch_size, seed)
         start = now()
         for step in range(steps):
-            core(batches.at(step, 0, 1, batch_size), 1e-5 * schedules.linear(step + 1, steps // 10, steps))
+            rate = 1e-5 * schedules.linear(step + 1, steps // 10, steps)
+            core(map(trainee.translate, batches.at(step, 0, 1, batch_size)), rate)
         mx.nd.waitall()
         return now() - start
     return run

@@ -25,11 +25,14 @@ from bort_mx.errors import InputError, RunError
 from bort_mx.finetuning import figures, several
 from bort_mx.finetuning import main as command
 from bort_mx.finetuning.batching import NOBODY, TrainingBatches
+from bort_mx.finetuning.compact import CompactVocabulary, trainee_of
 from bort_mx.finetuning.evaluation import BestEpoch, compute_scores, evaluate, probabilities
-from bort_mx.finetuning.finetune import finetune
+from bort_mx.finetuning.finetune import finetune, read_weights
+from bort_mx.finetuning.job import Bench, Quiet
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.session import trainee_of
+from bort_mx.finetuning.taskdata import read_task_data, resolve
+from bort_mx.finetuning.theta import Theta
 from bort_mx.models import build_model, parameters_of
 from bort_mx.training.loop import Loop
 from bort_mx.training.optimizers import SGD, AdamW
@@ -206,15 +209,55 @@ def test_stopped_between_checkpoints_and_resumed_is_bit_identical(finished, smal
     with pytest.raises(StopRequested):
         finetune(dataclasses.replace(small, output_dir=str(path)))
     monkeypatch.undo()
-    before, stopped = weights(path, "step-4")["word_embed.0.weight"], weights(path, "step-7")["word_embed.0.weight"]
-    met = (before != stopped).any(axis=1)  # the tokens of the training set; the others' decay is not due
-    assert 0.1 < met.mean() < 0.8
+    rates = [row["learning_rate"] for row in rows(path) if "learning_rate" in row][4:]
+    before, stopped = (weights(path, f"step-{step}")["word_embed.0.weight"] for step in (4, 7))
+    spared = np.isclose(stopped / before, np.prod([1 - rate * 0.01 for rate in rates]), rtol=1e-6, atol=0).all(axis=1)
+    assert 0.5 < spared.mean() < 0.9  # tokens that no example has: a reader of the checkpoint finds them decayed
     finetune(dataclasses.replace(small, output_dir=str(path), resume="auto"))
     mine, theirs = weights(path), weights(finished)
     assert all((mine[name] == theirs[name]).all() for name in theirs)
-    ratio = mine["word_embed.0.weight"][~met] / before[~met]
-    rates = [row["learning_rate"] for row in rows(path)[4:] if "learning_rate" in row]
-    np.testing.assert_allclose(ratio, np.prod([1 - rate * 0.01 for rate in rates]), rtol=1e-6)
+    assert rows(path) == rows(finished)
+
+
+def test_a_finished_run_goes_back_to_a_checkpoint(finished, small, tmp_path, capsys):
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    finetune(dataclasses.replace(small, output_dir=str(path), resume=str(path / "checkpoints/step-20")))
+    assert rows(path) == rows(finished)
+    assert "resuming after step 20" in capsys.readouterr().out
+
+
+def test_a_job_that_diverges_leaves_what_it_had_trained(small, monkeypatch):
+    """The word embedding with the rest: the model is scored as it is, and may be chosen."""
+    task, asked = resolve(small.task)
+    options = dataclasses.replace(small.resolved(task, asked), evaluation_interval=100)
+    data, start = read_task_data(task, asked, None, 0, Workers()), read_weights(options.checkpoint, Workers())
+    genuine, count = TrainingStep._accumulate, iter(range(100))
+
+    def poisoned(self, batches, detailed):
+        names, sums = genuine(self, batches, detailed)
+        return names, sums * (float("nan") if next(count) >= 5 else 1)
+
+    monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
+    bench = Bench(options, data, Examples([]), start, mx.cpu())
+    found = bench.train(Theta(1e-2, 0.01, 0.1, 0), data.train, Quiet(Workers()))
+    assert found.diverged
+    for name in ("word_embed.0.weight", "encoder.transformer_cells.0.proj.weight"):
+        assert abs(found.tensors[name] - start.tensors[name]).max() > 0.01
+
+
+def test_steps_without_a_finite_loss_are_skipped_to_the_end(small, tmp_path, monkeypatch):
+    genuine, count = TrainingStep._accumulate, iter(range(100))
+
+    def poisoned(self, batches, detailed):
+        names, sums = genuine(self, batches, detailed)
+        return names, sums * (float("nan") if next(count) in (0, 5, 23) else 1)
+
+    monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
+    finetune(dataclasses.replace(small, output_dir=str(tmp_path / "run")))
+    losses = [row["loss"] for row in rows(tmp_path / "run") if "loss" in row]
+    assert [step for step, loss in enumerate(losses) if loss is None] == [0, 5, 23]
+    assert (tmp_path / "run/learning_curve.png").stat().st_size > 10_000
 
 
 def test_what_is_finished_is_not_done_again(finished, small, monkeypatch):
@@ -246,19 +289,18 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
     model, _, _ = load(tmp_path, "classifier", num_labels=num_labels, pooler=True, dropout=0.0)
     assert not model.initialized
     batches = random_batches(num_labels)
-    trainee = trainee_of(model, batches.tokens(), num_labels == 1, mx.cpu())
-    assert 50 < trainee.parameters["word_embed.0.weight"].shape[0] < 60
-    mine = AdamW(trainee.parameters, 0.1)
-    core = TrainingStep(trainee.objective, mine, Workers(), 1.0)
+    trainee = trainee_of(model, batches.tokens(), 0.1, num_labels == 1, mx.cpu())
+    assert 50 < trainee.optimizer.state()["mean:word_embed.0.weight"].shape[0] < 60
+    core = TrainingStep(trainee.objective, trainee.optimizer, Workers(), 1.0)
     decayed = [p for n, p in peer.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
     bare = [p for n, p in peer.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": bare, "weight_decay": 0.0}])
     for step in range(8):
         rate = 1e-2 * linear(step + 1, 2, 8)
-        ours = core(batches.at(step, 0, 1, 3), rate)
+        ours = core(map(trainee.translate, batches.at(step, 0, 1, 3)), rate)
         loss, norm = torch_step(torch, peer, optimizer, batches.at(step, 0, 1, 12)[0], rate)
         assert ours.loss == pytest.approx(loss, rel=1e-4) and ours.grad_norm == pytest.approx(norm, rel=1e-3)
-    trainee.write_back(mine.kept)
+    trainee.optimizer.settle()
     batch = batches.at(0, 0, 1, 12)[0]
     with torch.no_grad():
         expected = peer(**torch_inputs(torch, batch)).logits.numpy()
@@ -267,19 +309,55 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
                                peer.bert.embeddings.word_embeddings.weight.detach().numpy(), atol=1e-4)
 
 
-def test_only_what_differs_is_taken_twice():
-    """The second body has a word embedding of its own and nothing else; none is made where nearly all tokens occur."""
-    model = build_model(TINY, 100, "classifier", num_positions=16)
-    own, all_tokens = parameters_of(model), np.arange(100)
-    assert trainee_of(model, all_tokens, False, mx.cpu()).parameters == own
-    trainee = trainee_of(model, all_tokens[::3], False, mx.cpu())
-    assert list(trainee.parameters) == list(own)
-    assert [name for name in own if trainee.parameters[name] is not own[name]] == ["word_embed.0.weight"]
-    assert own["word_embed.0.weight"].grad_req == "null"
+def test_only_the_word_embedding_is_there_twice():
+    """The second body gives the same scores; none is made where nearly all tokens occur."""
+    model, tokens = build_model(TINY, 100, "classifier", num_positions=16), np.arange(0, 100, 3)
+    own = parameters_of(model)
+    compact = CompactVocabulary(model, tokens)
+    second = parameters_of(compact.model)
+    assert [name for name in own if second[name] is not own[name]] == ["word_embed.0.weight"]
     batch = random_batches(2).at(0, 0, 1, 12)[0]
     batch.input_ids, batch.valid_length = batch.input_ids[:, :16] // 3 * 3, np.minimum(batch.valid_length, 16)
-    assert (trainee.objective.scores(batch).asnumpy()
+    assert (FineTuningObjective(compact.model, False).scores(compact.translate(batch)).asnumpy()
             == FineTuningObjective(model, False).scores(batch).asnumpy()).all()
+    for strange in (1, 100):
+        with pytest.raises(ValueError, match=f"token {strange} is none of the 34"):
+            compact.translate(dataclasses.replace(batch, input_ids=np.array([[0, strange]])))
+    part, whole = (trainee_of(model, np.arange(count), 0.1, False, mx.cpu()).optimizer for count in (70, 80))
+    assert part.names == whole.names == list(own)  # also of the same model afterwards
+    assert [len(each.masters["word_embed.0.weight"]) for each in (part, whole)] == [70, 100]
+
+
+@pytest.mark.parametrize("decay, rate", [(0.01, 1e-5), (450.0, 1e-3)])
+def test_readers_find_the_decay_of_rows_without_gradient_at_any_time(decay, rate):
+    """At lr·λ = 1e-7 the float32 nearest to 1 − lr·λ is 19 % off; the paper's λ of 450 ends rows within an epoch."""
+    model = build_model(TINY, 100, "classifier", num_positions=16)
+    embedding, tokens = parameters_of(model)["word_embed.0.weight"], np.array([3, 70])
+    start, others = embedding.data().asnumpy(), np.delete(np.arange(100), tokens)
+
+    def made():
+        return trainee_of(model, tokens, decay, False, mx.cpu()).optimizer
+
+    optimizer = made()
+    for _ in range(200):
+        optimizer.step(rate, 1.0, optimizer.gradients())
+    expected = start[others] * (1 - rate * decay) ** 200
+    state = optimizer.state()
+    with optimizer.settled():
+        read = embedding.data().asnumpy()
+    np.testing.assert_allclose(read[others], expected, rtol=2e-7, atol=1e-8)
+    assert (embedding.data().asnumpy()[others] == start[others]).all()  # to be rounded once, whoever read it
+    embedding.set_data(mx.nd.array(read))  # as a checkpoint has it
+    resumed = made()
+    resumed.load_state(state)
+    for each in (optimizer, resumed):
+        each.step(rate, 1.0, each.gradients())
+    resumed.settle()
+    after = embedding.data().asnumpy()
+    embedding.set_data(mx.nd.array(np.where(np.isin(np.arange(100), tokens)[:, None], after, start)))
+    optimizer.settle()
+    assert (embedding.data().asnumpy() == after).all()
+    assert "kept" not in optimizer.state()
 
 
 def random_batches(num_labels):

@@ -605,9 +605,20 @@ def test_own_regression(tmp_path):
     assert task.metrics_of(task.read(None, "dev"), [0.1, 0.2]) == {"pearson": pytest.approx(1)}
     with pytest.raises(MissingSplit, match="files names no test set"):
         task.read(None, "test")
-    write(tmp_path, "a.tsv", "t\ty\nx\told\n")
-    with pytest.raises(InputError, match="a.tsv:2: target 'old' is not a number"):
-        task.read(None, "train")
+    for target, message in (("old", "is not a number"), ("nan", "is not a finite number in float32"),
+                            ("-1e39", "is not a finite number in float32")):
+        write(tmp_path, "a.tsv", f"t\ty\nx\t{target}\n")
+        with pytest.raises(InputError, match=f"a.tsv:2: target '{target}' {message}"):
+            task.read(None, "train")
+
+
+def test_yes_and_no_that_yaml_reads_as_booleans(tmp_path):
+    description = "files: {train: a.tsv, dev: a.tsv}\ncolumns: {text: t, label: y}\nlabels: [no, yes]\n"
+    write(tmp_path, "a.tsv", "t\ty\nx\tno\n")
+    with pytest.raises(InputError, match="a.tsv:2: unknown label 'no'; expected one of false, true .quote yes and no"):
+        get_task(write(tmp_path, "own.yaml", description)).read(None, "train")
+    quoted = description.replace("no, yes", "'no', 'yes'")
+    assert get_task(write(tmp_path, "own.yaml", quoted)).read(None, "train")[0].label == "no"
 
 
 @pytest.mark.parametrize("change, message", [

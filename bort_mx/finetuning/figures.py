@@ -48,7 +48,7 @@ def learning_curve(rows: List[Dict[str, float]], criterion: str, title: str, pat
         criterion: the name of a value in them, e.g. dev_accuracy.
     """
     figure, (left, right) = _pyplot().subplots(1, 2, figsize=(9, 3.6), dpi=150)
-    training = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+    training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]  # null: it was not finite
     if training:
         steps, losses = (np.array(values) for values in zip(*training))
         left.plot(steps, losses, color=BLUE, linewidth=0.8, alpha=0.3)

@@ -1,6 +1,7 @@
 """Fine-tuning from options to results: task, model, loop, the best epoch's predictions (paper §5.1)."""
 
 import dataclasses
+import gc
 import pathlib
 from typing import Any, Dict, List, Tuple
 
@@ -45,12 +46,14 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
     run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
                        options.resume, {"data": data.digests(), "labels": task.labels})
-    if run.checkpoint and (run.path / RESULTS).is_file():
+    if options.resume == "auto" and run.checkpoint and (run.path / RESULTS).is_file():
         return files.read_json(run.path / RESULTS)
     model, tokenizer = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
+    if workers.is_first:
+        (run.path / RESULTS).unlink(missing_ok=True)  # of a finished run that goes back to a checkpoint
     try:
         found = {} if options.predict_only else _train(session, run, micro)
     finally:
@@ -127,7 +130,9 @@ def _vocabulary(texts: List[str]) -> Tokenizer:
 def _train(session: Session, run: RunDirectory, micro: int) -> Dict[str, Any]:
     """Train to the end, and leave the best epoch's weights in the model; what there is to say of it."""
     keeper = BestOnDisk(session, run)
-    return _training_results(session, run, train(session, run, keeper, micro, lambda line: print(line, flush=True)))
+    done = train(session, run, keeper, micro, lambda line: print(line, flush=True))
+    gc.collect()  # what was compiled for training refers to itself
+    return _training_results(session, run, done)
 
 
 def _training_results(session: Session, run: RunDirectory, done: Training) -> Dict[str, Any]:
@@ -167,7 +172,7 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
     if session.workers.is_first:
         submissions = outputs.write_all(run, task, dev, test, diagnostics, trained)
     return {"task": task.key, "checkpoint": session.options.checkpoint, "seed": session.options.seed,
-               **{split: found.metrics for split, found in (("dev", dev), ("test", test)) if found and found.metrics},
-               "diagnostics": {key: next((e.metrics for e in found.values() if e.metrics), {})
-                               for key, (_, found) in diagnostics.items()},
-               "submissions": submissions, "notes": session.notes + (dev.notes if dev else [])}
+            **{split: found.metrics for split, found in (("dev", dev), ("test", test)) if found and found.metrics},
+            "diagnostics": {key: next((e.metrics for e in found.values() if e.metrics), {})
+                            for key, (_, found) in diagnostics.items()},
+            "submissions": submissions, "notes": session.notes + (dev.notes if dev else [])}

@@ -25,12 +25,10 @@ class FineTuningObjective:
         model: a model with a classifier.
         is_regression: squared error instead of cross-entropy.
         ctx: the device.
-        tokens: ascending ids; the model takes indices of these (`CompactVocabulary`).
     """
 
-    def __init__(self, model, is_regression: bool, ctx: Optional[mx.Context] = None,
-                 tokens: Optional[np.ndarray] = None):
-        self._model, self._is_regression, self._ctx, self._tokens = model, is_regression, ctx or mx.cpu(), tokens
+    def __init__(self, model, is_regression: bool, ctx: Optional[mx.Context] = None):
+        self._model, self._is_regression, self._ctx = model, is_regression, ctx or mx.cpu()
 
     def __call__(self, batch: TextBatch, detailed: bool = False) -> Sums:
         """Sums over the examples of weight 1: loss, and accuracy (if detailed; of a classifier)."""
@@ -46,8 +44,7 @@ class FineTuningObjective:
     def scores(self, batch: TextBatch) -> mx.nd.NDArray:
         """The model's outputs (B, C)."""
         types = self._array(batch.token_types) if self._model.config.token_types else None
-        ids = batch.input_ids if self._tokens is None else np.searchsorted(self._tokens, batch.input_ids)
-        return self._model(self._array(ids), self._array(batch.valid_length), None, types)
+        return self._model(self._array(batch.input_ids), self._array(batch.valid_length), None, types)
 
     def _array(self, values: np.ndarray) -> mx.nd.NDArray:
         return mx.nd.array(values, ctx=self._ctx, dtype="float32")  # holds every id exactly

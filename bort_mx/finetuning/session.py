@@ -15,21 +15,18 @@ from bort_mx.data.tokenizer import Tokenizer
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.finetuning.batching import Batches, TrainingBatches
+from bort_mx.finetuning.compact import trainee_of
 from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.taskdata import TaskData
 from bort_mx.models.bert import BERT, parameters_of
-from bort_mx.models.compact import CompactVocabulary
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
-from bort_mx.training.optimizers import AdamW
 from bort_mx.training.run import RunDirectory
 from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
-MOST_TOKENS = 0.8
-"""Beyond this share of the vocabulary a second word embedding is not worth its memory."""
 BERT_DEVIATION = np.float32(0.02)
 """BERT's own, for the classifier of a pre-trained encoder of any width."""
 
@@ -179,25 +176,6 @@ class Keeper(Protocol):
         """Put the best ones back into the model."""
 
 
-class Trainee(NamedTuple):
-    """What is trained of a model, and with which objective."""
-
-    parameters: Dict[str, mx.gluon.Parameter]
-    objective: FineTuningObjective
-    write_back: Callable[[float], None]
-    """To be called before the model itself is read: with what decay has left of a weight without gradient since then,
-    or with 1, to let the decay come together."""
-
-
-def trainee_of(model: BERT, tokens: np.ndarray, is_regression: bool, ctx: mx.Context) -> Trainee:
-    """The model with the word embedding of the training set's tokens (T,) only, or, where these are most, as it is."""
-    if model.encoder.dtype != "float32" or len(tokens) > MOST_TOKENS * model.config.vocab_size:
-        return Trainee(parameters_of(model), FineTuningObjective(model, is_regression, ctx), lambda kept: None)
-    compact = CompactVocabulary(model, tokens)
-    return Trainee(parameters_of(compact.model), FineTuningObjective(compact.model, is_regression, ctx, tokens),
-                   compact.write_back)
-
-
 def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
           begin: Optional[Callable[[str], None]] = None) -> Training:
     """Train to the end, and leave the best epoch's weights in the model.
@@ -216,23 +194,21 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     batches = session.training_batches()
     total = options.epochs * batches.steps_per_epoch
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
-    trainee = trainee_of(model, session.training_tokens(batches), session.data.task.is_regression, session.ctx)
-    optimizer = AdamW(trainee.parameters, options.weight_decay)
-    core = TrainingStep(trainee.objective, optimizer, workers, options.clip, half=options.dtype == "float16")
-
-    def settle(due: bool) -> None:
-        """For the loop."""
-        trainee.write_back(optimizer.kept if due else 1.0)
-        optimizer.kept = 1.0 if due else optimizer.kept
-
+    trainee = trainee_of(model, session.training_tokens(batches), options.weight_decay, session.data.task.is_regression,
+                         session.ctx)
+    core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     loop = Loop(run, core, model, session.tokenizer, workers, _cadence(options, batches.steps_per_epoch, total),
-                _learning_rate(options, total), lambda step: batches.at(step, workers.rank, workers.size, micro),
-                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best, settle)
+                _learning_rate(options, total),
+                lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
+                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
     loop.restore()
     if workers.is_first and begin is not None:
         begin(_summary(session, batches, total))
-    loop.train()
+    try:
+        loop.train()
+    finally:  # however it ends, the model is what was trained
+        trainee.optimizer.settle()
     keeper.restore()
     return Training(best, batches.steps_per_epoch, total)
 

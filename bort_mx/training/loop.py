@@ -57,19 +57,16 @@ class Loop:
         seed: every step's dropout is a function of (seed, step, rank).
         description: for the progress display.
         selection: see `Selection`.
-        settle: called before the model's weights are read, where they are not what is trained; with True at the steps
-            that the cadence names, and False at one where a signal came: what rounds there makes a resumed run another.
     """
 
     def __init__(self, run: RunDirectory, core: TrainingStep, model, tokenizer, workers: Workers, cadence: Cadence,
                  learning_rate: Callable[[int], float], batches: Callable[[int], Iterable],
                  tokens: Callable[[Any], int], evaluate: Optional[Callable[[], Dict[str, float]]], seed: int,
-                 description: str, selection: Optional[Selection] = None,
-                 settle: Optional[Callable[[bool], None]] = None):
+                 description: str, selection: Optional[Selection] = None):
         self._run, self._core, self._model, self._tokenizer, self._workers = run, core, model, tokenizer, workers
         self._cadence, self._learning_rate, self._batches, self._tokens = cadence, learning_rate, batches, tokens
         self._evaluate, self._seed, self._description = evaluate, seed, description
-        self._selection, self._settle = selection, settle or (lambda due: None)
+        self._selection = selection
         self._since, self._counted, self._saved = time.perf_counter(), 0, None
 
     def restore(self) -> None:
@@ -138,7 +135,7 @@ class Loop:
         progress.advance(shown)
 
     def _evaluation(self, step: int, progress: Progress) -> Dict[str, float]:
-        self._settle(True)
+        self._core.optimizer.settle()
         values = self._evaluate()
         self._run.log(step, values)
         progress.write(f"step {step}: " + ", ".join(f"{name} {_short(value)}" for name, value in values.items()))
@@ -148,17 +145,15 @@ class Loop:
         return values
 
     def _save(self, step: int) -> None:
-        if step == self._saved:
+        if step == self._saved or not self._workers.is_first:
             return
-        self._settle(self._due(step, self._cadence.checkpoint) or self._due(step, self._cadence.evaluate))
-        if not self._workers.is_first:
-            return
-        scaler = self._core.scaler
-        self._run.save_checkpoint(step, self._model, self._tokenizer, self._core.optimizer.state(), {
-            "skipped": self._core.skipped, "skipped_in_a_row": self._core.skipped_in_a_row,
-            "loss_scale": scaler.scale, "loss_scale_good": scaler.good, "workers": self._workers.size,
-            **({} if self._selection is None else {"selection": self._selection.state()}),
-        }, self._cadence.keep)
+        scaler, optimizer = self._core.scaler, self._core.optimizer
+        progress = {"skipped": self._core.skipped, "skipped_in_a_row": self._core.skipped_in_a_row,
+                    "loss_scale": scaler.scale, "loss_scale_good": scaler.good, "workers": self._workers.size,
+                    **({} if self._selection is None else {"selection": self._selection.state()})}
+        states = optimizer.state()
+        with optimizer.settled():
+            self._run.save_checkpoint(step, self._model, self._tokenizer, states, progress, self._cadence.keep)
         self._saved = step
 
 

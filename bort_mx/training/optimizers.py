@@ -3,8 +3,9 @@
 Half-precision parameters keep a float32 master copy here.
 """
 
+import contextlib
 import math
-from typing import Dict, List, Sequence
+from typing import Dict, Iterator, List, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -18,9 +19,6 @@ class Optimizer:
     Args:
         parameters: Gluon parameters by name.
         weight_decay: λ; the decay of a step is lr·λ (decoupled), none on biases and LayerNorm.
-    Attributes:
-        updates: made so far.
-        kept: what decay has left of a weight without gradient since this was last set to 1.
     """
 
     slots: List[str] = []
@@ -29,7 +27,7 @@ class Optimizer:
     def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0):
         self.names = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
         self._parameters = {name: parameters[name] for name in self.names}
-        self.weight_decay, self.updates, self.kept = weight_decay, 0, 1.0
+        self.weight_decay, self.updates = weight_decay, 0
         weights = {name: self._parameters[name].list_data()[0] for name in self.names}
         self.masters = {n: w if w.dtype == np.float32 else w.astype("float32") for n, w in weights.items()}
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
@@ -53,7 +51,6 @@ class Optimizer:
             gradients: what `gradients()` gave, perhaps summed over workers since; their arrays may be scaled.
         """
         self.updates += 1
-        self.kept *= 1 - learning_rate * self.weight_decay
         for name, gradient in zip(self.names, gradients):
             weight = self.masters[name]
             gradient = gradient if gradient.dtype == np.float32 else gradient.astype("float32")
@@ -67,7 +64,7 @@ class Optimizer:
         arrays = {f"{slot}:{name}": array.asnumpy() for name in self.names
                   for slot, array in zip(self.slots, self._state[name])}
         arrays.update({f"master:{name}": self.masters[name].asnumpy() for name in self._half})
-        return {**arrays, "updates": np.array([self.updates], np.int64), "kept": np.array([self.kept])}
+        return {**arrays, "updates": np.array([self.updates], np.int64)}
 
     def load_state(self, arrays: Dict[str, np.ndarray], source: str = "optimizer state") -> None:
         """The inverse of `state`.
@@ -87,7 +84,17 @@ class Optimizer:
                 array[:] = arrays[f"{slot}:{name}"]
         for name in self._half:
             self.masters[name][:] = arrays[f"master:{name}"]
-        self.updates, self.kept = int(arrays["updates"][0]), float(arrays["kept"][0])
+        self.updates = int(arrays["updates"][0])
+
+    def settle(self) -> None:
+        """Do to the model's weights what a subclass has put off, before an evaluation: only where a step's number alone
+        says so, that a resumed run rounds as one that was never stopped.
+        """
+
+    @contextlib.contextmanager
+    def settled(self) -> Iterator[None]:
+        """The model's weights for a reader at any time: settled within the block, and afterwards as they were."""
+        yield
 
     def _update(self, weight, gradient, state, learning_rate: float, scale: float, decay: float) -> None:
         """weight ← weight·(1 − learning_rate·decay) − the rule's step along gradient·scale."""

@@ -20,6 +20,7 @@ import csv
 import pathlib
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
+import numpy as np
 import yaml
 
 from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
@@ -144,14 +145,16 @@ class CustomTask(Task):
         if not self.is_regression:
             label = _spelled(value)
             if label not in self.labels:
-                raise InputError(f"{where}: unknown label {label!r}; expected one of {', '.join(self.labels)}")
+                hint = " (quote yes and no in the YAML file, where they mean true and false)" if set(
+                    self.labels) & {"true", "false"} else ""
+                raise InputError(f"{where}: unknown label {label!r}; expected one of {', '.join(self.labels)}{hint}")
             return label
         try:
             number = float(value)
         except (TypeError, ValueError):
             raise InputError(f"{where}: target {value!r} is not a number") from None
-        if abs(number) == float("inf") or number != number:
-            raise InputError(f"{where}: target {value!r} is not a finite number")
+        if not abs(number) <= np.finfo(np.float32).max:  # nan too
+            raise InputError(f"{where}: target {value!r} is not a finite number in float32")
         return number
 
 
