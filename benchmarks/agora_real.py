@@ -54,6 +54,10 @@ EXPECTED = (
                 "Agora: balancing discards up to half of the data"),
     ("distillation", "between plain fine-tuning and Socrates; on SST-2 with 2,000 examples near enumeration"),
 )
+ADDED = """\
+Added when the runs were over: 1,000 sentences of SST-2's official training set, of at least 20 words as dev's have,
+that no run has seen, Socrates' included. They tell a gain on dev that is real from one that is dev's own. Enumeration's
+best model is trained again for it, and refused unless its predictions on dev are what they were."""
 PAIR = ("--baselines", "enumeration")
 SIGNIFICANT = 0.05
 
@@ -66,10 +70,15 @@ class Size:
     audit: int
     more: int = 0
     """Examples that only Socrates is trained on."""
+    unseen: int = 0
+    """Sentences like dev's that nobody is trained on."""
 
 
-SIZES = {"MRPC": Size(None, 400), "SST-2": Size(2000, 800, 4000), "CoLA": Size(3000, 800, 3000), "RTE": Size(None, 300)}
-QUICK = Size(40, 12, 20)
+LONG = 20
+"""Words of such a sentence at least; SST-2's training set is of phrases, its dev set of sentences of this many."""
+SIZES = {"MRPC": Size(None, 400), "SST-2": Size(2000, 800, 4000, 1000), "CoLA": Size(3000, 800, 3000),
+         "RTE": Size(None, 300)}
+QUICK = Size(40, 12, 20, 30)
 ARMS: Dict[str, Tuple[str, ...]] = {
     "Agora": ("--tau", "mlm"),
     "Agora, worst": ("--tau", "mlm", "--pruning", "worst", *PAIR),
@@ -103,7 +112,9 @@ class Experiment:
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:  # of programs: the threads only wait
             list(pool.map(self._teach, self.options.tasks))
             refusals = list(pool.map(lambda job: self._run(*job), todo))
-        return [row for job, refusal in zip(todo, refusals) for row in self._rows(*job, refusal)]
+            rows = [row for job, refusal in zip(todo, refusals) for row in self._rows(*job, refusal)]
+            list(pool.map(self._score_unseen, rows))
+        return rows
 
     # Data
 
@@ -111,11 +122,11 @@ class Experiment:
         """Write the task as one's own, and a second one for Socrates that lacks every seed's audit slice."""
         folder, size, task = self.runs / name, self._size(name), get_task(name)
         train, dev = (list(task.read(self.options.data_dir, split)) for split in ("train", "dev"))
-        more: List[Example] = []
+        more, others = [], []
         if size.train is not None:
             order = generator(0, f"agora real {name}").permutation(len(train))
             count = size.train + size.audit
-            more = [train[i] for i in order[count:count + size.more]]
+            more, others = ([train[i] for i in part] for part in np.split(order[count:], [size.more]))
             train = [train[i] for i in sorted(order[:count])]
         dev = dev[:24] if self.options.quick else dev
         _write_task(folder / "data", task, {"train": train, "dev": dev})
@@ -128,6 +139,11 @@ class Experiment:
         _write_task(folder / "data-socrates", task, {
             "train": [example for example in [*read, *more] if key(_cleaned(example.texts)) not in kept_from],
             "dev": known})
+        met = {key(_cleaned(example.texts)) for example in [*read, *known, *more]}
+        unseen = [example for example in others if len(example.texts[0].split()) >= LONG
+                  and key(_cleaned(example.texts)) not in met][:size.unseen]
+        if unseen:
+            _write_task(folder / "data-unseen", task, {"train": unseen, "dev": unseen})
         for seed in self.options.seeds:
             theta = {"learning_rate": [5e-4] if self.options.quick else [2e-4, 5e-4, 1e-3], "weight_decay": [0.01],
                      "warmup": [0.1], "seed": [10 * seed, 10 * seed + 1]}
@@ -147,16 +163,17 @@ class Experiment:
             raise SystemExit(f"{self.runs / name}: Socrates was trained on other data, and perhaps on a slice of these "
                              "seeds; delete the runs of this task")
 
-    def _run(self, name: str, seed: int, arm: str) -> str:
+    def _run(self, name: str, seed: int, arm: str, theta: Optional[pathlib.Path] = None) -> str:
         """One arm; returns why it was refused, or ""."""
+        words = ARMS.get(arm, ("--tau", "mlm", *PAIR, "--rounds", "1"))
         extra = ["--extra-layer", "true"] if name == "CoLA" else []
-        extra += ["--mlm", self.options.mlm] if self.options.mlm and "mlm" in ARMS[arm] else []
+        extra += ["--mlm", self.options.mlm] if self.options.mlm and "mlm" in words else []
         extra += ["--accept-socrates"] if self.options.quick else []
         return self._finetune(
             self._folder(name, seed, arm), "--config", ROOT / "configs/finetune_small_encoder.yaml", "--task",
             self.runs / name / "data/task.yaml", "--checkpoint", self.options.student, "--agora", "--socrates",
-            self.runs / name / "socrates", "--theta", self.runs / name / f"theta-{seed}.yaml", "--audit-size",
-            self._size(name).audit, "--seed", seed, *ARMS[arm], *extra)
+            self.runs / name / "socrates", "--theta", theta or self.runs / name / f"theta-{seed}.yaml", "--audit-size",
+            self._size(name).audit, "--seed", seed, *words, *extra)
 
     def _folder(self, name: str, seed: int, arm: str) -> pathlib.Path:
         return self.runs / name / f"seed-{seed}" / arm.lower().replace(", ", "-").replace(" ", "-")
@@ -175,6 +192,33 @@ class Experiment:
             raise SystemExit(f"{out}: {done.stderr.strip()}")
         print(f"{out}: done", flush=True)
         return ""
+
+    def _score_unseen(self, row: Dict[str, Any]) -> None:
+        """Give a row of enumeration or of Agora its accuracy on the unseen sentences, where the task has some."""
+        name, seed, arm = row["task"], row["seed"], row["arm"]
+        task = self.runs / name / "data-unseen/task.yaml"
+        if "refused" in row or not task.is_file() or not (arm == "enumeration" or arm in ARMS):
+            return
+        folder = self._folder(name, seed, arm)
+        if arm == "enumeration":
+            self._repeat(name, seed, row["theta"], folder)
+        out = folder.with_name(f"unseen-{folder.name}")
+        self._finetune(out, "--task", task, "--checkpoint", folder, "--predict-only")
+        row["unseen"] = {ACCURACY: files.read_json(out / "results.json")["dev"]["accuracy"]}
+
+    def _repeat(self, name: str, seed: int, theta: List[float], folder: pathlib.Path) -> None:
+        """Train enumeration's best model again, whose weights were not kept.
+
+        Raises:
+            SystemExit: it is another one.
+        """
+        names = ("learning_rate", "weight_decay", "warmup", "seed")
+        files.write_text(folder / "theta.yaml", yaml.safe_dump({name: [value] for name, value in zip(names, theta)}))
+        self._run(name, seed, "enumeration", folder / "theta.yaml")
+        first, again = (self._predictions(path, "round-000", theta)
+                        for path in (self._folder(name, seed, "Agora"), folder))
+        if first["dev_predictions"] != again["dev_predictions"]:
+            raise SystemExit(f"{folder}: not the model that it was; take the version of the program that made the runs")
 
     # Rows
 
@@ -199,8 +243,9 @@ class Experiment:
             label = {"Agora": baseline["name"], "Agora, unbalanced": f"{baseline['name']}, unbalanced"}.get(arm)
             if label:
                 kind = "round-000" if baseline["name"] == "enumeration" else baseline["name"]
-                yield {**row, "arm": label, "right": self._right(folder, kind, baseline["theta"], name, seed),
-                       "dev": baseline["dev"], "audit": baseline["audit"], "trainings": baseline["trainings"]}
+                yield {**row, "arm": label, "theta": baseline["theta"],
+                       "right": self._right(folder, kind, baseline["theta"], name, seed), "dev": baseline["dev"],
+                       "audit": baseline["audit"], "trainings": baseline["trainings"]}
 
     def _check_slice(self, folder: pathlib.Path, name: str, seed: int) -> None:
         """Raises SystemExit if a run's audit slice is not the one that Socrates was kept from."""
@@ -212,13 +257,19 @@ class Experiment:
         """A 1 for each example of dev and of the audit slice that a training (of a round or a baseline) got right, else
         a 0.
         """
-        found = next(found for found in map(files.read_json, sorted(folder.glob(f"agora/predictions/{kind}-*.json")))
-                     if found["theta"] == theta)
+        found = self._predictions(folder, kind, theta)
         sets = {"dev": self._dev[name], "audit": self._slices[name, seed]}
         gold = {split: [self._labels[name].index(example.label) for example in examples]
                 for split, examples in sets.items()}
         return {split: "".join(str(int(a == b)) for a, b in zip(found[f"{split}_predictions"], gold[split]))
                 for split in sets}
+
+
+    @staticmethod
+    def _predictions(folder: pathlib.Path, kind: str, theta: List[float]) -> Dict[str, Any]:
+        """What a run has recorded of one training."""
+        found = map(files.read_json, sorted(folder.glob(f"agora/predictions/{kind}-*.json")))
+        return next(this for this in found if this["theta"] == theta)
 
 
 def _write_task(folder: pathlib.Path, task: Any, splits: Dict[str, List[Example]]) -> None:
@@ -261,7 +312,7 @@ def of_arm(rows: List[Dict[str, Any]], task: str, arm: str) -> List[Dict[str, An
 
 
 def gains(rows: List[Dict[str, Any]], task: str, arm: str, split: str) -> np.ndarray:
-    """Accuracy over enumeration's of the same seed, in points, (seeds,)."""
+    """Accuracy over enumeration's of the same seed on dev, audit or unseen, in points, (seeds,)."""
     mine, theirs = of_arm(rows, task, arm), {row["seed"]: row for row in of_arm(rows, task, "enumeration")}
     return 100 * np.array([row[split][ACCURACY] - theirs[row["seed"]][split][ACCURACY] for row in mine])
 
@@ -290,7 +341,8 @@ def report(rows: List[Dict[str, Any]], tasks: List[str], made_by: Dict[str, Any]
     """The experiment as Markdown."""
     lines = ["# Agora on real tasks", "", "    " + made_by["command"], "",
              "Numbers of every run: [agora-real.json](agora-real.json).", "", "![arms](agora-real.png)", "", "## Rules",
-             "", RULES, "", "## Expected, before the runs", "", "| | |", "|---|---|",
+             "", RULES, "", *([ADDED, ""] if any("unseen" in row for row in rows) else []),
+             "## Expected, before the runs", "", "| | |", "|---|---|",
              *(f"| {name} | {text} |" for name, text in EXPECTED), "", "## Found", ""]
     for task in tasks:
         lines += _task_report(rows, task)
@@ -306,16 +358,17 @@ def _task_report(rows: List[Dict[str, Any]], task: str) -> List[str]:
     main = of_arm(rows, task, "Agora")
     socrates = [100 * float(np.mean([row["socrates"][i] for row in main])) for i in (0, 1)]
     more = [name for name in main[0]["audit"] if name not in (ACCURACY, "accuracy")]
+    unseen = "unseen" in main[0]
     head = ["", "dev", "audit", *(f"audit {name}" for name in more), "gain on dev", "gain on audit", "won / lost",
-            "trainings", "new points"]
+            *(["unseen", "gain on unseen"] if unseen else []), "trainings", "new points"]
     lines = [f"### {task}", "", f"Socrates: {socrates[0]:.1f} % on dev, {socrates[1]:.1f} % on the audit slices. Means "
              f"of {len(main)} seeds, accuracy in %, range in brackets; gains over enumeration in points, with their "
              "95 % interval; won and lost on audit.", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    lines += [_arm_row(rows, task, arm, more) for arm in ORDER if of_arm(rows, task, arm)]
+    lines += [_arm_row(rows, task, arm, more, unseen) for arm in ORDER if of_arm(rows, task, arm)]
     return [*lines, "", *_origin_of_gain(rows, task), ""]
 
 
-def _arm_row(rows: List[Dict[str, Any]], task: str, arm: str, more: List[str]) -> str:
+def _arm_row(rows: List[Dict[str, Any]], task: str, arm: str, more: List[str], unseen: bool) -> str:
     mine = of_arm(rows, task, arm)
     won, lost, p = won_and_lost(rows, task, arm)
     cells = [arm, *(_spread([row[split][ACCURACY] for row in mine]) for split in ("dev", "audit")),
@@ -325,6 +378,10 @@ def _arm_row(rows: List[Dict[str, Any]], task: str, arm: str, more: List[str]) -
     else:
         cells += [*(_mean(gains(rows, task, arm, split)) for split in ("dev", "audit")),
                   f"{won} / {lost} (p {p:.2g})"]
+    if unseen:
+        scored = "unseen" in mine[0]
+        cells += [_spread([row["unseen"][ACCURACY] for row in mine]) if scored else "",
+                  _mean(gains(rows, task, arm, "unseen")) if scored and arm != "enumeration" else ""]
     cells += [f"{np.mean([row['trainings'] for row in mine]):.0f}",
               f"{np.mean([row['new_points'] for row in mine]):.0f}" if "new_points" in mine[0] else ""]
     return "| " + " | ".join(cells) + " |"
@@ -350,6 +407,8 @@ def _origin_of_gain(rows: List[Dict[str, Any]], task: str) -> List[str]:
              f"{audit_won:.0f} % on the audit slice; of what it has right, Agora's loses {dev_lost:.0f} % and "
              f"{audit_lost:.0f} %. Dev's mistakes are what points are made from, the slice's are not: what the first "
              "share has over the second is dev's own.")
+    if "unseen" in main[0]:
+        text += f" On unseen sentences like dev's Agora gains {_mean(gains(rows, task, 'Agora', 'unseen'))} points."
     changed = [row["relabelled"] for row in main if row["relabelled"] is not None]
     if changed:
         text += (f" Socrates gave {100 * np.mean(changed):.0f} % of the new points another label than that of the dev "

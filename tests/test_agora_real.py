@@ -44,6 +44,19 @@ def test_what_turned_right_and_wrong(real):
     assert "Runs of commit z; this report of y." in text
 
 
+def test_unseen_sentences_have_their_column_where_there_are_some(real):
+    rows = rows_of(["1110", "1000"], ["1000", "1010"])
+    assert real.ADDED not in real.report(rows, ["RTE"], {"command": "x", "git_commit": "y"}, "")
+    for each, unseen in zip(rows, (0.75, 0.7, 0.7, 0.75)):
+        each["unseen"] = {"example_accuracy": unseen}
+    assert real.gains(rows, "RTE", "Agora", "unseen") == pytest.approx([5, -5])
+    text = real.report([*rows, row(0, "plain", 0.5, "1100")], ["RTE"], {"command": "x", "git_commit": "y"}, "")
+    assert real.ADDED in text and "like dev's Agora gains +0.0 ± 63.5 points" in text
+    table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith(("| plain", "| Agora", "| enum"))]
+    assert {len(cells) for cells in table} == {10}
+    assert [cells[6].strip() for cells in table] == ["", "72.5 (70.0–75.0)", "72.5 (70.0–75.0)"]
+
+
 def test_an_interval_of_three_seeds_is_wide(real):
     assert real.half_interval(np.array([1.0, 2.0, 3.0])) == pytest.approx(4.3027 / 3 ** 0.5, rel=1e-4)
     assert real.half_interval(np.array([1.0])) is None
