@@ -228,12 +228,13 @@ class Experiment:
             yield {**row, "refused": refusal}
             return
         folder = self._folder(name, seed, arm)
-        found, numbers = (files.read_json(folder / path) for path in ("results.json", "agora/agora.json"))
+        found, numbers, config = (files.read_json(folder / path)
+                                  for path in ("results.json", "agora/agora.json", "config.json"))
         self._check_slice(folder, name, seed)
         details = found["agora"]
         kind, theta = f"round-{details['best_round']:03d}", list(details["chs"].values())
         yield {**row, "right": self._right(folder, kind, theta, name, seed), "dev": found["dev"],
-               "audit": found["audit"], "commit": files.read_json(folder / "config.json")["provenance"]["git_commit"],
+               "audit": found["audit"], "commit": config["provenance"]["git_commit"], "data": config["data"],
                "trainings": details["trainings"], "new_points": details["new_points"],
                "best_round": details["best_round"],
                "socrates": [details["socrates_accuracy"], details["socrates_audit_accuracy"]],
@@ -339,7 +340,7 @@ def turned(rows: List[Dict[str, Any]], task: str, arm: str, split: str) -> Tuple
 
 def report(rows: List[Dict[str, Any]], tasks: List[str], made_by: Dict[str, Any], kept: str) -> str:
     """The experiment as Markdown."""
-    lines = ["# Agora on real tasks", "", "    " + made_by["command"], "",
+    lines = ["# Agora on real tasks", "", "    python benchmarks/" + made_by["command"], "",
              "Numbers of every run: [agora-real.json](agora-real.json).", "", "![arms](agora-real.png)", "", "## Rules",
              "", RULES, "", *([ADDED, ""] if any("unseen" in row for row in rows) else []),
              "## Expected, before the runs", "", "| | |", "|---|---|",
@@ -361,9 +362,13 @@ def _task_report(rows: List[Dict[str, Any]], task: str) -> List[str]:
     unseen = "unseen" in main[0]
     head = ["", "dev", "audit", *(f"audit {name}" for name in more), "gain on dev", "gain on audit", "won / lost",
             *(["unseen", "gain on unseen"] if unseen else []), "trainings", "new points"]
-    lines = [f"### {task}", "", f"Socrates: {socrates[0]:.1f} % on dev, {socrates[1]:.1f} % on the audit slices. Means "
-             f"of {len(main)} seeds, accuracy in %, range in brackets; gains over enumeration in points, with their "
-             "95 % interval; won and lost on audit.", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    hashes = "; ".join(f"{split} {', '.join(sorted({row['data'][split][:12] for row in main}))}"
+                       for split in main[0]["data"])
+    seeds = ", ".join(str(row["seed"]) for row in main)
+    lines = [f"### {task}", "", f"Seeds {seeds}. SHA-256 of the examples: {hashes}.", "",
+             f"Socrates: {socrates[0]:.1f} % on dev, {socrates[1]:.1f} % on the audit slices. Means of {len(main)} "
+             "seeds, accuracy in %, range in brackets; gains over enumeration in points, with their 95 % interval; won "
+             "and lost on audit.", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     lines += [_arm_row(rows, task, arm, more, unseen) for arm in ORDER if of_arm(rows, task, arm)]
     return [*lines, "", *_origin_of_gain(rows, task), ""]
 

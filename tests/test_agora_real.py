@@ -16,9 +16,10 @@ def real(load_benchmark):
 
 def row(seed, arm, dev, right):
     accuracy = right.count("1") / len(right)
-    return {"task": "RTE", "seed": seed, "arm": arm, "commit": "z", "right": {"audit": right, "dev": right[::-1]},
-            "dev": {"example_accuracy": dev}, "audit": {"example_accuracy": accuracy}, "trainings": 6,
-            "new_points": 9, "socrates": [0.8, 0.75], "rounds": [[0.6, 0.5], [0.7, accuracy]], "relabelled": 0.25}
+    return {"task": "RTE", "seed": seed, "arm": arm, "commit": "z", "data": {"train": 64 * "d"},
+            "right": {"audit": right, "dev": right[::-1]}, "dev": {"example_accuracy": dev},
+            "audit": {"example_accuracy": accuracy}, "trainings": 6, "new_points": 9,
+            "socrates": [0.8, 0.75], "rounds": [[0.6, 0.5], [0.7, accuracy]], "relabelled": 0.25}
 
 
 def rows_of(agora, enumeration):
