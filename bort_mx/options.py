@@ -274,6 +274,8 @@ def _one_line_errors(parse: Callable[[], Any], fields: Dict[str, _Field], prefix
         return parse()
     except ArgumentError as error:
         raise InputError(prefix + _explain(str(error), fields, dashes)) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{prefix}a value cannot be read as YAML: {_squeeze(str(error))}") from None
 
 
 def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:

@@ -290,6 +290,8 @@ def gives(text):
     ({"socrates": lambda texts: parity(texts)[0], "threshold": 0.5}, "no confidences"),
     ({"tau": gives(" ")}, "empty text"),
     ({"tau": gives(None)}, "empty text"),
+    ({"tau": gives("\u200b ...")}, "empty text"),
+    ({"tau": lambda examples: None}, "gave None for 4 examples; it must return a list"),
     ({"tau": gives(("a", "b"))}, "same form"),
     ({"tau": lambda examples: [Perturbed("new 1", -1)]}, "comes from example -1; it was given 4"),
     ({"dev": [example for example in DEV if example[1]]}, "no example with label 0"),
@@ -305,6 +307,27 @@ def test_bad_input(change, words):
     with pytest.raises(InputError, match=words) as caught:
         run(**change)
     assert "\n" not in str(caught.value)
+
+
+def test_a_regression_takes_any_number():
+    """Values that neither data nor dev have are no other task's labels, and dev need not have all."""
+    data, dev = [(f"point {i}", i + 0.2) for i in range(6)], [(f"dev {i}", i / 2) for i in range(4)]
+    result = agora([(1,), (2,)], lambda theta, points: (None, 0.5), lambda model: dev[:2], jitter,
+                   lambda texts: [40.5] * len(texts), data, dev=dev, as_class=round, socrates_minimum=0.0)
+    assert {label for _, label in result.data[6:]} == {40.5}
+
+
+def test_it_is_said_when_balancing_leaves_few():
+    said = []
+    data = [(f"point {i}", 0 if i < 18 else 1) for i in range(20)]
+    run(data=data, say=said.append)
+    assert said[1] == ("round 0: balancing leaves 4 of 20 training points, as only 2 have the label 1; without balance "
+                       "(--no-balance) all are taken")
+
+
+def test_no_confidence_is_none_above_a_threshold():
+    result = run(socrates=lambda texts: (parity(texts)[0], [float("nan")] * len(texts)), threshold=0.5)
+    assert len(result.data) == len(DATA) and result.rounds[0].dropped["low confidence"]
 
 
 @pytest.mark.parametrize("answer", [None, 0.5, (None, float("nan")), (None, "high")])

@@ -495,6 +495,8 @@ def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_pa
     (tmp_path / "run/results.json").unlink()
     again = one_job(small, tmp_path / "run", budget="25s", tau="drop", resume="auto")
     assert again["agora"]["chs"] == found["agora"]["chs"]
+    with pytest.raises(InputError, match="option budget was '25s'"):  # another part of Theta is another run
+        one_job(small, tmp_path / "run", budget="35s", tau="drop", resume="auto")
     with pytest.raises(InputError, match="one training alone takes 10 s"):
         monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
         one_job(small, tmp_path / "poor", budget="9s", tau="drop")
@@ -567,6 +569,7 @@ def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=message) as caught:
             command.run(dataclasses.replace(small, output_dir=str(tmp_path / f"run {message[:9]}"), **changes))
         assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run dev: has ").exists()  # to be mended, and the same command to be given again
 
 
 @pytest.mark.parametrize("values, message", [

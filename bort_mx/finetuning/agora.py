@@ -172,7 +172,8 @@ def agora(thetas: Sequence[Hashable], train: Callable[[Hashable, List[Any]], Tup
         dev: the dev examples, labelled. Socrates is checked on them (without, on `data` if they are at least 20), and
             new points equal to one of them are dropped.
         audit: examples that must not occur in what is trained on or mined.
-        as_class: label -> the class it counts as in balance and agreement; `round` for regression. None: the label.
+        as_class: label -> the class it counts as in balance and agreement; `round` for regression, of which any value
+            may come from Socrates, and dev need not have all. None: the label, of which neither holds.
         measure: (best model of a round, its training points) -> numbers to report, e.g. {"train": …, "audit": …}.
         run_jobs: jobs -> (job, model, dev accuracy) of each as it is finished, in any order; for several workers. If it
             communicates, it must begin with a barrier. None: `train`, one after the other.
@@ -220,6 +221,25 @@ def relabel(data: Sequence[Any], socrates: Callable[[List[Any]], Any]) -> List[A
     labels, _ = parse_answer(socrates([points.input_of(point) for point in data]), len(data))
     return [points.make_point(point, points.input_of(point), label, getattr(point, "idx", None),
                               getattr(point, "group", None)) for point, label in zip(data, labels)]
+
+
+def check_classes(data: Sequence[Any], dev: Optional[Sequence[Any]],
+                  as_class: Optional[Callable[[Any], Hashable]] = None) -> Set[Hashable]:
+    """All labels of data and dev; of a regression (`as_class`) none, as any number may come.
+
+    Raises:
+        InputError: dev is empty, or lacks a label of the data and is unfit to choose by.
+    """
+    if dev is not None and not dev:
+        raise InputError("dev: has no examples; give labelled dev examples, or leave dev out")
+    if as_class is not None:
+        return set()
+    classes = {points.label_of(point) for point in data}
+    on_dev = classes if dev is None else {points.label_of(point, "dev") for point in dev}
+    if classes - on_dev:
+        raise InputError(f"dev: has no example with label {sorted(classes - on_dev, key=repr)[0]!r}, which the "
+                         "training data have; give a dev set that is representative")
+    return classes | on_dev
 
 
 def balanced(data: Sequence[Any], seed: int = 0, as_class: Optional[Callable[[Any], Hashable]] = None) -> List[Any]:
@@ -277,7 +297,8 @@ class _Agora:
         self.guard.check(self.dev or (), "dev")
         self.keys = _keys(self.pool)
         self.like = next(iter(self.pool or self.dev or ()), None)  # a point whose types the new points take
-        self.teacher = Teacher(functions.socrates, self._check_classes(), functions.as_class, options.threshold)
+        classes = check_classes(self.pool, self.dev, None if functions.as_class is _same else functions.as_class)
+        self.teacher = Teacher(functions.socrates, classes, functions.as_class, options.threshold)
         self.miner = Miner(functions.tau, self.teacher, self.guard, _keys(self.dev or ()), self._revive)
         self.best: Tuple[int, Any] = (-1, _ABSENT)  # round and, if it is at hand, model
         self.latest: Tuple[int, Any] = (-1, _ABSENT)
@@ -300,19 +321,6 @@ class _Agora:
 
     # Socrates
 
-    def _check_classes(self) -> Set[Hashable]:
-        """All classes of data and dev; a class that dev lacks makes dev unfit to choose by."""
-        classes = {self.call.as_class(points.label_of(point)) for point in self.pool}
-        if self.dev is None:
-            return classes
-        if not self.dev:
-            raise InputError("dev: has no examples; give labelled dev examples, or leave dev out")
-        on_dev = {self.call.as_class(points.label_of(point, "dev")) for point in self.dev}
-        if classes - on_dev:
-            raise InputError(f"dev: has no example with label {sorted(classes - on_dev, key=repr)[0]!r}, which the "
-                             "training data have; give a dev set that is representative")
-        return classes | on_dev
-
     def _check_socrates(self) -> Tuple[Optional[float], str]:
         """His accuracy and what it was measured on."""
         name, labelled = ("dev", self.dev) if self.dev is not None else ("data", self.pool)
@@ -333,6 +341,10 @@ class _Agora:
     def _train_round(self, alive: List[Hashable]) -> Round:
         number, data = len(self.rounds), self._data(len(self.pool))
         self.guard.check(data, f"round {number}: training data")
+        if 2 * len(data) < len(self.pool):
+            rarest, least = min(self._count(self.pool).items(), key=lambda item: item[1])
+            self.call.say(f"round {number}: balancing leaves {len(data)} of {len(self.pool)} training points, as only "
+                          f"{least} have the label {rarest!r}; without balance (--no-balance) all are taken")
         index = {theta: i for i, theta in enumerate(self.thetas)}
         jobs = [Job(number, index[theta], theta, data) for theta in alive
                 if self.log.get("job", number, index[theta]) is None]

@@ -12,7 +12,7 @@ from bort_mx.options import at_least, positive, within
 FEW_ROUNDS = 3
 """Rounds of --chs, the paper's cheap reproduction; [I] the paper says "a few"."""
 SOCRATES_MINIMUM = 2 / 3
-"""[P] Socrates' accuracy on dev must exceed it."""
+"""[P] Socrates' accuracy on dev must exceed it; here [I] it may equal it."""
 
 
 @dataclasses.dataclass

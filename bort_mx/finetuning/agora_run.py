@@ -8,7 +8,7 @@ the best models.
 import dataclasses
 import hashlib
 import shutil
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Hashable, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import agora_report, audit, cost, outputs
-from bort_mx.finetuning.agora import AgoraResult, Job, Round, agora, balanced
+from bort_mx.finetuning.agora import AgoraResult, Job, Round, agora, balanced, check_classes
 from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.baselines import ENUMERATION, Baselines, Row, named, row_of, say
 from bort_mx.finetuning.crew import Crew
@@ -37,7 +37,7 @@ from bort_mx.finetuning.theta import Theta, load_thetas, paper_thetas
 from bort_mx.training.run import RESULTS, RunDirectory
 
 FOLDER, COST = "agora", "cost.json"
-ASKED = ["rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta", "budget"]
+ASKED = ["rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta"]
 """Options that are no part of a run's identity: what they lead to is, by its hash, or they only end it earlier."""
 MAY_CHANGE = [*MAY_CHANGE_ON_RESUME, *ASKED]
 
@@ -95,6 +95,10 @@ def theta_of(options: FineTuningOptions) -> Theta:
 # -- before the start ----------------------------------------------------------------------------------------------
 
 
+def _rounding(task: Task) -> Optional[Callable[[Any], Hashable]]:
+    return as_class(task) if task.is_regression else None
+
+
 def _with_audit(data: TaskData, options: AgoraRunOptions) -> Tuple[TaskData, Examples]:
     """The data without the audit slice, and that slice; where the second text asks about the first, by passage."""
     size = options.audit_size or round(options.audit_share * len(data.train))
@@ -127,6 +131,7 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
     if data.task.is_regression and options.socrates_threshold is not None:
         raise InputError(f"--socrates-threshold {options.socrates_threshold}: {data.task.key} is a regression, whose "
                          "teacher has no confidence; leave it out")
+    check_classes(data.train, data.dev, _rounding(data.task))
     ctx = device_of(options.device, workers, options.dtype)
     weights = starting_weights(options, data, workers)
     teacher = read_weights(options.socrates, workers)
@@ -237,7 +242,7 @@ class Director:
         thetas = self._afford()
         result = agora(
             thetas, self._train, self._mistakes, self._tau, self._crew.label, self._data.train, self._options.strategy,
-            dev=self._data.dev, audit=self._audit, as_class=as_class(self._task), measure=self._measure,
+            dev=self._data.dev, audit=self._audit, as_class=_rounding(self._task), measure=self._measure,
             run_jobs=self._run_jobs, save_model=self._save, load_model=self._shelf.get_model, folder=self._folder,
             fingerprint=self._identity, say=say, observe=self._observe, **self._loop_options())
         say(f"ended: {result.stopped}")
@@ -317,7 +322,7 @@ class Director:
     # Results
 
     def _socrates_on_audit(self) -> Optional[float]:
-        """What the teacher makes of the audit slice, if he has not been trained on it."""
+        """The teacher's accuracy on the audit slice; of nothing worth, if he has been trained on it."""
         if not self._audit:
             return None
         return self._accuracy(self._audit, self._crew.label([example.texts for example in self._audit])[0])

@@ -69,7 +69,7 @@ class Baselines:
 
     @staticmethod
     def _index(theta: Theta) -> str:
-        """By value: another --budget has other sets at the same places."""
+        """By value, as the plain training's is none of Theta."""
         return ",".join(str(value) for value in theta)  # in full: seeds may be long
 
     def _name(self, kind: str, theta: Theta) -> str:

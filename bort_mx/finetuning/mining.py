@@ -84,7 +84,7 @@ class Miner:
         labels, confidences = self._teacher.ask([self._revive(value) for value, _, _ in fresh])
         origins: List[Dict[str, Any]] = []
         for (value, seed, tau), label, confidence in zip(fresh, labels, confidences):
-            if self._teacher.threshold is not None and confidence < self._teacher.threshold:
+            if self._teacher.threshold is not None and not confidence >= self._teacher.threshold:  # or nan
                 dropped["low confidence"] += 1
             elif room is not None and len(origins) >= room:
                 dropped["over the limit"] += 1

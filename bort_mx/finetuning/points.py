@@ -80,11 +80,15 @@ def key(value: Any) -> str:
 
 
 def is_blank(value: Any, before: Any = None) -> bool:
-    """True if a text of the input is empty or white space where the same text of the input `before` was not."""
+    """True if a text of the input has no letter or digit where the same text of the input `before` had some."""
     texts = [value] if isinstance(value, str) else value if _is_texts(value) else []
     earlier = [before] if isinstance(before, str) else before if _is_texts(before) else []
-    return any(not text.strip() and not (i < len(earlier) and not earlier[i].strip())
+    return any(not _has_word(text) and not (i < len(earlier) and not _has_word(earlier[i]))
                for i, text in enumerate(texts)) or (isinstance(value, (list, tuple)) and not value)
+
+
+def _has_word(text: str) -> bool:
+    return any(map(str.isalnum, text))
 
 
 def encode(value: Any) -> Any:

@@ -235,7 +235,11 @@ def alternatives(taus: Sequence[Callable]) -> Callable:
 
 def apply(tau: Callable, examples: Sequence[Any], rng: np.random.Generator) -> List[Any]:
     """What a tau gives for the examples; it gets the generator if it has a parameter `rng`."""
-    return list(tau(examples, rng=rng) if "rng" in _parameters(tau) else tau(examples))
+    made = tau(examples, rng=rng) if "rng" in _parameters(tau) else tau(examples)
+    if not isinstance(made, Iterable) or isinstance(made, str):
+        raise InputError(f"tau {name_of(tau)}: gave {made!r} for {len(examples)} examples; it must return a list of "
+                         "inputs")
+    return list(made)
 
 
 def name_of(tau: Callable) -> str:
