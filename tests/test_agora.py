@@ -325,6 +325,12 @@ def test_it_is_said_when_balancing_leaves_few():
                        "(--no-balance) all are taken")
 
 
+def test_a_round_that_finds_nothing_new_says_so():
+    said = []
+    run(tau=lambda examples: [], say=said.append, strategy="worst")
+    assert "round 0: no new point came of 4 mistakes (tau made 0); the next round trains on the same data" in said
+
+
 def test_no_confidence_is_none_above_a_threshold():
     result = run(socrates=lambda texts: (parity(texts)[0], [float("nan")] * len(texts)), threshold=0.5)
     assert len(result.data) == len(DATA) and result.rounds[0].dropped["low confidence"]

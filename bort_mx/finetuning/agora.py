@@ -444,6 +444,9 @@ class _Agora:
         this.mistakes, this.made, this.added = record["mistakes"], record["made"], len(origins)
         this.dropped = record["dropped"]
         self._append(origins)
+        if this.mistakes and not origins:
+            self.call.say(f"round {number}: no new point came of {this.mistakes} mistakes (tau made {this.made}); the "
+                          "next round trains on the same data")
         if not this.mistakes:
             return "the best model makes no mistakes on dev"
         if self._room() == 0 and not origins:  # None is no limit

@@ -20,7 +20,7 @@ class Cost:
     expected: float
     """Mean number of trainings if the accuracies were in random order."""
     most: int
-    """The largest possible number: one theta goes a round, and every round is replayed as often as allowed."""
+    """More there cannot be: one theta goes a round, and every round is replayed as often as allowed."""
     seconds_each: float
     """Measured or assumed time of one training on the data at the start; the data grow, and with them the time."""
 
@@ -58,11 +58,11 @@ def estimate(thetas: Sequence[Hashable], seconds_each: float, strategy: str = "l
 def within_budget(thetas: Sequence[Hashable], seconds_each: float, budget: float, strategy: str = "lcs",
                   max_rounds: Optional[int] = None, seed: int = 0,
                   beside: Callable[[int], int] = lambda count: 0) -> List[Hashable]:
-    """The largest part of Theta whose expected cost is within the budget.
+    """A part of Theta whose expected cost is within the budget.
 
-    The rule: Theta is put in an order drawn by the seed, and its first m sets are taken, m being the largest number
-    (found by bisection) for which `estimate` expects at most `budget` seconds, the trainings `beside` counted in. A
-    larger budget thus takes the same sets and more. They are returned in the order given.
+    The rule: Theta is put in an order drawn by the seed, and its first m sets are taken, where bisection finds that
+    `estimate` expects at most `budget` seconds for m, the trainings `beside` counted in, and more for m + 1 (the
+    estimate may dip, so that a larger m may fit again). They are returned in the order given.
 
     Args:
         thetas, seconds_each, strategy, max_rounds, seed: as in `estimate`.
