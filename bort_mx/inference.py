@@ -70,6 +70,7 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
         batch_size: texts in one forward pass.
     """
     def answer(logits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Softmax of logits (B, num_labels); a regression's as they are."""
         logits = logits.astype(np.float64)
         if logits.shape[1] == 1:
             return logits

@@ -193,6 +193,7 @@ def mlm(fill: Fill, rate: float = 0.15, top_k: int = 10, temperature: float = 1.
         raise InputError(f"tau mlm: top_k is {top_k} and temperature {temperature}; give top_k >= 1, temperature > 0")
 
     def edit(texts: List[List[Word]], rng: np.random.Generator) -> List[List[Word]]:
+        """The texts with some words refilled."""
         masked = [sorted(_pick(_maskable(words), rate, rng, exact=True)) for words in texts]
         asked = [i for i, places in enumerate(masked) if places]
         answers = _filled(fill, [_with_masks(texts[i], masked[i]) for i in asked], [len(masked[i]) for i in asked])
