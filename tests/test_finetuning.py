@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from bort_mx import Architecture
 from bort_mx.checkpoints import load, native
+from bort_mx.checkpoints.weights import read as read_checkpoint
 from bort_mx.data.pairs import EncodedExamples
 from bort_mx.data.tasks import Example, Examples, get_task, synthetic
 from bort_mx.data.tokenizer import train_sentencepiece
@@ -646,10 +647,20 @@ def test_a_benchmark_makes_a_table_and_a_zip_and_says_what_is_left_out(small, su
     seeds = results_of(tmp_path / "run/superglue/COPA")
     values = seeds["dev_over_seeds"]["accuracy"]["values"]
     assert len(values) == 2 and seeds["dev"]["accuracy"] == pytest.approx(np.median(values))
+    best = tmp_path / f"run/superglue/COPA/seed-{int(np.argmax(values))}/checkpoints/best"
+    assert read_checkpoint(tmp_path / "run/superglue/COPA").source == str(best)
     rows = (tmp_path / "run/superglue/COPA/seed-0/predictions.tsv").read_text().splitlines()
     assert rows[0].split("\t")[3] == "candidate" and len(rows) == 17
     command.run(dataclasses.replace(options, resume="auto"))  # all finished: the same table at once
     assert (tmp_path / "run/superglue/table.md").read_text() == table
+
+
+def test_seeds_without_a_best_are_no_checkpoint(small, tmp_path):
+    folder = tmp_path / "run"
+    command.run(dataclasses.replace(small, epochs=1, seeds=2, output_dir=str(folder)))
+    (folder / "results.json").unlink()  # as after a kill in the second
+    with pytest.raises(InputError, match="holds seed-0, seed-1, and no results.json .* give one of them"):
+        read_checkpoint(folder)
 
 
 def test_a_diagnostic_set_is_predicted_by_the_task_that_scores_it(small, superglue, tmp_path):

@@ -29,6 +29,8 @@ CHECKPOINTS = "checkpoints"
 """The folder of a run that holds its checkpoints step-N, and of a fine-tuning run `BEST` beside them."""
 BEST = "best"
 """The checkpoint of the best epoch on dev."""
+RESULTS = "results.json"
+"""What a finished run leaves; of several seeds it names the best."""
 logger = logging.getLogger(__name__)
 
 
@@ -203,9 +205,29 @@ def discard_after(directory: os.PathLike, step: int) -> None:
             shutil.rmtree(path)
 
 
-def of_run(directory: os.PathLike) -> Optional[pathlib.Path]:
-    """The checkpoint that stands for a run: the best where the run keeps one, else the newest; undamaged ones only."""
-    best = pathlib.Path(directory) / BEST
+def of_output(directory: os.PathLike) -> Optional[pathlib.Path]:
+    """The checkpoint that stands for an output directory: a run's best where it keeps one, else its newest; of several
+    seeds that of the best seed. Undamaged ones only.
+
+    Raises:
+        InputError: of several seeds none is said to be the best.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / CHECKPOINTS).is_dir():
+        return _of_run(directory / CHECKPOINTS)
+    seeds = sorted(path.name for path in directory.glob("seed-*") if (path / CHECKPOINTS).is_dir())
+    if not seeds:
+        return None
+    results = files.read_json(directory / RESULTS) if (directory / RESULTS).is_file() else {}
+    best = f"seed-{results.get('best_seed')}"
+    if best not in seeds:
+        raise InputError(f"{directory}: holds {', '.join(seeds)}, and no {RESULTS} that says which is the best; give "
+                         "one of them")
+    return _of_run(directory / best / CHECKPOINTS)
+
+
+def _of_run(directory: pathlib.Path) -> Optional[pathlib.Path]:
+    best = directory / BEST
     if is_checkpoint(best):
         try:
             verify(best)

@@ -56,10 +56,10 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     """Read a checkpoint of any format that this project knows, chosen by what is found.
 
     Args:
-        path: a checkpoint directory of ours, or a run's output directory (its best epoch if it was fine-tuned, else
-            its newest checkpoint; damaged ones are passed over with a warning); a Hugging Face directory of the
-            families roberta, bert and bort; fairseq's model.pt; GluonNLP's .params; a directory with one of the latter
-            two; or a name on the Hugging Face Hub.
+        path: a checkpoint directory of ours, or a run's output directory (its best epoch if it was fine-tuned, of
+            several seeds that of the best one, else its newest checkpoint; damaged ones are passed over with a
+            warning); a Hugging Face directory of the families roberta, bert and bort; fairseq's model.pt; GluonNLP's
+            .params; a directory with one of the latter two; or a name on the Hugging Face Hub.
         num_heads: A, for fairseq and GluonNLP, whose files may not say it.
     Raises:
         InputError: no such checkpoint, not a known format, a damaged or hostile one, or one that says another A.
@@ -88,8 +88,7 @@ def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
     path = pathlib.Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or directory")
-    if (path / native.CHECKPOINTS).is_dir():
-        path = native.of_run(path / native.CHECKPOINTS) or path
+    path = native.of_output(path) or path
     if native.is_checkpoint(path):
         return native.read(path)
     if huggingface.is_directory(path):

@@ -34,7 +34,7 @@ from bort_mx.finetuning.socrates import Socrates
 from bort_mx.finetuning.taskdata import TaskData, examples_digest, read_task_data, resolve
 from bort_mx.finetuning.tau import alternatives, make_tau
 from bort_mx.finetuning.theta import Theta, load_thetas, paper_thetas
-from bort_mx.training.run import RESULTS, RunDirectory
+from bort_mx.training.run import RunDirectory
 
 FOLDER, COST = "agora", "cost.json"
 ASKED = ["rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta"]
@@ -115,9 +115,9 @@ def _finished(run: RunDirectory, options: AgoraRunOptions) -> Optional[Dict[str,
 
     config.json would not do: it has the options of a run that was to have more rounds and was killed on the way.
     """
-    if not (run.checkpoint and (run.path / RESULTS).is_file()):
+    if not (run.checkpoint and (run.path / native.RESULTS).is_file()):
         return None
-    results = files.read_json(run.path / RESULTS)
+    results = files.read_json(run.path / native.RESULTS)
     return results if results["agora"].get("asked") == _asked(options) else None
 
 

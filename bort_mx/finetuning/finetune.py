@@ -21,7 +21,7 @@ from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
-from bort_mx.training.run import RESULTS, RunDirectory
+from bort_mx.training.run import RunDirectory
 
 FRESH = "fresh"
 """As --checkpoint: no pre-training at all, a small encoder with a vocabulary of the task's own texts."""
@@ -46,14 +46,14 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
     run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
                        options.resume, {"data": data.digests(), "labels": task.labels})
-    if options.resume == "auto" and run.checkpoint and (run.path / RESULTS).is_file():
-        return files.read_json(run.path / RESULTS)
+    if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
+        return files.read_json(run.path / native.RESULTS)
     model, tokenizer = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
     if workers.is_first:
-        (run.path / RESULTS).unlink(missing_ok=True)  # of a finished run that goes back to a checkpoint
+        (run.path / native.RESULTS).unlink(missing_ok=True)  # of a finished run that goes back to a checkpoint
     try:
         found = {} if options.predict_only else _train(session, run, micro)
     finally:

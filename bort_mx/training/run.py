@@ -14,11 +14,11 @@ from typing import Any, Dict, List, Optional
 
 from bort_mx import files
 from bort_mx.checkpoints import native
-from bort_mx.checkpoints.native import CHECKPOINTS
+from bort_mx.checkpoints.native import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError, RunError
 from bort_mx.provenance import provenance
 
-CONFIG, METRICS, RESULTS, LOCK = "config.json", "metrics.jsonl", "results.json", ".lock"
+CONFIG, METRICS, LOCK = "config.json", "metrics.jsonl", ".lock"
 
 
 class RunDirectory:
