@@ -113,6 +113,30 @@ def test_a_connection_that_breaks(tmp_path, served):
     assert everything(tmp_path) == []
 
 
+@pytest.mark.parametrize("file", ["data", "data/glue", "data/glue/RTE"])
+def test_a_file_where_a_folder_is_due(tmp_path, served, file):
+    opener = served("RTE", zip_of({"RTE/train.tsv": TRAIN}))
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file")
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="data: (no such folder|cannot be made a data folder)") as caught:
+        ensure_data(get_task("RTE"), tmp_path / "data", opener)
+    assert "\n" not in str(caught.value) and everything(tmp_path) == before
+
+
+def test_a_folder_where_a_file_is_due(tmp_path, served):
+    (tmp_path / "glue/RTE/train.tsv").mkdir(parents=True)
+    with pytest.raises(InputError, match="cannot be made a data folder .*train.tsv: Is a directory"):
+        ensure_data(get_task("RTE"), tmp_path, served("RTE", zip_of({"RTE/train.tsv": TRAIN})))
+
+
+def test_a_new_folder_goes_again_where_nothing_came(tmp_path):
+    with pytest.raises(InputError, match="cannot be fetched"):
+        ensure_data(get_task("RTE"), tmp_path / "data", offline)
+    assert everything(tmp_path) == []
+
+
 def test_demo_has_nothing_to_fetch(tmp_path):
     with pytest.raises(InputError, match="demo has no official files to fetch"):
         ensure_data(get_task("demo"), tmp_path, offline)

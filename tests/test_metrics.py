@@ -178,6 +178,11 @@ def test_record_normalisation(first, second):
     assert metrics.exact_match(first, [second]) == 1 and metrics.token_f1(first, ["dog", second]) == 1
 
 
+def test_record_refuses_a_text_where_a_list_of_answers_is_due():
+    with pytest.raises(InputError, match="answers are a list of texts"):
+        task_metrics("ReCoRD", ["Bob"], ["Bob"])
+
+
 def test_record_keeps_words_that_only_contain_an_article():
     assert metrics.normalize_answer("Theatre Andes an") == "theatre andes"
 

@@ -277,7 +277,28 @@ BROKEN = [
      "1 questions, 0 lists of options and 1 answers"),
     ("RACE-M", "RACE/train/middle/1.txt",
      '{"article": "a", "questions": ["b"], "options": [["c", "d", "e", "f"]], "answers": ["E"]}', "has the answer 'E'"),
-    ("RACE-M", "RACE/train/middle/1.txt", "{", "1.txt: not a JSON object in UTF-8"),
+    ("RACE-M", "RACE/train/middle/1.txt", "{", "1.txt: not JSON at column 2"),
+    ("RACE-M", "RACE/train/middle/1.txt", '{"article": "a", "questions": ["b"], "options": [["c", "d", "e", "f"]]}',
+     "1.txt: no field 'answers'; found article, questions, options"),
+    ("RACE-M", "RACE/train/middle/1.txt",
+     '{"article": "a", "questions": [1], "options": [["c", "d", "e", "f"]], "answers": ["A"]}', "0 is 1; expected"),
+    ("RACE-M", "RACE/train/middle/1.txt",
+     '{"article": "a", "questions": ["b"], "options": [["c", "d", null, 4]], "answers": ["A"]}', "a list of 4 texts"),
+    ("RACE-M", "RACE/train/middle/1.txt",
+     '{"id": ["z"], "article": "a", "questions": [], "options": [], "answers": []}', "field 'id' is .* expected"),
+    ("RTE", "train.tsv", "index\tsentence1\tsentence2\tlabel\tlabel\n0\ta\tb\tentailment\tnot_entailment\n",
+     "train.tsv:1: column 'label' is there 2 times; rename or drop all but one"),
+    ("BoolQ", "train.jsonl", '{"idx": 1' + "0" * 5000 + "}\n", "train.jsonl:1: not JSON .Exceeds the limit"),
+    ("BoolQ", "train.jsonl", "[" * 100000 + "\n", "train.jsonl:1: not JSON .maximum recursion depth"),
+    ("BoolQ", "train.jsonl", '{"passage": "a", "question": "\\ud800", "idx": 0, "label": true}\n',
+     r"train.jsonl:1: holds half a character, \\ud800; write it whole"),
+    ("MultiRC", "train.jsonl", '{"idx": 0, "passage": {"text": "a", "questions": [1]}}\n',
+     "train.jsonl:1: 1 found; expected an object with the field 'idx'"),
+    ("MultiRC", "train.jsonl", '{"idx": 0, "passage": {"text": "a", "questions": [{"idx": 0, "question": "b", '
+     '"answers": [null]}]}}\n', "null found; expected an object with the field 'text'"),
+    ("ReCoRD", "train.jsonl", '{"idx": 0, "passage": {"text": "Bob", "entities": [3]}, "qas": []}\n', "3 found; exp"),
+    ("ReCoRD", "train.jsonl", '{"idx": 0, "passage": {"text": "Bob", "entities": [{"start": 0, "end": 2}]}, "qas": '
+     '[{"idx": 0, "query": "@placeholder", "answers": [3]}]}', "3 found; expected an object with the field 'text'"),
     ("RACE-M", "RACE.tar.gz", "nonsense", "RACE.tar.gz: not a whole tar archive"),
 ]
 
@@ -606,10 +627,16 @@ def test_own_regression(tmp_path):
     with pytest.raises(MissingSplit, match="files names no test set"):
         task.read(None, "test")
     for target, message in (("old", "is not a number"), ("nan", "is not a finite number in float32"),
-                            ("-1e39", "is not a finite number in float32")):
+                            ("-1e39", "is not a finite number in float32"), ("1_0", "is not a number")):
         write(tmp_path, "a.tsv", f"t\ty\nx\t{target}\n")
         with pytest.raises(InputError, match=f"a.tsv:2: target '{target}' {message}"):
             task.read(None, "train")
+    lines = get_task(write(tmp_path, "age.yaml", description.replace("a.tsv", "a.jsonl")))
+    for target, message in (("1" + "0" * 400, "of too many digits is not a finite number in float32"),
+                            ("true", "True is not a number")):
+        write(tmp_path, "a.jsonl", f'{{"t": "x", "y": {target}}}\n')
+        with pytest.raises(InputError, match=f"a.jsonl:1: target {message}"):
+            lines.read(None, "train")
 
 
 def test_yes_and_no_that_yaml_reads_as_booleans(tmp_path):
@@ -632,6 +659,14 @@ def test_yes_and_no_that_yaml_reads_as_booleans(tmp_path):
     (("dev: dev.tsv, ", ""), "files: train and dev are needed"),
     (("cut: first", "regression: true"), "labels and regression: true exclude each other"),
     (("files:", "files: ["), "cannot be read as YAML"),
+    (("cut: first", "name: ../reviews"), "name: '../reviews' names the submission file; give a plain file name"),
+    (("cut: first", "name: a/b"), "name: 'a/b' names"), (("cut: first", "name: predictions"), "and not 'predictions'"),
+    (("cut: first", "name: ''"), "name: '' names"), (("cut: first", 'name: "a\\tb"'), "give a plain file name"),
+    (("text: body", "text: [body, title]"), "columns: each is the name of one column"),
+    (("text: body", "text: null"), "columns: each is the name of one column"),
+    (("[accuracy, f1]", "[accuracy, [f1]]"), "metrics: accuracy, f1, matthews are possible"),
+    (("train.csv", "[train.csv]"), "files: each split is the name of one file"),
+    (("bad, good", "bad, ''"), "labels: none may be empty"), (("bad, good", 'bad, "a\\tb"'), "hold a tab"),
 ])
 def test_own_task_described_badly(tmp_path, change, message):
     path = write(tmp_path, "reviews.yaml", DESCRIPTION.replace(*change))
@@ -645,12 +680,30 @@ def test_own_task_described_badly(tmp_path, change, message):
     ("train.csv", "id,body,stars\na,b,good\n", "no column 'title'"), ("train.csv", "", "the file is empty"),
     ("train.csv", 'id,body,title,stars\na,"b,c,good\n', "not CSV"),
     ("train.csv", "id,body,title,stars\na,b,c,ugly\n", "train.csv:2: unknown label 'ugly'; expected one of bad, good"),
+    ("train.csv", "id,body,title,stars\na,b,c,\n", "train.csv:2: column 'stars' is empty; give a label"),
+    ("train.csv", "id,body,title,stars,body\na,b,c,good,d\n", "train.csv:1: column 'body' is there 2 times"),
+    ("train.csv", 'id,body,title,stars\n"a\tb",b,c,good\n', r"column 'id' is 'a\\tb'; expected a number or a text"),
 ])
 def test_own_files_that_are_bad(tmp_path, file, text, message):
     path = write(tmp_path, "reviews.yaml", DESCRIPTION)
     write(tmp_path, file, text)
     with pytest.raises(InputError, match=message):
         get_task(path).read(None, "train")
+
+
+def test_own_labels_that_differ_in_case_alone_are_two(tmp_path):
+    path = write(tmp_path, "own.yaml", "files: {train: a.tsv, dev: a.tsv}\ncolumns: {text: t, label: y}\n"
+                                       "labels: [a, A, Bc]\n")
+    write(tmp_path, "a.tsv", "t\ty\nx\tA\nz\ta\n")
+    task = get_task(path)
+    assert [task.label_index(e.label) for e in task.read(None, "train")] == [1, 0] and task.label_index("bC") == 2
+    assert task.score(["a", "a"], ["A", "a"]) == {"accuracy": 0.5}
+
+
+def test_a_long_text_of_a_csv_file_is_read_whole(tmp_path):
+    path = write(tmp_path, "reviews.yaml", DESCRIPTION)
+    write(tmp_path, "train.csv", f"id,body,title,stars\na,{'x' * 200_000},c,good\n")
+    assert len(get_task(path).read(None, "train")[0].texts[0]) == 200_000
 
 
 def test_own_task_missing():

@@ -191,6 +191,11 @@ def read_progress(path: os.PathLike) -> Dict:
     return files.read_json(pathlib.Path(path) / PROGRESS)
 
 
+def is_resumable(path: os.PathLike) -> bool:
+    """Whether a checkpoint holds what a training goes on from, beside weights."""
+    return (pathlib.Path(path) / STATES).is_file()
+
+
 def steps(directory: os.PathLike) -> List[pathlib.Path]:
     """The checkpoints step-N of a run, oldest first."""
     found = [p for p in pathlib.Path(directory).glob("step-*") if p.name[5:].isdigit() and p.is_dir()]
@@ -252,5 +257,5 @@ def keep_last(directory: os.PathLike, count: int) -> None:
     """Delete all but the `count` newest checkpoints of a run, and what an interrupted writer left behind."""
     for path in steps(directory)[:-count]:
         shutil.rmtree(path)
-    for path in pathlib.Path(directory).glob(".step-*"):
+    for path in [*pathlib.Path(directory).glob(".step-*"), *pathlib.Path(directory).glob(f".{BEST}.*")]:
         shutil.rmtree(path, ignore_errors=True)

@@ -28,8 +28,8 @@ class FineTuningOptions:
     GluonNLP's .params, or a name on the Hugging Face Hub."""
 
     data_dir: Optional[str] = None
-    """The folder of the official files; those that are not there are fetched into it. Default: data; for one's own
-    task the folder of its description."""
+    """The folder of the official files, which are fetched into it where the training set is not there. Default: data;
+    for one's own task the folder of its description."""
 
     output_dir: str = "runs/finetuning"
     """Where everything is written: config.json, metrics.jsonl, results.json, predictions.tsv, the submission file,

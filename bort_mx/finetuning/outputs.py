@@ -21,13 +21,13 @@ def write_all(run: RunDirectory, task: Task, dev: Optional[Evaluation], test: Op
     Args:
         run: its directory.
         task, dev, test: the task and its sets. Without dev (which only predicting can do without) predictions.tsv is
-            of test; without test there is no submission.
+            of test, without both of the first diagnostic set; without test there is no submission.
         diagnostics: key → (task, split → evaluation).
         trained: there is a learning curve.
     Returns:
         the names of the submission files.
     """
-    write_predictions(run.path / PREDICTIONS, task, dev or test)
+    write_predictions(run.path / PREDICTIONS, *_first(task, dev, test, diagnostics))
     if dev and is_labelled(dev.examples):
         _write_agreement(run.path, task, dev)
     if trained:
@@ -36,6 +36,13 @@ def write_all(run: RunDirectory, task: Task, dev: Optional[Evaluation], test: Op
     for diagnostic, found in diagnostics.values():
         written += [_submit(run.path, diagnostic, found["test"])] if "test" in found else []
     return written
+
+
+def _first(task: Task, dev: Optional[Evaluation], test: Optional[Evaluation],
+           diagnostics: Diagnostics) -> Tuple[Task, Evaluation]:
+    sets = [(task, dev), (task, test), *((of, found.get(split)) for of, found in diagnostics.values()
+                                         for split in ("dev", "test"))]
+    return next((of, evaluation) for of, evaluation in sets if evaluation)
 
 
 def _submit(folder: pathlib.Path, task: Task, evaluation: Evaluation) -> str:
@@ -92,8 +99,9 @@ def _write_agreement(folder: pathlib.Path, task: Task, dev: Evaluation) -> None:
 
 def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
     """A run's results in a few lines."""
-    lines = [f"{results['task']}: dev " + _values(results.get("dev", {}))
-             + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")]
+    lines = [] if any(results["diagnostics"].values()) and "dev" not in results else [
+        f"{results['task']}: dev " + _values(results.get("dev", {}))
+        + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")]
     lines += [f"{results['task']}: test {_values(results['test'])}"] if results.get("test") else []
     lines += [f"{key}: {_values(values)}" for key, values in results["diagnostics"].items() if values]
     lines += [f"note: {note}" for note in results["notes"]]

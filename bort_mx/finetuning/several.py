@@ -10,7 +10,7 @@ import numpy as np
 from bort_mx import files
 from bort_mx.data.metrics import benchmark_average
 from bort_mx.data.tasks import TASKS, Task, get_task, write_benchmark_zip
-from bort_mx.data.tasks.base import load_table
+from bort_mx.data.tasks.base import SPLITS, load_table
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
@@ -44,6 +44,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
     runs = []
     for seed in range(first, first + options.seeds):
         runs.append(finetune(_child(options, f"seed-{seed}", seed=seed, seeds=1)))
+        run.write_config()  # not before: if the options are wrong, nothing is written
     results = {"task": task.key, "checkpoint": options.checkpoint, **summarise(runs)}
     if workers.is_first:
         for name in results["submissions"]:
@@ -83,26 +84,34 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
         options: of all runs; `task` is a name in BENCHMARKS.
         finetune: runs one task, with one or several seeds.
     Raises:
-        InputError: no task's files are there; or see `bort_mx.finetuning.finetune.finetune`.
+        InputError: no task's files are there, or a bad one is; or see `bort_mx.finetuning.finetune.finetune`.
     """
     workers = connect()
     names = BENCHMARKS[options.task]
+    if options.predict_only:
+        raise InputError(f"--task {options.task} --predict-only: one checkpoint is of one task; give its name")
     available = {benchmark: _available(benchmark, options, workers) for benchmark in names}
     if not any(ready for ready, _ in available.values()):
         raise InputError(next(reason for _, absent in available.values() for reason in absent.values()))
     run = _parent(options, workers)
     results = {}
     for benchmark, (ready, absent) in available.items():
-        scores = {key: finetune(_child(options, f"{benchmark}/{get_task(key).name}", task=key))
-                  for key in ready}
-        if workers.is_first and scores:
+        scores = {}
+        for key in ready:
+            scores[key] = finetune(_child(options, f"{benchmark}/{get_task(key).name}", task=key))
+            run.write_config()
+        if workers.is_first:
             results[benchmark] = _conclude(run.path, benchmark, scores, absent)
     run.write_results(results)
     return results
 
 
 def _available(benchmark: str, options: FineTuningOptions, workers: Workers) -> Tuple[List[str], Dict[str, str]]:
-    """The tasks that can be trained on, and the others with the reason."""
+    """The tasks that can be trained on, and the others with the reason.
+
+    Raises:
+        InputError: a bad file, of any split.
+    """
     ready, absent = [], {}
     for key, kind in TASKS.items():
         if kind.benchmark == benchmark and kind.scored_by is None:
@@ -111,15 +120,22 @@ def _available(benchmark: str, options: FineTuningOptions, workers: Workers) -> 
                 folder = prepare_folder(task, options.data_dir, workers)
                 for split in ("train", "dev"):
                     task.locate(folder, split)
-                ready.append(key)
             except InputError as reason:
                 absent[key] = str(reason)
+                continue
+            for split in SPLITS:  # rather now than after hours of training on the tasks before it
+                if task.has(folder, split):
+                    task.check(folder, split)
+            ready.append(key)
     return ready, absent
 
 
 def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], absent: Dict[str, str]) -> Dict[str, Any]:
     """Write a benchmark's table and zip, print the table; returns what goes into results.json."""
     notes = [f"{key} left out: {reason}" for key, reason in absent.items()]
+    if not scores:
+        print("\n".join([f"{benchmark}: none of its tasks is there", *(f"- {note}" for note in notes)]), flush=True)
+        return {"dev": {}, "average": None, "notes": notes}
     notes += _zip(folder / benchmark, benchmark, scores)
     metrics = {}
     for key, result in scores.items():
@@ -183,16 +199,16 @@ def _paper_row(task: Task, systems: List[str]) -> List[Any]:
 
 
 def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
-    """The directory above several runs, with its config.json.
+    """The directory above several runs.
 
     Raises:
-        InputError: it holds a run already, and --resume is not given.
+        InputError: it holds a run already, and --resume is not given; or one of other options.
     """
     run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
                        options.resume)
+    if options.resume == "auto" and (run.path / CONFIG).is_file():
+        run.refuse_other_options(MAY_CHANGE_ON_RESUME)
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
-    if workers.is_first:
-        files.write_json(run.path / CONFIG, run.config)
     return run
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.data.tasks import TASKS, Examples, MissingSplit, Task, ensure_data, get_task
 from bort_mx.distributed import Workers
@@ -74,15 +74,21 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
         data_dir: see the option.
         seed: of the task's discarding.
         workers: one of each host fetches, the others wait.
-        with_training: False leaves `train` empty, and dev may be missing where there is a test set.
+        with_training: False leaves `train` empty, and dev may be missing where there is a test set; both may where a
+            diagnostic set was asked for.
     Raises:
         InputError: train or dev missing, a bad file, no network; or nothing there of the diagnostic set asked for.
     """
-    folder = prepare_folder(task, data_dir, workers)
+    of_diagnostic = asked.key != task.key
+    if with_training:
+        folder = prepare_folder(task, data_dir, workers)
+    else:
+        folder = prepare_folder(asked, data_dir, workers, any_of=("dev", "test"))
     notes: List[str] = []
     train = task.training_examples(task.read(folder, "train"), seed) if with_training else Examples()
     test = _optional(task, folder, "test", notes)
-    dev = task.read(folder, "dev") if with_training or test is None else _optional(task, folder, "dev", notes)
+    needed = with_training or test is None and not of_diagnostic
+    dev = task.read(folder, "dev") if needed else _optional(task, folder, "dev", notes)
     data = TaskData(task, train, dev, test, [], notes)
     for split in ("train", "dev", "test"):
         notes.extend(f"{split}: {note}" for note in getattr(getattr(data, split), "notes", []))
@@ -92,8 +98,9 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
     return data
 
 
-def prepare_folder(task: Task, data_dir: Optional[str], workers: Workers) -> Optional[str]:
-    """The folder to read a task from, with its official files fetched if they are not there.
+def prepare_folder(task: Task, data_dir: Optional[str], workers: Workers,
+                   any_of: Sequence[str] = ("train",)) -> Optional[str]:
+    """The folder to read a task from, with its official files fetched if none of these splits is there.
 
     Raises:
         InputError: they cannot be fetched; says which file to put where.
@@ -101,7 +108,7 @@ def prepare_folder(task: Task, data_dir: Optional[str], workers: Workers) -> Opt
     if task.benchmark not in OFFICIAL:
         return data_dir
     folder = data_dir or DEFAULT_FOLDER
-    once_a_host(workers, lambda: ensure_data(task, folder))
+    once_a_host(workers, lambda: ensure_data(task, folder, any_of=any_of))
     return folder
 
 

@@ -3,6 +3,7 @@
 Rank 0 alone writes; on the other ranks every method is a no-op.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -10,7 +11,7 @@ import math
 import os
 import pathlib
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from bort_mx import files
 from bort_mx.checkpoints import native
@@ -44,7 +45,7 @@ class RunDirectory:
         self.config = json.loads(json.dumps({"options": options, **(extra or {}), "provenance": provenance()}))
         self.checkpoint = self._find_checkpoint(resume)
         if self.checkpoint:
-            self._refuse_other_options(may_change)
+            self.refuse_other_options(may_change)
         self.start_step = native.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
     def open(self) -> None:
@@ -56,14 +57,9 @@ class RunDirectory:
         """
         if not self._writes:
             return
-        try:
+        with named_output(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._claim()
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise InputError(f"--output-dir {self.path}: cannot be written ({error.strerror}); choose "
-                             "another") from None
         if self.checkpoint:
             print(f"resuming after step {self.start_step}, from {self.checkpoint}", flush=True)
         files.write_json(self.path / CONFIG, self.config)
@@ -98,6 +94,12 @@ class RunDirectory:
             except json.JSONDecodeError:
                 break
         return rows
+
+    def write_config(self) -> None:
+        """Write config.json alone: of a directory that holds several runs, each with a directory of its own."""
+        if self._writes:
+            with named_output(self.path):
+                files.write_json(self.path / CONFIG, self.config)
 
     def write_results(self, results: Dict[str, Any]) -> None:
         """Write results.json, with what produced it."""
@@ -144,15 +146,23 @@ class RunDirectory:
                 raise InputError(f"--resume {resume}: not a checkpoint; give one of {self.path / CHECKPOINTS}, or auto")
             if pathlib.Path(resume).resolve().parent != (self.path / CHECKPOINTS).resolve():
                 raise InputError(f"--resume {resume}: not a checkpoint of the run in {self.path}; to start another run "
-                                 f"from its weights give --init {resume}")
+                                 "from its weights give them to that run instead")
             native.verify(resume)
+            if not native.is_resumable(resume):
+                raise InputError(f"--resume {resume}: holds weights alone, nothing to go on from; give one of "
+                                 f"{self.path / CHECKPOINTS}/step-N, or auto")
             return pathlib.Path(resume)
         if resume == "auto":
             return native.latest(self.path / CHECKPOINTS)
         refuse_a_run(self.path)
         return None
 
-    def _refuse_other_options(self, may_change: List[str]) -> None:
+    def refuse_other_options(self, may_change: List[str]) -> None:
+        """Compare with config.json as it is there.
+
+        Raises:
+            InputError: an option that is not in `may_change`, or an entry beside the options, is another one now.
+        """
         before = self._before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
@@ -170,8 +180,25 @@ class RunDirectory:
 def refuse_a_run(path: os.PathLike) -> None:
     """Raises InputError if an output directory holds a run already."""
     path = pathlib.Path(path)
-    if (path / CONFIG).exists() or native.steps(path / CHECKPOINTS):
+    with named_output(path):
+        there = (path / CONFIG).exists() or native.steps(path / CHECKPOINTS)
+    if there:
         raise InputError(f"{path}: holds a run already; go on with it by --resume auto, or choose another --output-dir")
+
+
+@contextlib.contextmanager
+def named_output(path: os.PathLike) -> Iterator[None]:
+    """Turn the errors of an output directory into one line; a full disk stays an OSError.
+
+    Raises:
+        InputError: it cannot be written, or is no possible name.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(f"--output-dir {path}: cannot be written ({error.strerror}); choose another") from None
 
 
 def _event_writer(path: pathlib.Path, purge_step: int):

@@ -118,15 +118,36 @@ class Task:
             MissingSplit: the task has no such split, or its file is not there.
             InputError: no such folder, or a bad file (which line and field, what was found, what was expected).
         """
+        examples = self.check(data_dir, split)
+        for note in examples.notes:
+            log.warning("%s: %s", self.locate(data_dir, split), note)
+        if split == "test":
+            self._test_ids = self.submission_ids(examples)
+        return examples
+
+    def check(self, data_dir: Folder, split: str) -> Examples:
+        """As `read`, to find what is wrong with the files before they are needed: nothing is logged or remembered.
+
+        Raises:
+            MissingSplit, InputError: as `read`.
+        """
         path = self.locate(data_dir, split)
         examples = self.parse(path, split)
         if not examples:
             raise InputError(f"{path}: no examples in it; expected the {split} set of {self.key}")
-        for note in examples.notes:
-            log.warning("%s: %s", path, note)
-        if split == "test":
-            self._test_ids = self.submission_ids(examples)
         return examples
+
+    def has(self, data_dir: Folder, split: str) -> bool:
+        """Whether the file of a split is there.
+
+        Raises:
+            InputError: no such folder.
+        """
+        try:
+            self.locate(data_dir, split)
+        except MissingSplit:
+            return False
+        return True
 
     def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The file that holds a split.
@@ -380,9 +401,9 @@ def spelled_index(value: Any, spellings: Sequence[str], where: str) -> int:
         InputError: none of them.
     """
     if isinstance(value, str):
-        for index, spelling in enumerate(spellings):
-            if value == spelling or value.lower() == spelling.lower():
-                return index
+        alike = [index for index, spelling in enumerate(spellings) if value.lower() == spelling.lower()]
+        if value in spellings or len(alike) == 1:  # labels may differ in case alone
+            return spellings.index(value) if value in spellings else alike[0]
     elif isinstance(value, (bool, np.bool_, int, np.integer)) and 0 <= value < len(spellings):
         return int(value)
     raise InputError(f"{where}: unknown label {value!r}; expected one of {', '.join(spellings)}")
@@ -398,7 +419,7 @@ def numbers(values: Sequence, where: str) -> List[float]:
     for position, value in enumerate(values):
         try:
             result.append(float(value))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{where}: value {position} is {value!r}, not a number") from None
         if not np.isfinite(result[-1]):
             raise InputError(f"{where}: value {position} is {value!r}, not a finite number")

@@ -45,6 +45,7 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
         header = next(lines, (1, ""))[1].split("\t")
         if header == [""]:
             raise InputError(f"{path}: the file is empty; expected a header line and one example a line")
+        check_header(header, f"{path}:1")
     for number, line in lines:
         fields = line.split("\t")
         if short is not None and len(fields) < len(header):
@@ -56,6 +57,17 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
             yield number, dict(zip(header, fields))
 
 
+def check_header(columns: Sequence[str], where: str) -> None:
+    """Refuse a header that names a column twice, of which only one could be read.
+
+    Raises:
+        InputError: such a header.
+    """
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{where}: column {twice!r} is there {columns.count(twice)} times; rename or drop all but one")
+
+
 def read_json_lines(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, Any]]]:
     """Yield ("file:line", object) of a JSON-lines file.
 
@@ -65,23 +77,45 @@ def read_json_lines(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, Any]]]:
     number = 0
     for number, line in read_lines(path):
         where = f"{path}:{number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON at column {error.colno} ({error.msg})") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{where}: {type(record).__name__} found; expected a JSON object, one a line")
-        yield where, record
+        yield where, json_object(line, where, "one a line")
     if not number:
         raise InputError(f"{path}: the file is empty; expected one JSON object a line")
 
 
-def field(record: Mapping[str, Any], name: str, kind: type, where: str) -> Any:
+def json_object(text: str, where: str, how_many: str = "one a file") -> Dict[str, Any]:
+    """A JSON object.
+
+    Args:
+        text: one document.
+        where: its place, for errors; how_many: how many of them are due there.
+    Raises:
+        InputError: not JSON, not an object, or with a text that is no Unicode ("\\ud800" by itself).
+    """
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON at column {error.colno} ({error.msg})") from None
+    except (ValueError, RecursionError) as error:  # a number of too many digits, brackets without end
+        raise InputError(f"{where}: not JSON ({str(error).split(';')[0]})") from None
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: {type(record).__name__} found; expected a JSON object, {how_many}")
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{where}: holds half a character, \\u{ord(error.object[error.start]):x}; write it "
+                             "whole") from None
+    return record
+
+
+def field(record: Any, name: str, kind: type, where: str) -> Any:
     """A field of a JSON object, checked for its type (`int` also takes a string of digits, as AX-b's idx).
 
     Raises:
-        InputError: missing, or of another type.
+        InputError: no object, or the field is missing or of another type.
     """
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: {json.dumps(record)[:60]} found; expected an object with the field {name!r}")
     if name not in record:
         raise InputError(f"{where}: no field {name!r}; found {', '.join(map(str, record)) or 'none'}")
     value = record[name]

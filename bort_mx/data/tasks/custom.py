@@ -18,16 +18,21 @@ read with quotes as ordinary characters, CSV files with the usual quoting, JSON 
 
 import csv
 import pathlib
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+import re
+import sys
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import numpy as np
 import yaml
 
 from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
-from bort_mx.data.tasks.common import read_json_lines, read_lines, read_table
+from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table
 from bort_mx.errors import InputError
 
 FIELDS = ("name", "files", "columns", "labels", "regression", "metrics", "criterion", "batch_size", "cut")
+OPTIONAL_COLUMNS = ("text_pair", "idx")
+PLAIN_NAME = re.compile(r"[^\s./\\][^/\\\x00-\x1f]{0,99}")
+LARGEST = float(np.finfo(np.float32).max)
 METRICS = {False: ("accuracy", "f1", "matthews"), True: ("pearson", "spearman")}
 
 
@@ -46,8 +51,9 @@ class CustomTask(Task):
         values = self._load()
         self.name = str(values.get("name", self._path.stem))
         self.is_regression = self._typed(values, "regression", bool, False)
-        self.files = {split: (str(name),) for split, name in self._typed(values, "files", dict).items()}
-        self._columns = self._typed(values, "columns", dict)
+        self.files = {split: (name,) for split, name in self._typed(values, "files", dict).items()}
+        self._columns = {kind: name for kind, name in self._typed(values, "columns", dict).items()
+                         if name is not None or kind not in OPTIONAL_COLUMNS}
         self.labels = [_spelled(label) for label in self._typed(values, "labels", list, [])]
         self.metrics = self._typed(values, "metrics", list, list(METRICS[self.is_regression][:1]))
         self.criterion = values.get("criterion", self.metrics[0] if self.metrics else None)
@@ -86,15 +92,22 @@ class CustomTask(Task):
     def _check(self) -> None:
         allowed = METRICS[self.is_regression]
         problems = [
+            (not PLAIN_NAME.fullmatch(self.name) or self.name == "predictions",
+             f"name: {self.name!r} names the submission file; give a plain file name, and not 'predictions'"),
             (set(self.files) - {"train", "dev", "test"}, "files: only train, dev and test are splits"),
+            (not _all_texts(name for name, in self.files.values()), "files: each split is the name of one file"),
             ("train" not in self.files or "dev" not in self.files, "files: train and dev are needed"),
             (set(self._columns) - {"text", "text_pair", "label", "idx"}, "columns: only text, text_pair, label, idx"),
             (not {"text", "label"} <= set(self._columns), "columns: text and label are needed"),
+            (not _all_texts(self._columns.values()), "columns: each is the name of one column"),
             (self.is_regression and self.labels, "labels and regression: true exclude each other"),
             (not self.is_regression and len(set(self.labels)) < 2, "labels: at least two different ones are needed, "
                                                                    "or regression: true"),
             (len(set(self.labels)) < len(self.labels), "labels: one is given twice"),
-            (not self.metrics or set(self.metrics) - set(allowed), f"metrics: {', '.join(allowed)} are possible"),
+            (any(not label or label != " ".join(label.split()) for label in self.labels),
+             "labels: none may be empty, begin or end with a space, or hold a tab, a line end or two spaces in a row"),
+            (not self.metrics or not _all_texts(self.metrics) or set(self.metrics) - set(allowed),
+             f"metrics: {', '.join(allowed)} are possible"),
             (self.criterion not in self.metrics, "criterion: it must be one of metrics"),
             (self.cut not in ("longest", "first"), "cut: longest or first"),
         ]
@@ -129,19 +142,32 @@ class CustomTask(Task):
 
     def _example(self, row: int, fields: Mapping[str, Any], split: str, where: str) -> Example:
         for kind, name in self._columns.items():
-            if name is not None and name not in fields and not (kind == "label" and split == "test"):
+            if name not in fields and not (kind == "label" and split == "test"):
                 raise InputError(f"{where}: no column {name!r}; found {', '.join(map(str, fields))}")
-        names = [self._columns[kind] for kind in ("text", "text_pair") if self._columns.get(kind) is not None]
+        names = [self._columns[kind] for kind in ("text", "text_pair") if kind in self._columns]
         texts = [fields[name] for name in names]
         for name, text in zip(names, texts):
             if not isinstance(text, str):
                 raise InputError(f"{where}: column {name!r} is {text!r}; expected a text")
-        index = row if self._columns.get("idx") is None else fields[self._columns["idx"]]
+        index = self._index(row, fields, where)
         label = fields.get(self._columns["label"])
         unlabelled = label in (None, "") and split == "test"
         return Example(index, tuple(texts), None if unlabelled else self._label(label, where))
 
+    def _index(self, row: int, fields: Mapping[str, Any], where: str):
+        """What names an example in the submission: its idx, else the row's number."""
+        if "idx" not in self._columns:
+            return row
+        index = fields[self._columns["idx"]]
+        if isinstance(index, bool) or not isinstance(index, (str, int)) or any(c in str(index) for c in "\t\r\n"):
+            raise InputError(f"{where}: column {self._columns['idx']!r} is {index!r:.60}; expected a number or a text "
+                             "without tabs and line ends")
+        return index
+
     def _label(self, value: Any, where: str):
+        if value is None or value == "":
+            raise InputError(f"{where}: column {self._columns['label']!r} is empty; give a label, or leave the example "
+                             "out")
         if not self.is_regression:
             label = _spelled(value)
             if label not in self.labels:
@@ -150,12 +176,22 @@ class CustomTask(Task):
                 raise InputError(f"{where}: unknown label {label!r}; expected one of {', '.join(self.labels)}{hint}")
             return label
         try:
-            number = float(value)
+            number = np.nan if isinstance(value, int) and abs(value) > LARGEST else float(value)
         except (TypeError, ValueError):
-            raise InputError(f"{where}: target {value!r} is not a number") from None
-        if not abs(number) <= np.finfo(np.float32).max:  # nan too
-            raise InputError(f"{where}: target {value!r} is not a finite number in float32")
+            number = None
+        if number is None or isinstance(value, bool) or "_" in str(value):  # float("1_0") is 10
+            raise InputError(f"{where}: target {value!r:.60} is not a number") from None
+        if not abs(number) <= LARGEST:  # nan too
+            raise InputError(f"{where}: target {_shortened(value)} is not a finite number in float32")
         return number
+
+
+def _all_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _shortened(value: Any) -> str:
+    return f"{value!r:.60}" if isinstance(value, (str, float)) else "of too many digits"
 
 
 KIND_NAMES = {bool: "true or false", dict: "a mapping", list: "a list", int: "a whole number above 0"}
@@ -172,6 +208,7 @@ def _tsv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
 
 
 def _csv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
+    csv.field_size_limit(sys.maxsize)  # by default a text has at most 131,072 characters
     reader = csv.reader((line + "\n" for _, line in read_lines(path)), strict=True)
     header: List[str] = []
     try:
@@ -179,6 +216,7 @@ def _csv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
             where = f"{path}:{reader.line_num}"
             if not header:
                 header = fields
+                check_header(header, where)
             elif len(fields) != len(header):
                 raise InputError(f"{where}: {len(fields)} column(s) found, {len(header)} expected "
                                  f"({', '.join(header)})")

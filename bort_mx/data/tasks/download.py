@@ -1,6 +1,7 @@
 """Fetching the official data: addresses, sizes and SHA-256 in downloads.yaml, unpacked safely, written whole or not."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import os
@@ -12,9 +13,9 @@ import tempfile
 import urllib.request
 import zipfile
 import zlib
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from bort_mx.data.tasks.base import Folder, MissingSplit, Task, load_table
+from bort_mx.data.tasks.base import Folder, Task, load_table
 from bort_mx.data.tasks.glue.mrpc import build_from_release
 from bort_mx.errors import InputError
 from bort_mx.files import atomic_path
@@ -24,13 +25,16 @@ MAX_UNPACKED = 4 << 30  # bytes; the largest official archive (MNLI) unpacks to 
 Opener = Callable[[str], BinaryIO]
 
 
-def ensure_data(task: Task, data_dir: Folder, opener: Optional[Opener] = None) -> pathlib.Path:
-    """Make sure the training (else test) file of a task lies under data_dir, fetching the official files if not.
+def ensure_data(task: Task, data_dir: Folder, opener: Optional[Opener] = None,
+                any_of: Sequence[str] = ("train",)) -> pathlib.Path:
+    """Make sure what is wanted of a task lies under data_dir, fetching the official files if not.
 
     Args:
         task: whose files.
         data_dir: gets glue/…, superglue/… or race/….
         opener: opens an address for reading; by default urllib with a timeout of 60 s.
+        any_of: if one of these splits is there, nothing is fetched. A diagnostic set has no training set: its test set
+            counts for it.
 
     Returns:
         the folder to give to `task.read`.
@@ -39,18 +43,30 @@ def ensure_data(task: Task, data_dir: Folder, opener: Optional[Opener] = None) -
         InputError: offline, a wrong size or hash, a bad archive; says which file to put where.
     """
     root = pathlib.Path(data_dir)
-    try:
+    with _a_data_folder(root):
+        new = not root.exists()
         root.mkdir(parents=True, exist_ok=True)
-        for split in ("train", "test"):
-            if split in task.files:
-                task.locate(root, split)
-                return root
-    except MissingSplit:
-        pass  # not there yet
-    except OSError as error:
-        raise InputError(f"{root}: cannot be made a data folder ({error.strerror})") from None
-    fetch(task, root, opener or _open)
+        wanted = [split for split in any_of if split in task.files] or ["test"]
+        if any(task.has(root, split) for split in wanted):
+            return root
+        try:
+            fetch(task, root, opener or _open)
+        finally:
+            if new and not any(root.iterdir()):
+                root.rmdir()
     return root
+
+
+@contextlib.contextmanager
+def _a_data_folder(root: pathlib.Path) -> Iterator[None]:
+    """Turn the errors of a folder that cannot be written into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename and str(error.filename) != str(root) else ""
+        raise InputError(f"{root}: cannot be made a data folder ({where}{error.strerror})") from None
 
 
 def fetch(task: Task, root: pathlib.Path, opener: Opener) -> None:

@@ -4,7 +4,6 @@ The files are RACE/{train,dev,test}/{middle,high}/<number>.txt, each one JSON ob
 from RACE.tar.gz, of which nothing is unpacked.
 """
 
-import json
 import pathlib
 import re
 import tarfile
@@ -13,9 +12,10 @@ from typing import Any, Hashable, Iterator, List, Mapping, Sequence, Tuple
 
 from bort_mx import random
 from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, PickOneTask, balanced
-from bort_mx.data.tasks.common import field, json_lines
+from bort_mx.data.tasks.common import field, json_lines, json_object
 from bort_mx.data.tasks.download import tar_members
 from bort_mx.errors import InputError
+from bort_mx.files import not_utf8
 
 ARCHIVE = "RACE.tar.gz"
 LETTERS = ("A", "B", "C", "D")
@@ -72,31 +72,32 @@ class RaceTask(PickOneTask):
         texts = _folder_texts(path) if path.is_dir() else _archive_texts(path, f"RACE/{split}/{self.level}/")
         examples = Examples()
         for name, text in sorted(texts, key=lambda item: (int(re.sub(r"\D", "", item[0]) or 0), item[0])):
-            examples.extend(self._passage(name, text, f"{path}/{name}"))
+            examples.extend(self._passage(name, text, split, f"{path}/{name}"))
         return examples
 
-    def _passage(self, name: str, text: bytes, where: str) -> List[Example]:
+    def _passage(self, name: str, text: bytes, split: str, where: str) -> List[Example]:
         try:
-            record = json.loads(text)
-        except ValueError as error:  # not UTF-8, or not JSON
-            raise InputError(f"{where}: not a JSON object in UTF-8 ({error})") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{where}: {type(record).__name__} found; expected a JSON object")
+            record = json_object(text.decode("utf-8"), where)
+        except UnicodeDecodeError as error:
+            raise not_utf8(where, error) from None
         article, questions = field(record, "article", str, where), field(record, "questions", list, where)
         options = field(record, "options", list, where)
-        answers = field(record, "answers", list, where) if "answers" in record else [None] * len(questions)
+        unanswered = split == "test" and "answers" not in record
+        answers = [None] * len(questions) if unanswered else field(record, "answers", list, where)
         if not len(questions) == len(options) == len(answers):
             raise InputError(f"{where}: {len(questions)} questions, {len(options)} lists of options and {len(answers)} "
                              "answers; expected as many of each")
-        passage = record.get("id", f"{self.level}{name}")
+        passage = field(record, "id", str, where) if "id" in record else f"{self.level}{name}"
         rows = enumerate(zip(questions, options, answers))
         return [example for number, row in rows
                 for example in self._question(article, *row, (passage, number), f"{where}: question {number}")]
 
-    def _question(self, article: str, question: str, options: Sequence[str], answer: Any, group: Tuple[str, int],
+    def _question(self, article: str, question: Any, options: Any, answer: Any, group: Tuple[str, int],
                   where: str) -> Iterator[Example]:
-        if not isinstance(options, list) or len(options) != len(LETTERS):
-            raise InputError(f"{where} has options {options!r:.60}; expected a list of {len(LETTERS)}")
+        if not isinstance(question, str):
+            raise InputError(f"{where} is {question!r:.60}; expected a text")
+        if not isinstance(options, list) or [type(option) for option in options] != [str] * len(LETTERS):
+            raise InputError(f"{where} has options {options!r:.60}; expected a list of {len(LETTERS)} texts")
         if answer is not None and answer not in LETTERS:
             raise InputError(f"{where} has the answer {answer!r}; expected one of {', '.join(LETTERS)}")
         index = f"{group[0]}/{group[1]}"

@@ -81,6 +81,8 @@ class ReCoRD(JsonChoiceTask):
         """Token F1 and exact match, the best over a query's answers, averaged over queries."""
         from bort_mx.data import metrics
 
+        if any(isinstance(answers, str) for answers in labels):
+            raise InputError("ReCoRD: a query's answers are a list of texts; one text was given")
         return metrics.reading_scores(predictions, labels)
 
     def submission_value(self, prediction: Any) -> str:
