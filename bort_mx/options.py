@@ -20,6 +20,7 @@ write `Optional[int]`, not `int | None`, which Python 3.9 lacks. What a type can
 import argparse
 import dataclasses
 import difflib
+import math
 import re
 import typing
 from argparse import ArgumentError
@@ -101,13 +102,19 @@ def check(options: Any, names: Iterable[str], holds: Callable[[Any], bool], rule
 
 def at_least(options: Any, least: float, *names: str) -> None:
     """As `check`: not below `least`."""
+    _finite(options, names)
     check(options, names, lambda value: value >= least,
           f"must be at least {least}" if least else "must not be negative")
 
 
 def positive(options: Any, *names: str) -> None:
     """As `check`: above 0."""
+    _finite(options, names)
     check(options, names, lambda value: value > 0, "must be positive")
+
+
+def _finite(options: Any, names: Iterable[str]) -> None:
+    check(options, names, lambda value: not math.isinf(value), "must be finite")
 
 
 def within(options: Any, interval: str, *names: str) -> None:

@@ -38,7 +38,8 @@ class PredictOptions:
     """A file with a text in each line, or two with a tab between; the answers are JSON lines in the same order."""
 
     task: Optional[str] = None
-    """The task that the classifier was trained on, e.g. RTE: answers then have its labels' names."""
+    """The task that the classifier was trained on, e.g. RTE: answers then have its labels' names. Default: the names
+    that the checkpoint tells, else numbers."""
 
     embed: Optional[str] = None
     """A file as for --classify; the embeddings go to --output as one .npy array (lines, hidden size)."""
@@ -177,23 +178,24 @@ def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int
 def _classify_file(options: PredictOptions) -> None:
     texts = read_texts(pathlib.Path(options.classify))
     model, tokenizer = inference.open_model(options.checkpoint, "classifier")
-    labels = _label_names(options.task, model.config.num_labels)
+    labels = _label_names(options.task, model.config)
     found = inference.classify(model, tokenizer, texts, options.batch_size)
     answers = (_classified(text, values, labels) for text, values in zip(texts, found))
     _write_json_lines(options.output, answers, len(texts))
 
 
-def _label_names(task: Optional[str], num_labels: int) -> List[str]:
-    """The labels' names: the task's, or their numbers."""
+def _label_names(task: Optional[str], config: Any) -> List[str]:
+    """The labels' names: those of --task, in the order that the checkpoint tells; its own; or their numbers."""
+    own = list(config.labels or [])
     if task is None:
-        return [str(i) for i in range(num_labels)]
+        return own or [str(i) for i in range(config.num_labels)]
     from bort_mx.data.tasks import get_task
 
     known = get_task(task)
-    if known.num_labels != num_labels:
-        raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {num_labels}; give the task "
-                         "that it was trained on")
-    return list(known.labels)
+    if known.num_labels != config.num_labels:
+        raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
+                         "task that it was trained on")
+    return own if sorted(own) == sorted(known.labels) else list(known.labels)
 
 
 def _classified(text: inference.Text, values: np.ndarray, labels: List[str]) -> Dict:

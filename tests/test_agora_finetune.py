@@ -27,6 +27,7 @@ from bort_mx.finetuning.crew import Crew
 from bort_mx.finetuning.fill import MORE, MaskFiller
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench
+from bort_mx.finetuning.labels import labels_of
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.points import key
 from bort_mx.finetuning.tau import MASK, mlm
@@ -400,8 +401,9 @@ def test_seeds_give_medians(small, tmp_path):
 
 
 def with_labels(run, out, labels):
-    """The teacher's run, saying other labels."""
-    native.save(out / "checkpoints/best", *load(run))
+    """The teacher's run, saying other labels; from before a checkpoint told them itself."""
+    model, tokenizer, config = load(run)
+    native.save(out / "checkpoints/best", model, tokenizer, config.replace(labels=None))
     (out / "config.json").write_text(json.dumps({"options": {}, "labels": labels}))
     return str(out)
 
@@ -425,10 +427,10 @@ def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
 def test_where_labels_are_found(tmp_path, config, labels):
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "checkpoints/best").mkdir(parents=True)
-    assert socrates.labels_of(str(tmp_path / "another/model")) is None  # whose folder merely lies in there
-    found = socrates.labels_of(str(tmp_path))
+    assert labels_of(str(tmp_path / "another/model")) is None  # whose folder merely lies in there
+    found = labels_of(str(tmp_path))
     assert (sorted(found), len(found)) == (sorted(labels), len(labels)) if labels else found == labels
-    assert socrates.labels_of(str(tmp_path / "checkpoints/best")) == found
+    assert labels_of(str(tmp_path / "checkpoints/best")) == found
 
 
 # -- the fill function -------------------------------------------------------------------------------------------------
@@ -555,7 +557,7 @@ def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tests"))
     for changes, message in [
             (dict(socrates=other), "has the labels yes, no, but .*own.yaml has not_entailment, entailment"),
-            (dict(socrates=small.checkpoint), "has no classifier"),
+            (dict(socrates=small.checkpoint), "has no trained classifier"),
             (dict(socrates="no/such"), "no/such"),
             (dict(tau="test_agora_finetune:empty"), "gave an empty text"),
             (dict(tau="typos"), "'typos' is unknown; choose among"),

@@ -17,6 +17,7 @@ import safetensors.numpy
 
 from bort_mx import Architecture
 from bort_mx.checkpoints import load, native
+from bort_mx.checkpoints.convert import convert
 from bort_mx.checkpoints.weights import read as read_checkpoint
 from bort_mx.data.pairs import EncodedExamples
 from bort_mx.data.tasks import Example, Examples, get_task, synthetic
@@ -677,6 +678,131 @@ def test_table_averages_when_every_task_is_there():
     assert table.splitlines()[-1].endswith("| 50.0 |") and "| 94.1/92.3 | 50.0/50.0 |" in table
 
 
+def test_a_diagnostic_set_alone_can_be_predicted(small, superglue, tmp_path):
+    """Neither RTE's files nor a network are needed."""
+    trained = dataclasses.replace(small, task="superglue/RTE", data_dir=str(superglue), epochs=1,
+                                  output_dir=str(tmp_path / "run"))
+    scores = finetune(trained)["diagnostics"]["superglue/AX-b"]
+    shutil.copytree(superglue / "superglue/AX-b", tmp_path / "data/superglue/AX-b")
+    found = finetune(dataclasses.replace(trained, task="AX-b", data_dir=str(tmp_path / "data"), predict_only=True,
+                                         checkpoint=str(tmp_path / "run"), output_dir=str(tmp_path / "predict")))
+    assert found["diagnostics"]["superglue/AX-b"] == pytest.approx(scores) and found["submissions"] == ["AX-b.jsonl"]
+    assert len((tmp_path / "predict/predictions.tsv").read_text().splitlines()) == 13
+
+
+def test_a_benchmark_reads_every_file_before_it_trains(small, superglue, tmp_path):
+    shutil.copytree(superglue, tmp_path / "data")
+    with open(tmp_path / "data/superglue/RTE/val.jsonl", "a") as file:
+        file.write("{}\n")
+    options = dataclasses.replace(small, task="superglue", data_dir=str(tmp_path / "data"), epochs=1, batch_size=None,
+                                  output_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="val.jsonl:13: no field 'idx'"):
+        command.run(options)
+    with pytest.raises(InputError, match="--task superglue --predict-only: one checkpoint is of one task"):
+        command.run(dataclasses.replace(options, predict_only=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_says_which_benchmarks_are_not_there(small, superglue, tmp_path, capsys, monkeypatch):
+    from bort_mx.data.tasks import download
+
+    def offline(url):
+        raise OSError("no network")
+
+    monkeypatch.setattr(download, "_open", offline)
+    monkeypatch.setattr(several, "TABLE", "scores.md")
+    found = command.run(dataclasses.replace(small, task="all", data_dir=str(superglue), epochs=1, batch_size=None,
+                                            output_dir=str(tmp_path / "run")))
+    assert set(found) == {"glue", "superglue", "race"} and (tmp_path / "run/superglue/scores.md").is_file()
+    assert found["glue"]["dev"] == {} and any("CoLA left out" in note for note in found["glue"]["notes"])
+    output = capsys.readouterr().out
+    assert "glue: none of its tasks is there" in output and "race: none of its tasks is there" in output
+
+
+# -- labels --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(small, tmp_path_factory):
+    """A run on the small task, trained long enough to tell its labels apart."""
+    options = dataclasses.replace(small, epochs=6, output_dir=str(tmp_path_factory.mktemp("trained") / "run"))
+    return options, finetune(options)["dev"]["accuracy"]
+
+
+def described(pairs, folder, labels, name="own.yaml"):
+    """The small task with its labels in another order, or spelled otherwise."""
+    shutil.copytree(pairs.parent, folder)
+    description = (folder / name).read_text()
+    assert "labels: [not_entailment, entailment]" in description
+    (folder / name).write_text(description.replace("[not_entailment, entailment]", labels))
+    return str(folder / name)
+
+
+def test_outputs_are_told_by_their_labels_not_by_their_order(trained, pairs, tmp_path):
+    options, accuracy = trained
+    task = described(pairs, tmp_path / "data", "[entailment, not_entailment]")
+    predict = dataclasses.replace(options, task=task, checkpoint=options.output_dir, predict_only=True,
+                                  output_dir=str(tmp_path / "predict"))
+    found = finetune(predict)
+    assert found["dev"]["accuracy"] == accuracy and accuracy != 0.5
+    header = (tmp_path / "predict/predictions.tsv").read_text().splitlines()[0].split("\t")
+    assert header[-2:] == ["p(entailment)", "p(not_entailment)"]
+    for source, told in (("hf", "ENTAILMENT"), ("unnamed", None)):  # another library's folder tells them as well
+        convert(read_checkpoint(options.output_dir), tmp_path / source, "hf")
+        config = json.loads((tmp_path / source / "config.json").read_text())
+        assert config["id2label"] == {"0": "not_entailment", "1": "entailment"}
+        config["id2label"] = {"0": "Not_Entailment", "1": told} if told else {"0": "LABEL_0", "1": "LABEL_1"}
+        (tmp_path / source / "config.json").write_text(json.dumps(config))
+        found = finetune(dataclasses.replace(predict, checkpoint=str(tmp_path / source),
+                                             output_dir=str(tmp_path / f"predict-{source}")))
+        if told:
+            assert found["dev"]["accuracy"] == accuracy
+        else:  # taken in the task's order, which is said
+            assert found["dev"]["accuracy"] == pytest.approx(1 - accuracy)
+            assert any("does not tell what its outputs stand for" in note for note in found["notes"])
+
+
+def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path):
+    options, accuracy = trained
+    predict = dataclasses.replace(options, checkpoint=options.output_dir, predict_only=True,
+                                  output_dir=str(tmp_path / "predict"))
+    for labels, message in (("[no way, entailment]", "has the labels not_entailment, entailment, but .* has no way"),
+                            ("[a, not_entailment, entailment]", "has the labels not_entailment, entailment, but")):
+        folder = tmp_path / str(len(labels))
+        task = described(pairs, folder, labels)
+        for split in ("train", "dev", "test"):
+            text = (folder / f"{split}.tsv").read_text()
+            (folder / f"{split}.tsv").write_text(text.replace("\tnot_entailment\n", "\tno way\n")
+                                                 if "no way" in labels else text)
+        with pytest.raises(InputError, match=message):
+            finetune(dataclasses.replace(predict, task=task))
+    task = described(pairs, tmp_path / "data", "['0', '1']")
+    for split in ("train", "dev", "test"):
+        path = tmp_path / f"data/{split}.tsv"
+        path.write_text(path.read_text().replace("\tnot_entailment\n", "\t0\n").replace("\tentailment\n", "\t1\n"))
+    found = finetune(dataclasses.replace(predict, task=task))
+    assert found["dev"]["accuracy"] == accuracy
+    assert any("the labels not_entailment, entailment of" in note and "taken to be 0, 1" in note
+               for note in found["notes"])
+
+
+def test_a_classifier_is_drawn_anew_unless_it_is_to_be_kept(trained, tmp_path):
+    options, _ = trained
+    again = dataclasses.replace(options, checkpoint=options.output_dir, epochs=1, learning_rate=1e-12,
+                                weight_decay=0.0, seed=1)
+    new = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "new")))
+    assert any("the classifier of" in note and "left out for a new one" in note for note in new["notes"])
+    kept = finetune(dataclasses.replace(again, keep_classifier=True, output_dir=str(tmp_path / "kept")))
+    assert not any("left out for a new one" in note for note in kept["notes"])
+    folders = options.output_dir, tmp_path / "new", tmp_path / "kept"
+    before, first, second = (weights(folder, "best") for folder in folders)
+    for name in before:
+        np.testing.assert_allclose(second[name], before[name], atol=1e-6)
+    assert np.abs(first["classifier.1.weight"] - before["classifier.1.weight"]).max() > 0.1
+    with pytest.raises(InputError, match="has no trained classifier; give a checkpoint fine-tuned on"):
+        finetune(dataclasses.replace(options, keep_classifier=True, output_dir=str(tmp_path / "none")))
+
+
 # -- options -------------------------------------------------------------------------------------------------------
 
 
@@ -708,7 +834,9 @@ def test_classifiers(small, tmp_path):
 @pytest.mark.parametrize("values, message", [
     (dict(batch_size=0), "--batch-size 0"), (dict(dropout=1.0), "--dropout 1.0"), (dict(epochs=0), "--epochs 0"),
     (dict(learning_rate=0.0), "--learning-rate 0.0"), (dict(predict_only=True, seeds=3), "leave out --seeds"),
-    (dict(seeds=3, resume="x"), "--resume auto")])
+    (dict(seeds=3, resume="x"), "--resume auto"), (dict(warmup=np.inf), "--warmup inf: must be finite"),
+    (dict(learning_rate=np.inf), "--learning-rate inf: must be finite"), (dict(warmup=np.nan), "--warmup nan"),
+    (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier yet; leave out --predict-only")])
 def test_options_out_of_range_are_refused_by_name(values, message):
     with pytest.raises(InputError, match=message):
         FineTuningOptions(**values)
@@ -731,6 +859,56 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(small, tmp_path
         command.run(dataclasses.replace(small, output_dir=str(tmp_path / "run"), **changes))
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_several_runs_with_bad_input_leave_nothing(small, tmp_path):
+    options = dataclasses.replace(small, epochs=1, seeds=2, output_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="no/such"):
+        command.run(dataclasses.replace(options, checkpoint="no/such/folder"))
+    assert not (tmp_path / "run").exists()
+    command.run(options)
+    config = (tmp_path / "run/config.json").read_bytes()
+    for changes, message in ((dict(weight_decay=0.5), "option weight_decay was"), (dict(seed=5), "option seed was")):
+        with pytest.raises(InputError, match=message):
+            command.run(dataclasses.replace(options, resume="auto", **changes))
+    assert (tmp_path / "run/config.json").read_bytes() == config
+    assert sorted(path.name for path in (tmp_path / "run").glob("seed-*")) == ["seed-0", "seed-1"]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_an_output_directory_that_cannot_be_is_one_line(small, tmp_path, seeds):
+    (tmp_path / "file").write_text("a file")
+    for path in (tmp_path / "file", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="--output-dir .*: cannot be written") as caught:
+            command.run(dataclasses.replace(small, epochs=1, seeds=seeds, output_dir=str(path)))
+        assert "\n" not in str(caught.value)
+
+
+def test_the_best_weights_alone_are_nothing_to_resume_from(trained):
+    options, _ = trained
+    folder = pathlib.Path(options.output_dir)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="holds weights alone, nothing to go on from; give one of .*step-N"):
+        finetune(dataclasses.replace(options, resume=str(folder / "checkpoints/best")))
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_another_checkpoint_under_resume_is_refused_by_its_content(small, tmp_path, capsys):
+    """A copy elsewhere is the same; other weights are not, under whatever name."""
+    shutil.copytree(small.checkpoint, tmp_path / "copy")
+    options = dataclasses.replace(small, epochs=1, output_dir=str(tmp_path / "run"))
+    found = finetune(options)
+    again = dataclasses.replace(options, checkpoint=str(tmp_path / "copy"), resume="auto")
+    assert finetune(again)["dev"] == found["dev"]
+    assert "run is finished already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="option checkpoint was '.*' in .* and is 'fresh' now"):
+        finetune(dataclasses.replace(again, checkpoint="fresh"))
+    model, tokenizer, _ = load(tmp_path / "copy")
+    name = next(name for name in parameters_of(model) if name.startswith("word_embed"))
+    parameters_of(model)[name].set_data(parameters_of(model)[name].data() + 1)
+    native.save(tmp_path / "copy", model, tokenizer)
+    with pytest.raises(InputError, match="checkpoint is not what it was when .* began"):
+        finetune(again)
 
 
 @pytest.mark.parametrize("split, row, message", [
@@ -776,12 +954,23 @@ def test_without_a_task_the_demo_is_taken(monkeypatch, capsys, tmp_path):
     (tmp_path / "runs/demo/student-distilled/checkpoints/step-9").mkdir(parents=True)
     command.main([])
     assert taken[1].checkpoint == "runs/demo/student-distilled"
+    assert [options.output_dir for options in taken] == ["runs/finetuning-demo/fresh",
+                                                         "runs/finetuning-demo/student-distilled"]
 
 
 def test_figures_are_drawn_without_training_rows(tmp_path):
     figures.learning_curve([{"step": 3, "dev_loss": 1.0, "dev_f1": 0.5}], "dev_f1", "x", tmp_path / "curve.png")
     figures.confusion([0, 2], [1, 2], ["a", "b", "c"], "x", tmp_path / "confusion.png")
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in ("curve.png", "confusion.png"))
+
+
+def test_figures_take_any_and_many_labels(tmp_path, recwarn):
+    figures.confusion([0, 1], [1, 1], ["$0_$10", "猫"], "a_$b_$", tmp_path / "odd.png")
+    figures.confusion([0, 299], [1, 299], [f"label {i}" for i in range(300)], "x", tmp_path / "many.png")
+    figures.scatter([0.0, 1.0], [0.5, 0.5], "$_$", tmp_path / "scatter.png")
+    header = (tmp_path / "many.png").read_bytes()[:24]
+    assert header[:4] == b"\x89PNG" and int.from_bytes(header[16:20], "big") < 2000  # pixels of its width
+    assert not recwarn.list
 
 
 def test_mxnet_is_not_imported_for_help():

@@ -111,6 +111,15 @@ def _labels(values: Dict) -> Optional[int]:
     return len(values["id2label"]) if isinstance(values.get("id2label"), dict) else values.get("num_labels")
 
 
+def names_of_outputs(config: dict) -> Optional[List[str]]:
+    """The labels of Hugging Face's id2label in order; None where it has none but LABEL_0, LABEL_1 …"""
+    names = config.get("id2label")
+    if not isinstance(names, dict) or not names or not all(str(i) in names for i in range(len(names))):
+        return None
+    labels = [str(names[str(i)]) for i in range(len(names))]
+    return None if any(label.startswith("LABEL_") for label in labels) or len(set(labels)) < len(labels) else labels
+
+
 def _model_config(values: Dict, family: str, path: pathlib.Path) -> ModelConfig:
     try:
         architecture = Architecture(*(_number(values, key, path) for key in (
@@ -242,7 +251,9 @@ def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values:
     labels = stored.length(tensors["classifier.1.bias"])
     if _labels(values) not in (None, labels):
         raise InputError(f"{path}: config.json names {_labels(values)} labels, the classifier has {labels} outputs")
-    config = config.replace(num_labels=labels or config.num_labels, pooler="pooler.weight" in tensors)
+    names_of = names_of_outputs(values) if labels > 1 else None
+    config = config.replace(num_labels=labels or config.num_labels, pooler="pooler.weight" in tensors,
+                            labels=names_of and tuple(names_of))
     tensors, config = _unscaled(tensors, config, values.get(MARK), path)
     return tensors, [name for name in rest if name not in used], config
 
@@ -385,6 +396,7 @@ _CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequence
 def _their_config(weights: Weights, offset: int) -> Dict:
     config, ids = weights.config, special_ids(weights)
     D, A, H, I = config.architecture.as_tuple()
+    labels = config.labels or [f"LABEL_{i}" for i in range(config.num_labels)]
     values = {
         "model_type": config.family,
         "architectures": [("Roberta" if config.family == "roberta" else "Bert") + _CLASSES[config.head]],
@@ -394,8 +406,8 @@ def _their_config(weights: Weights, offset: int) -> Dict:
         "hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout,
         "position_embedding_type": "absolute", "initializer_range": 0.02, "tie_word_embeddings": True,
         "bos_token_id": ids["bos"], "pad_token_id": ids["pad"], "eos_token_id": ids["eos"], "torch_dtype": "float32",
-        "id2label": {str(i): f"LABEL_{i}" for i in range(config.num_labels)},
-        "label2id": {f"LABEL_{i}": i for i in range(config.num_labels)},
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
     }
     if config.head == "classifier" and config.num_labels == 1:
         values["problem_type"] = "regression"

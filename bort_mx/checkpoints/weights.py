@@ -1,6 +1,7 @@
 """Weights read from any format, and the model made of them."""
 
 import dataclasses
+import hashlib
 import logging
 import os
 import pathlib
@@ -8,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from bort_mx import files
 from bort_mx.checkpoints import names, stored
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
@@ -50,6 +52,29 @@ class Weights:
         size = self.config.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
         cut = {name: stored.rows(self.tensors[name], 0, size) for name in names.BY_VOCABULARY if name in self.tensors}
         return dataclasses.replace(self, config=self.config.replace(vocab_size=size), tensors={**self.tensors, **cut})
+
+
+def fingerprint(path: os.PathLike) -> str:
+    """SHA-256 of a checkpoint on the disk, in whatever format: the same files, the same fingerprint.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read.
+    """
+    from bort_mx.checkpoints import native
+
+    path = pathlib.Path(path)
+    path = native.of_output(path) or path
+    digest = hashlib.sha256()
+    try:
+        if native.is_checkpoint(path):
+            parts = [path / native.MANIFEST]  # it has the hashes of the others
+        else:
+            parts = [path] if path.is_file() else sorted(part for part in path.iterdir() if part.is_file())
+        for part in parts:
+            digest.update(f"{part.name} {files.sha256(part)}\n".encode())
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
+    return digest.hexdigest()
 
 
 def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:

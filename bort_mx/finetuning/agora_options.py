@@ -105,6 +105,8 @@ class AgoraRunOptions(FineTuningOptions):
                              "with a classifier fine-tuned on this task")
         if self.predict_only:
             raise InputError("--predict-only trains nothing; leave out --agora")
+        if self.keep_classifier:
+            raise InputError("--keep-classifier: every training of --agora begins with a new classifier; leave it out")
         if self.chs and self.theta is not None:
             raise InputError("--chs is a Theta of one set and --theta another; give one of them")
         if self.resume not in ("never", "auto"):

@@ -25,7 +25,7 @@ from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.baselines import ENUMERATION, Baselines, Row, named, row_of, say
 from bort_mx.finetuning.crew import Crew
 from bort_mx.finetuning.fill import MaskFiller
-from bort_mx.finetuning.finetune import conclude, read_weights, starting_weights
+from bort_mx.finetuning.finetune import conclude, finished, identity_of, may_change, read_weights, starting_weights
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
 from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
 from bort_mx.finetuning.session import Session
@@ -58,12 +58,12 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     thetas = read_thetas(options)
     data, put_aside = _with_audit(read_task_data(task, asked, options.data_dir, options.seed, workers), options)
     extra = {"data": {**data.digests(), "audit": examples_digest(put_aside)}, "labels": task.labels,
-             "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
-    run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE, workers.is_first, options.resume,
-                       extra)
-    finished = workers.gather(_finished(run, options), "finished")[0]  # rank 0's: hosts may have no folder in common
-    if finished is not None:
-        return finished
+             "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest(),
+             **identity_of(options)}
+    run = RunDirectory(options.output_dir, dataclasses.asdict(options), [*may_change(options), *ASKED],
+                       workers.is_first, options.resume, extra)
+    if workers.gather(_is_finished(run, options), "finished")[0]:  # rank 0's: hosts may have no folder in common
+        return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
@@ -110,15 +110,14 @@ def _with_audit(data: TaskData, options: AgoraRunOptions) -> Tuple[TaskData, Exa
     return dataclasses.replace(data, train=Examples(train)), Examples(aside)
 
 
-def _finished(run: RunDirectory, options: AgoraRunOptions) -> Optional[Dict[str, Any]]:
-    """The results, if the run stands in its directory, and nothing more is asked for than they were made by.
+def _is_finished(run: RunDirectory, options: AgoraRunOptions) -> bool:
+    """Whether the results stand in the directory, and nothing more is asked for than they were made by.
 
     config.json would not do: it has the options of a run that was to have more rounds and was killed on the way.
     """
     if not (run.checkpoint and (run.path / native.RESULTS).is_file()):
-        return None
-    results = files.read_json(run.path / native.RESULTS)
-    return results if results["agora"].get("asked") == _asked(options) else None
+        return False
+    return files.read_json(run.path / native.RESULTS)["agora"].get("asked") == _asked(options)
 
 
 def _asked(options: AgoraRunOptions) -> Dict[str, Any]:
@@ -133,10 +132,11 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
                          "teacher has no confidence; leave it out")
     check_classes(data.train, data.dev, _rounding(data.task))
     ctx = device_of(options.device, workers, options.dtype)
-    weights = starting_weights(options, data, workers)
+    weights, notes = starting_weights(options, data, workers)
     teacher = read_weights(options.socrates, workers)
     targets = [example.label for example in data.train] if data.task.is_regression else [0]
     socrates = Socrates(teacher, options.socrates, data.task, options, workers, ctx, (min(targets), max(targets)))
+    data.notes += notes + socrates.notes
     bench = Bench(options, data, put_aside, weights, ctx)
     bench.check(workers if options.data_parallel else Workers())
     filler = _filler(options, weights, workers, ctx)

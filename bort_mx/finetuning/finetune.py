@@ -17,6 +17,7 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import outputs
+from bort_mx.finetuning.labels import classifier_of, without_classifier
 from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
@@ -44,12 +45,13 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
-    run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
-                       options.resume, {"data": data.digests(), "labels": task.labels})
+    run = RunDirectory(options.output_dir, dataclasses.asdict(options), may_change(options), workers.is_first,
+                       options.resume, {"data": data.digests(), "labels": task.labels, **identity_of(options)})
     if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
-        return files.read_json(run.path / native.RESULTS)
-    model, tokenizer = _model(options, data, run, workers, ctx)
+        return finished(run, workers)
+    model, tokenizer, notes = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
+    session.notes += notes
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
     if workers.is_first:
@@ -65,29 +67,56 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     return results
 
 
+def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
+    """The results of a run that is not done again, which is said."""
+    results = files.read_json(run.path / native.RESULTS)
+    if workers.is_first:
+        print(f"{run.path} is finished already:\n{outputs.describe(results, run.path)}", flush=True)
+    return results
+
+
+def identity_of(options: FineTuningOptions) -> Dict[str, str]:
+    """An entry of config.json that tells --checkpoint by its content, if it is on this disk."""
+    there = options.checkpoint != FRESH and pathlib.Path(options.checkpoint).exists()
+    return {"checkpoint": checkpoint_weights.fingerprint(options.checkpoint)} if there else {}
+
+
+def may_change(options: FineTuningOptions) -> List[str]:
+    """Options that a resumed run may have changed: --checkpoint if its content can be compared instead."""
+    return [name for name in MAY_CHANGE_ON_RESUME if name != "checkpoint" or identity_of(options)]
+
+
 # -- the model -----------------------------------------------------------------------------------------------------
 
 
 def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, workers: Workers,
-           ctx: mx.Context) -> Tuple[BERT, Tokenizer]:
-    """The classifier to train, of the run's checkpoint or of --checkpoint; or the one to predict with."""
-    weights = (native.read(run.checkpoint) if run.checkpoint is not None
-               else starting_weights(options, data, workers))
-    model = build_classifier(weights, options, data.task.num_labels, ctx,
-                             new_head=run.checkpoint is None and not options.predict_only)
-    if options.predict_only and model.initialized:
-        raise InputError(f"{weights.source}: has no trained classifier for {data.task.num_labels} outputs "
-                         f"({', '.join(model.initialized)}); fine-tune it first, without --predict-only")
-    return model, weights.tokenizer
+           ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str]]:
+    """The classifier to train, of the run's checkpoint or of --checkpoint, or the one to predict with; its tokenizer;
+    what there is to note.
+    """
+    notes: List[str] = []
+    if run.checkpoint is not None:
+        weights = native.read(run.checkpoint)
+    elif options.predict_only or options.keep_classifier:
+        weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
+    else:
+        weights, notes = starting_weights(options, data, workers)
+    new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier
+    return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes
 
 
-def starting_weights(options: FineTuningOptions, data: TaskData, workers: Workers) -> Weights:
-    """The weights of --checkpoint, with their tokenizer.
+def starting_weights(options: FineTuningOptions, data: TaskData, workers: Workers) -> Tuple[Weights, List[str]]:
+    """The weights of --checkpoint that a new classifier starts from, with their tokenizer; what there is to note.
 
     Raises:
         InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
     """
-    return _fresh(data, options.seed) if options.checkpoint == FRESH else read_weights(options.checkpoint, workers)
+    if options.checkpoint == FRESH:
+        return _fresh(data, options.seed), []
+    weights = read_weights(options.checkpoint, workers)
+    if weights.config.head != "classifier":
+        return weights, []
+    return without_classifier(weights), [f"the classifier of {options.checkpoint} is left out for a new one"]
 
 
 def read_weights(path: str, workers: Workers) -> Weights:

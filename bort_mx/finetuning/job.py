@@ -27,7 +27,7 @@ from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
 from bort_mx.finetuning.batching import TrainingBatches
 from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.session import Session, build_classifier, longest_sequence, train
+from bort_mx.finetuning.session import Session, build_classifier, longest_sequence, outputs_of, train
 from bort_mx.finetuning.taskdata import TaskData
 from bort_mx.finetuning.theta import Theta
 from bort_mx.models.bert import BERT, ModelConfig, parameters_of
@@ -159,14 +159,14 @@ class Bench:
     def model_of(self, tensors: Tensors) -> BERT:
         """The model with a job's weights."""
         weights = Weights(self._config(), tensors, self.weights.tokenizer, "a job's weights")
-        return build_classifier(weights, self.options, self.data.task.num_labels, self.ctx)
+        return build_classifier(weights, self.options, self.data.task, self.ctx)
 
     def write(self, path: pathlib.Path, tensors: Tensors, progress: Dict[str, Any]) -> None:
         """Write a job's weights as a checkpoint."""
         native.write(path, tensors, self.weights.tokenizer, self._config(), progress=progress)
 
     def _config(self) -> ModelConfig:
-        return self.weights.config.replace(head="classifier", num_labels=self.data.task.num_labels,
+        return self.weights.config.replace(head="classifier", **outputs_of(self.data.task),
                                            pooler=self.options.pooler, extra_layer=self.options.extra_layer,
                                            dropout=self.options.dropout)
 
@@ -190,7 +190,7 @@ class Bench:
         options = options or dataclasses.replace(self.options, log_interval=NEVER, checkpoint_interval=0)
         options = dataclasses.replace(options, **theta._asdict())
         with _without_warnings():  # that the checkpoint has no classifier, for every job anew
-            model = build_classifier(self.weights, options, self.data.task.num_labels, self.ctx)
+            model = build_classifier(self.weights, options, self.data.task, self.ctx)
         data = dataclasses.replace(self.data, train=Examples(examples))
         return kind(options, data, model, self.weights.tokenizer, workers, self.ctx)
 

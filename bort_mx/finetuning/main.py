@@ -11,9 +11,10 @@ from bort_mx.options import parse_options
 
 DESCRIPTION = ("Fine-tune a checkpoint on a task of GLUE, SuperGLUE or RACE, on one's own, or on a whole benchmark; "
                "plainly, or by Agora.")
-BUILT_IN = ["--task", "demo", "--epochs", "3", "--batch-size", "16", "--learning-rate", "1e-3", "--output-dir",
-            "runs/finetuning-demo", "--resume", "auto"]
+BUILT_IN = ["--task", "demo", "--epochs", "3", "--batch-size", "16", "--learning-rate", "1e-3", "--resume", "auto"]
 """The small run on the built-in task, where no --task is given; options on the command line win."""
+BUILT_IN_OUTPUT = "runs/finetuning-demo"
+"""Gets a directory for each checkpoint that the small run starts from."""
 DEMO_CHECKPOINTS = ("runs/demo/student-distilled", "runs/demo/student-mlm")
 """What `make demo` leaves."""
 
@@ -22,8 +23,10 @@ def main(argv: List[str]) -> int:
     """Parse, then fine-tune once, with several seeds, on a whole benchmark, or by Agora."""
     options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
     if options.task is None:
+        checkpoint = _demo_checkpoint() if options.checkpoint == FineTuningOptions.checkpoint else options.checkpoint
+        output = f"{BUILT_IN_OUTPUT}/{pathlib.Path(checkpoint).name}"
         options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION,
-                                first=[*BUILT_IN, "--checkpoint", _demo_checkpoint()])
+                                first=[*BUILT_IN, "--checkpoint", checkpoint, "--output-dir", output])
         if os.environ.get("HOROVOD_RANK", "0") == "0":
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)

@@ -70,6 +70,9 @@ class FineTuningOptions:
     classifier_init: Literal["uniform", "normal"] = "uniform"
     """The classifier's initial weights: uniform in (-1/2, 1/2) as in the paper, or N(0, 0.02²) as BERT's."""
 
+    keep_classifier: bool = False
+    """Train on the classifier that --checkpoint has for the task's labels. Default: a new one is drawn."""
+
     pooler: bool = False
     """Put BERT's pooler (Dense and tanh on the first token) before the classifier."""
 
@@ -129,6 +132,9 @@ class FineTuningOptions:
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
+        if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
+            raise InputError("--checkpoint fresh has no classifier yet; leave out --"
+                             + ("predict-only" if self.predict_only else "keep-classifier"))
         if self.seeds > 1 and self.resume not in ("never", "auto"):
             raise InputError(f"--resume {self.resume} is one run's checkpoint and --seeds {self.seeds} are several "
                              "runs; give --resume auto")

@@ -122,18 +122,18 @@ def longest_sequence(options: FineTuningOptions, positions: int) -> int:
 # -- the model -----------------------------------------------------------------------------------------------------
 
 
-def build_classifier(weights: Weights, options: FineTuningOptions, num_labels: int, ctx: mx.Context,
+def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, ctx: mx.Context,
                      new_head: bool = True) -> BERT:
     """A classifier on the device, ready to train or to predict; what `weights` lack is drawn from options.seed.
 
     Args:
         weights: what to start from.
         options: resolved; dropout, and what a new head looks like.
-        num_labels: outputs.
+        task: gives the outputs and what they stand for.
         ctx: the device.
         new_head: build the head that the options ask for; False: the one that `weights` have.
     """
-    changes: Dict[str, Any] = {"num_labels": num_labels, "dropout": options.dropout}
+    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
     if new_head:
         changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
     model = checkpoint_weights.assemble(weights, "classifier", seed=options.seed, **changes)
@@ -143,6 +143,11 @@ def build_classifier(weights: Weights, options: FineTuningOptions, num_labels: i
     if options.dtype == "float16":
         model.cast("float16")
     return model
+
+
+def outputs_of(task: Task) -> Dict[str, Any]:
+    """The fields of `ModelConfig` that a task determines."""
+    return {"num_labels": task.num_labels, "labels": None if task.is_regression else tuple(task.labels)}
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:

@@ -207,7 +207,7 @@ def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
     run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
                        options.resume)
     if options.resume == "auto" and (run.path / CONFIG).is_file():
-        run.refuse_other_options(MAY_CHANGE_ON_RESUME)
+        run.refuse_other_options(MAY_CHANGE_ON_RESUME)  # each run compares the checkpoint's content
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
     return run
 

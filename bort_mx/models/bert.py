@@ -5,7 +5,7 @@ Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary, 
 
 import collections
 import dataclasses
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 import mxnet as mx
 from gluonnlp.model.block import GELU
@@ -50,6 +50,8 @@ class ModelConfig:
     """Dense(H) and tanh on the first token before the classifier (BERT's pooler)."""
     extra_layer: bool = False
     """One more linear layer before the classifier (the paper's CoLA, §5.1)."""
+    labels: Optional[Tuple[str, ...]] = None
+    """What the classifier's outputs stand for, where that is known."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -65,12 +67,23 @@ class ModelConfig:
         for name, least in (("vocab_size", 1), ("num_positions", 1), ("num_labels", 1), ("token_types", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
+        if self.labels is not None:
+            self._check_labels()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
 
+    def _check_labels(self) -> None:
+        labels = self.labels
+        if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels) or not (
+                len(labels) == len(set(labels)) == self.num_labels):
+            raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
+        object.__setattr__(self, "labels", tuple(labels))
+
     def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse."""
-        return dataclasses.asdict(self)
+        """A JSON-ready dictionary; `from_dict` is its inverse. It has labels only if a classifier has."""
+        values = dataclasses.asdict(self)
+        labels = values.pop("labels")
+        return values if labels is None or self.head != "classifier" else {**values, "labels": list(labels)}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
@@ -94,7 +107,9 @@ class ModelConfig:
             raise InputError(f"model: ill-formed configuration ({error})") from None
 
     def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed."""
+        """A copy with some fields changed; the labels go where their number changes."""
+        if changes.get("num_labels", self.num_labels) != self.num_labels:
+            changes.setdefault("labels", None)
         return dataclasses.replace(self, **changes)
 
 
