@@ -719,6 +719,59 @@ def test_all_says_which_benchmarks_are_not_there(small, superglue, tmp_path, cap
     assert "glue: none of its tasks is there" in output and "race: none of its tasks is there" in output
 
 
+SMALL_FILES = {"MultiRC": 3, "ReCoRD": 3}
+"""Lines to take of a task's files, whose lines hold many examples; of the others 24."""
+
+
+def a_few_of_everything(shared, folder):
+    """The first examples of every task of the three benchmarks, in the official layout."""
+    for path in sorted([*shared.glob("data/glue/*/*.tsv"), *shared.glob("data/superglue/*/*.jsonl")]):
+        name = path.name.replace("_official_head.", ".").replace(".head.", ".")
+        target = folder / path.parent.relative_to(shared / "data") / name
+        if not target.exists():  # val.jsonl comes after val.head.jsonl, and both will do
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_bytes().splitlines(keepends=True)
+            target.write_bytes(b"".join(lines[:SMALL_FILES.get(path.parent.name, 24)]))
+    for path in sorted(shared.glob("data/race/sample/RACE/*/*")):
+        target = folder / "race/RACE" / path.relative_to(path.parent.parent)
+        target.mkdir(parents=True)
+        for passage in sorted(path.iterdir())[:3]:
+            shutil.copy(passage, target)
+
+
+def test_every_task_goes_through_the_loop(shared, small, tmp_path):
+    """--task all: metrics, predictions and submissions of each task, all tables and zips, diagnostics included."""
+    import zipfile
+
+    from bort_mx.data.metrics import benchmark_average
+
+    a_few_of_everything(shared, tmp_path / "data")
+    found = command.run(dataclasses.replace(small, task="all", data_dir=str(tmp_path / "data"), epochs=1,
+                                            batch_size=None, checkpoint_interval=0, output_dir=str(tmp_path / "run")))
+    for key, kind in several.TASKS.items():
+        if kind.benchmark not in found:
+            continue
+        task = get_task(key)
+        scores = found[kind.benchmark]["dev"][task.name]
+        assert set(scores) - {"loss"} == set(task.metrics) and all(np.isfinite(v) for v in scores.values())
+        folder = tmp_path / "run" / kind.benchmark
+        submitted = (folder / "submission" / task.submission_name).read_text().splitlines()
+        test = task.read(tmp_path / "data", "test")
+        of_passage = {"MultiRC": 1, "RACE-M": 1, "RACE-H": 1}.get(task.name)
+        ids = [group[0] if of_passage else group for group in task.submission_ids(test)]
+        assert len(submitted) - (kind.benchmark == "glue") == len(dict.fromkeys(ids)), key
+        if not kind.scored_by:
+            rows = (folder / task.name / "predictions.tsv").read_text().splitlines()
+            assert len(rows) == 1 + len(task.read(tmp_path / "data", "dev")), key
+    for benchmark, result in found.items():
+        names = {get_task(key).submission_name for key, kind in several.TASKS.items() if kind.benchmark == benchmark}
+        archive = zipfile.ZipFile(tmp_path / f"run/{benchmark}/{benchmark}.zip")
+        assert set(archive.namelist()) == names and not any("lacks" in note for note in result["notes"])
+        assert result["average"] == (None if benchmark == "race" else  # which has none
+                                     pytest.approx(benchmark_average(benchmark, result["dev"])))
+        assert "left out" not in (tmp_path / f"run/{benchmark}/table.md").read_text().replace("left out for", "")
+
+
 # -- labels --------------------------------------------------------------------------------------------------------
 
 
