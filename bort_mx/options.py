@@ -114,7 +114,7 @@ def positive(options: Any, *names: str) -> None:
 
 
 def _finite(options: Any, names: Iterable[str]) -> None:
-    check(options, names, lambda value: not math.isinf(value), "must be finite")
+    check(options, names, lambda value: not (isinstance(value, float) and math.isinf(value)), "must be finite")
 
 
 def within(options: Any, interval: str, *names: str) -> None:

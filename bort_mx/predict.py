@@ -190,12 +190,15 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     if task is None:
         return own or [str(i) for i in range(config.num_labels)]
     from bort_mx.data.tasks import get_task
+    from bort_mx.finetuning.labels import are_told, outputs_for
 
     known = get_task(task)
     if known.num_labels != config.num_labels:
         raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
                          "task that it was trained on")
-    return own if sorted(own) == sorted(known.labels) else list(known.labels)
+    columns = outputs_for(own, known, "--checkpoint") if are_told(own) else range(config.num_labels)
+    labels = dict(zip(columns, known.labels))
+    return [labels[i] for i in range(len(labels))]
 
 
 def _classified(text: inference.Text, values: np.ndarray, labels: List[str]) -> Dict:

@@ -15,6 +15,7 @@ import pytest
 
 from bort_mx import Architecture
 from bort_mx.checkpoints import load, native, read
+from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Example, get_task, synthetic
 from bort_mx.data.tokenizer import train_sentencepiece
 from bort_mx.distributed import Workers
@@ -391,10 +392,28 @@ def test_candidates_are_binary_examples_and_answers_survive_with_chs(small, tmp_
 @pytest.mark.usefixtures("no_figures")
 def test_seeds_give_medians(small, tmp_path):
     (tmp_path / "one.yaml").write_text("sets: [[1.0e-2, 0, 0.1, 0]]\n")
-    found = command.run(dataclasses.replace(small, seeds=2, theta=str(tmp_path / "one.yaml"), baselines="enumeration",
-                                            tau="drop", output_dir=str(tmp_path / "run")))
+    options = dataclasses.replace(small, seeds=2, theta=str(tmp_path / "one.yaml"), baselines="enumeration",
+                                  tau="drop", rounds=1, output_dir=str(tmp_path / "run"))
+    found = command.run(options)
     assert len(found["dev_over_seeds"][EXAMPLE_ACCURACY]["values"]) == 2
     assert (tmp_path / "run/seed-1/agora/report.md").is_file()
+    more = command.run(dataclasses.replace(options, rounds=2, resume="auto"))
+    assert len(more["dev_over_seeds"][EXAMPLE_ACCURACY]["values"]) == 2
+    assert "--rounds 2" in (tmp_path / "run/seed-1/agora/report.md").read_text() or json.loads(
+        (tmp_path / "run/seed-1/config.json").read_text())["options"]["rounds"] == 2
+
+
+def test_what_an_older_version_recorded_is_still_the_same():
+    """A record tells checkpoints by a hash; the labels, which came later, are part of it only where they are told."""
+    model = build_model(Architecture(1, 2, 16, 24), 300, "classifier", num_labels=2)
+    assert ", labels=" not in repr(model.config)
+    options = AgoraRunOptions(agora=True, socrates="x")
+    tokenizer = train_sentencepiece(["the cat sat on the mat ."] * 9, 280)
+    weights = Weights(model.config, native.tensors_of(model), tokenizer, "x")
+    told = dataclasses.replace(weights, config=model.config.replace(labels=("a", "b")))
+    assert agora_run.digest(weights) != agora_run.digest(told)
+    identity = agora_run._identity(options, get_task("RTE"), weights, weights, None, Workers())
+    assert not any("keep" in name for name in identity) and "--epochs" in identity
 
 
 # -- Socrates ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import safetensors.numpy
 from bort_mx import Architecture
 from bort_mx.checkpoints import load, native
 from bort_mx.checkpoints.convert import convert
+from bort_mx.checkpoints.weights import Weights, assemble
 from bort_mx.checkpoints.weights import read as read_checkpoint
 from bort_mx.data.pairs import EncodedExamples
 from bort_mx.data.tasks import Example, Examples, get_task, synthetic
@@ -31,6 +32,7 @@ from bort_mx.finetuning.compact import CompactVocabulary, trainee_of
 from bort_mx.finetuning.evaluation import BestEpoch, compute_scores, evaluate, probabilities
 from bort_mx.finetuning.finetune import finetune, read_weights
 from bort_mx.finetuning.job import Bench, Quiet
+from bort_mx.finetuning.labels import classifier_of
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.taskdata import read_task_data, resolve
@@ -659,6 +661,9 @@ def test_a_benchmark_makes_a_table_and_a_zip_and_says_what_is_left_out(small, su
 def test_seeds_without_a_best_are_no_checkpoint(small, tmp_path):
     folder = tmp_path / "run"
     command.run(dataclasses.replace(small, epochs=1, seeds=2, output_dir=str(folder)))
+    (folder / "results.json").write_text("[]")
+    with pytest.raises(InputError, match="no results.json that says which is the best"):
+        read_checkpoint(folder)
     (folder / "results.json").unlink()  # as after a kill in the second
     with pytest.raises(InputError, match="holds seed-0, seed-1, and no results.json .* give one of them"):
         read_checkpoint(folder)
@@ -698,8 +703,15 @@ def test_a_benchmark_reads_every_file_before_it_trains(small, superglue, tmp_pat
                                   output_dir=str(tmp_path / "run"))
     with pytest.raises(InputError, match="val.jsonl:13: no field 'idx'"):
         command.run(options)
-    with pytest.raises(InputError, match="--task superglue --predict-only: one checkpoint is of one task"):
-        command.run(dataclasses.replace(options, predict_only=True))
+    shutil.copy(superglue / "superglue/RTE/val.jsonl", tmp_path / "data/superglue/RTE/val.jsonl")
+    with open(tmp_path / "data/superglue/AX-b/AX-b.jsonl", "a") as file:
+        file.write("{}\n")
+    with pytest.raises(InputError, match="AX-b.jsonl:13: no field 'idx'"):
+        command.run(options)
+    for name in ("predict_only", "keep_classifier"):
+        message = f"--task superglue --{name.replace('_', '-')}: a classifier is of one task"
+        with pytest.raises(InputError, match=message):
+            command.run(dataclasses.replace(options, **{name: True}))
     assert not (tmp_path / "run").exists()
 
 
@@ -820,7 +832,7 @@ def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path)
     predict = dataclasses.replace(options, checkpoint=options.output_dir, predict_only=True,
                                   output_dir=str(tmp_path / "predict"))
     for labels, message in (("[no way, entailment]", "has the labels not_entailment, entailment, but .* has no way"),
-                            ("[a, not_entailment, entailment]", "has the labels not_entailment, entailment, but")):
+                            ("[a, not_entailment, entailment]", "has 2 labels, but .* has a, not_entailment, entail")):
         folder = tmp_path / str(len(labels))
         task = described(pairs, folder, labels)
         for split in ("train", "dev", "test"):
@@ -837,6 +849,48 @@ def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path)
     assert found["dev"]["accuracy"] == accuracy
     assert any("the labels not_entailment, entailment of" in note and "taken to be 0, 1" in note
                for note in found["notes"])
+
+
+@pytest.mark.parametrize("family, parts", [
+    ("roberta", {}), ("roberta", {"extra_layer": True}), ("bert", {"pooler": True}),
+    ("roberta", {"pooler": True, "extra_layer": True})])
+def test_outputs_are_reordered_whatever_the_head(family, parts):
+    model = build_model(TINY, 300, "classifier", num_labels=2, family=family, labels=("Entailment", "NOT_entailment"),
+                        **parts)
+    found, notes = classifier_of(Weights(model.config, native.tensors_of(model), None, "x"), "x", get_task("RTE"))
+    moved = assemble(found)
+    ids, lengths = mx.nd.array([[1, 5, 7]]), mx.nd.array([3])
+    np.testing.assert_array_equal(moved(ids, lengths).asnumpy()[0], model(ids, lengths).asnumpy()[0, ::-1])
+    assert moved.config.labels == ("not_entailment", "entailment") and notes == []
+
+
+@pytest.mark.parametrize("told, task, columns", [
+    ({"0": "similarity"}, "STS-B", [0]), ({"0": "0", "1": "1"}, "RTE", [0, 1]), ({"0": 0, "1": 1}, "RTE", [0, 1]),
+    ({"0": "NEGATIVE", "1": "POSITIVE"}, "SST-2", [0, 1]), ({"0": "LABEL_1", "1": "LABEL_0"}, "CoLA", [0, 1]),
+    ({"1": "a", "2": "b"}, "RTE", [0, 1]), (["a", "b"], "RTE", [0, 1]), ({"0": None, "1": "x"}, "RTE", [0, 1]),
+    ({"0": "\ud800", "1": "x"}, "RTE", [0, 1]), ({"0": "True", "1": "False"}, "BoolQ", [1, 0])])
+def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, columns):
+    task = get_task(task)
+    model = build_model(TINY, tokenizer.vocab_size, "classifier", num_labels=task.num_labels, pooler=True)
+    convert(Weights(model.config, native.tensors_of(model), tokenizer, "x"), tmp_path / "hf", "hf")
+    config = json.loads((tmp_path / "hf/config.json").read_text())
+    (tmp_path / "hf/config.json").write_text(json.dumps({**config, "id2label": told}))
+    weights = read_checkpoint(tmp_path / "hf")
+    found, _ = classifier_of(weights, str(tmp_path / "hf"), task)
+    np.testing.assert_array_equal(found.tensors["classifier.1.bias"], weights.float32("classifier.1.bias")[columns])
+    assert found.config.labels == (None if task.is_regression else tuple(task.labels))
+
+
+def test_odd_labels_make_one_line():
+    model = build_model(TINY, 300, "classifier", num_labels=2, labels=("a\nb", "x" * 100_000))
+    weights = Weights(model.config, native.tensors_of(model), None, "x")
+    with pytest.raises(InputError) as caught:
+        classifier_of(weights, "x", get_task("RTE"))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    for labels in (("a",), ("a", "a"), ("a", 1), "ab", ("a", "\ud800"), 3):
+        with pytest.raises(InputError, match="model: labels is .*; it must be 2 different texts"):
+            model.config.replace(labels=labels)
+    assert model.config.replace(head="mlm").labels is None and model.config.replace(num_labels=3).labels is None
 
 
 def test_a_classifier_is_drawn_anew_unless_it_is_to_be_kept(trained, tmp_path):
@@ -888,7 +942,9 @@ def test_classifiers(small, tmp_path):
     (dict(batch_size=0), "--batch-size 0"), (dict(dropout=1.0), "--dropout 1.0"), (dict(epochs=0), "--epochs 0"),
     (dict(learning_rate=0.0), "--learning-rate 0.0"), (dict(predict_only=True, seeds=3), "leave out --seeds"),
     (dict(seeds=3, resume="x"), "--resume auto"), (dict(warmup=np.inf), "--warmup inf: must be finite"),
+    (dict(epochs=-10 ** 400), "must be at least 1"),
     (dict(learning_rate=np.inf), "--learning-rate inf: must be finite"), (dict(warmup=np.nan), "--warmup nan"),
+    (dict(keep_classifier=True, pooler=True), "--keep-classifier takes the classifier as it was trained"),
     (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier yet; leave out --predict-only")])
 def test_options_out_of_range_are_refused_by_name(values, message):
     with pytest.raises(InputError, match=message):
@@ -935,6 +991,10 @@ def test_an_output_directory_that_cannot_be_is_one_line(small, tmp_path, seeds):
         with pytest.raises(InputError, match="--output-dir .*: cannot be written") as caught:
             command.run(dataclasses.replace(small, epochs=1, seeds=seeds, output_dir=str(path)))
         assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="cannot be written .File name too long"):
+        finetune(dataclasses.replace(small, resume="auto", output_dir=str(tmp_path / ("x" * 300))))
+    with pytest.raises(InputError, match="x: no such file|File name too long"):
+        finetune(dataclasses.replace(small, checkpoint="x" * 300, output_dir=str(tmp_path / "run")))
 
 
 def test_the_best_weights_alone_are_nothing_to_resume_from(trained):
@@ -954,14 +1014,36 @@ def test_another_checkpoint_under_resume_is_refused_by_its_content(small, tmp_pa
     again = dataclasses.replace(options, checkpoint=str(tmp_path / "copy"), resume="auto")
     assert finetune(again)["dev"] == found["dev"]
     assert "run is finished already" in capsys.readouterr().out
-    with pytest.raises(InputError, match="option checkpoint was '.*' in .* and is 'fresh' now"):
+    (tmp_path / "copy/README.txt").write_text("not a part of it")
+    assert finetune(again)["dev"] == found["dev"]
+    with pytest.raises(InputError, match="--checkpoint fresh is not what .*run began with, which was"):
         finetune(dataclasses.replace(again, checkpoint="fresh"))
+    with pytest.raises(InputError, match="--checkpoint nowhere is not what .*run began with, which was"):
+        finetune(dataclasses.replace(again, checkpoint="nowhere"))
     model, tokenizer, _ = load(tmp_path / "copy")
     name = next(name for name in parameters_of(model) if name.startswith("word_embed"))
     parameters_of(model)[name].set_data(parameters_of(model)[name].data() + 1)
     native.save(tmp_path / "copy", model, tokenizer)
-    with pytest.raises(InputError, match="checkpoint is not what it was when .* began"):
+    with pytest.raises(InputError, match="copy is not what .*run began with, which was .*checkpoint; give that as it"):
         finetune(again)
+    fresh = dataclasses.replace(options, checkpoint="fresh", output_dir=str(tmp_path / "fresh"))
+    finetune(fresh)
+    with pytest.raises(InputError, match="copy is not what .*fresh began with, which was fresh"):
+        finetune(dataclasses.replace(again, output_dir=fresh.output_dir))
+
+
+def test_a_run_of_an_older_version_is_resumed(small, tmp_path):
+    """Its config.json lacks the options and entries that came later: they are taken to have been their defaults."""
+    options = dataclasses.replace(small, output_dir=str(tmp_path / "run"))
+    found = finetune(options)
+    (tmp_path / "run/results.json").unlink()
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    del config["options"]["keep_classifier"], config["options"]["clip"], config["checkpoint"]
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    assert finetune(dataclasses.replace(options, resume="auto"))["dev"] == found["dev"]
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="option clip was 1.0 in .* and is 0.5 now"):
+        finetune(dataclasses.replace(options, resume="auto", clip=0.5))
 
 
 @pytest.mark.parametrize("split, row, message", [
@@ -1007,8 +1089,11 @@ def test_without_a_task_the_demo_is_taken(monkeypatch, capsys, tmp_path):
     (tmp_path / "runs/demo/student-distilled/checkpoints/step-9").mkdir(parents=True)
     command.main([])
     assert taken[1].checkpoint == "runs/demo/student-distilled"
-    assert [options.output_dir for options in taken] == ["runs/finetuning-demo/fresh",
-                                                         "runs/finetuning-demo/student-distilled"]
+    command.main(["--checkpoint", "../x"])
+    command.main(["--checkpoint=amazon/bort"])
+    assert [options.output_dir for options in taken] == [f"runs/finetuning-demo/{name}" for name in (
+        "fresh", "runs-demo-student-distilled", "x", "amazon-bort")]
+    assert taken[2].checkpoint == "../x" and taken[3].checkpoint == "amazon/bort"
 
 
 def test_figures_are_drawn_without_training_rows(tmp_path):

@@ -90,6 +90,25 @@ def test_a_regression_gives_values(checkpoints, tmp_path, capsys):
     assert all(set(json.loads(line)) - {"text_pair"} == {"text", "value"} for line in said.splitlines())
 
 
+def test_labels_have_the_names_that_the_checkpoint_tells(checkpoints, tmp_path, capsys):
+    """Its own, or the task's as they are spelled there; in the order of the outputs."""
+    tokenizer = read(checkpoints / "mlm").tokenizer
+    for labels, task, names in ((None, None, ["0", "1"]), (("ENTAILMENT", "not_Entailment"), None, None),
+                                (("ENTAILMENT", "not_Entailment"), "RTE", ["entailment", "not_entailment"]),
+                                (None, "RTE", ["not_entailment", "entailment"]), (("no", "yes"), "CoLA", ["0", "1"])):
+        model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", labels=labels)
+        native.save(tmp_path / "c", model, tokenizer)
+        said = run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt",
+                   *(["--task", task] if task else []))
+        answer = json.loads(said.splitlines()[0])
+        assert list(answer["probabilities"]) == (names or list(labels))
+        assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+    model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", labels=("cat", "dog"))
+    native.save(tmp_path / "c", model, tokenizer)
+    with pytest.raises(InputError, match="has the labels cat, dog, but RTE has not_entailment, entailment"):
+        run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt", "--task", "RTE")
+
+
 def test_a_file_has_as_many_answers_as_lines(checkpoints, tmp_path, capsys):
     (tmp_path / "t.txt").write_bytes("\ufeffthe fox\r\n\r\na\u2028dog\tfox\r\n\r\n\r\n".encode())
     said = run(capsys, "--checkpoint", checkpoints / "classifier", "--classify", tmp_path / "t.txt")

@@ -1,5 +1,6 @@
 """run_pretraining.py as a user runs it: resume, signals, workers, bad input."""
 
+import dataclasses
 import errno
 import itertools
 import json
@@ -304,10 +305,15 @@ def test_safetensors_own_word_for_a_full_disk_is_understood(prepared, tmp_path, 
     assert caught.value.errno == errno.ENOSPC and "model.safetensors" in str(caught.value)
 
 
+@dataclasses.dataclass
+class NoOptions:
+    """Of a run that has none."""
+
+
 def test_weights_that_are_not_finite_are_a_failure_of_the_run_and_not_written(uninterrupted, tmp_path):
     model, tokenizer, _ = load(uninterrupted)
     model.encoder.layer_norm.gamma.data()[:] = float("nan")
-    directory = RunDirectory(tmp_path / "run", {}, [], writes=True)
+    directory = RunDirectory(tmp_path / "run", NoOptions(), [], writes=True)
     with pytest.raises(RunError, match="layer_norm.gamma are not finite"):
         directory.save_checkpoint(1, model, tokenizer, {}, {}, keep=1)
     assert not native.steps(tmp_path / "run/checkpoints")
@@ -317,11 +323,11 @@ def test_weights_that_are_not_finite_are_a_failure_of_the_run_and_not_written(un
 def test_an_output_directory_that_cannot_be_is_bad_input(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--output-dir .*: cannot be written"):
-        RunDirectory(tmp_path / name, {}, [], writes=True).open()
+        RunDirectory(tmp_path / name, NoOptions(), [], writes=True).open()
 
 
 def test_two_runs_in_one_directory_at_once_are_refused(tmp_path):
-    first, second = (RunDirectory(tmp_path / "run", {}, [], writes=True) for _ in range(2))
+    first, second = (RunDirectory(tmp_path / "run", NoOptions(), [], writes=True) for _ in range(2))
     first.open()
     with pytest.raises(InputError, match="another run is writing there"):
         second.open()

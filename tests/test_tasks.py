@@ -661,6 +661,7 @@ def test_yes_and_no_that_yaml_reads_as_booleans(tmp_path):
     (("files:", "files: ["), "cannot be read as YAML"),
     (("cut: first", "name: ../reviews"), "name: '../reviews' names the submission file; give a plain file name"),
     (("cut: first", "name: a/b"), "name: 'a/b' names"), (("cut: first", "name: predictions"), "and not 'predictions'"),
+    (("cut: first", "name: " + "漢" * 90), "give a plain file name"),
     (("cut: first", "name: ''"), "name: '' names"), (("cut: first", 'name: "a\\tb"'), "give a plain file name"),
     (("text: body", "text: [body, title]"), "columns: each is the name of one column"),
     (("text: body", "text: null"), "columns: each is the name of one column"),

@@ -28,7 +28,7 @@ from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import names, stored, torch_file
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.bert import ModelConfig, is_text
 
 EPSILON = 2.0 ** -16
 MARK = "bort_mx_classifier"
@@ -113,11 +113,13 @@ def _labels(values: Dict) -> Optional[int]:
 
 def names_of_outputs(config: dict) -> Optional[List[str]]:
     """The labels of Hugging Face's id2label in order; None where it has none but LABEL_0, LABEL_1 …"""
-    names = config.get("id2label")
-    if not isinstance(names, dict) or not names or not all(str(i) in names for i in range(len(names))):
+    given = config.get("id2label")
+    if not isinstance(given, dict) or not given or not all(str(i) in given for i in range(len(given))):
         return None
-    labels = [str(names[str(i)]) for i in range(len(names))]
-    return None if any(label.startswith("LABEL_") for label in labels) or len(set(labels)) < len(labels) else labels
+    labels = [given[str(i)] for i in range(len(given))]
+    if not all(is_text(label) or type(label) is int for label in labels) or len(set(map(str, labels))) < len(labels):
+        return None
+    return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
 
 
 def _model_config(values: Dict, family: str, path: pathlib.Path) -> ModelConfig:
@@ -252,8 +254,8 @@ def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values:
     if _labels(values) not in (None, labels):
         raise InputError(f"{path}: config.json names {_labels(values)} labels, the classifier has {labels} outputs")
     names_of = names_of_outputs(values) if labels > 1 else None
-    config = config.replace(num_labels=labels or config.num_labels, pooler="pooler.weight" in tensors,
-                            labels=names_of and tuple(names_of))
+    config = config.replace(head="classifier", num_labels=labels or config.num_labels,
+                            pooler="pooler.weight" in tensors, labels=names_of and tuple(names_of))
     tensors, config = _unscaled(tensors, config, values.get(MARK), path)
     return tensors, [name for name in rest if name not in used], config
 

@@ -217,18 +217,29 @@ def of_output(directory: os.PathLike) -> Optional[pathlib.Path]:
     Raises:
         InputError: of several seeds none is said to be the best.
     """
+    run = run_of_output(directory)
+    return None if run is None else _of_run(run / CHECKPOINTS)
+
+
+def run_of_output(directory: os.PathLike) -> Optional[pathlib.Path]:
+    """The run whose checkpoints stand for an output directory: itself, or the best of several seeds; None if it holds
+    neither.
+
+    Raises:
+        InputError: of several seeds none is said to be the best.
+    """
     directory = pathlib.Path(directory)
     if (directory / CHECKPOINTS).is_dir():
-        return _of_run(directory / CHECKPOINTS)
+        return directory
     seeds = sorted(path.name for path in directory.glob("seed-*") if (path / CHECKPOINTS).is_dir())
     if not seeds:
         return None
     results = files.read_json(directory / RESULTS) if (directory / RESULTS).is_file() else {}
-    best = f"seed-{results.get('best_seed')}"
+    best = f"seed-{results.get('best_seed') if isinstance(results, dict) else None}"
     if best not in seeds:
         raise InputError(f"{directory}: holds {', '.join(seeds)}, and no {RESULTS} that says which is the best; give "
                          "one of them")
-    return _of_run(directory / best / CHECKPOINTS)
+    return directory / best
 
 
 def _of_run(directory: pathlib.Path) -> Optional[pathlib.Path]:

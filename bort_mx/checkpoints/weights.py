@@ -55,7 +55,7 @@ class Weights:
 
 
 def fingerprint(path: os.PathLike) -> str:
-    """SHA-256 of a checkpoint on the disk, in whatever format: the same files, the same fingerprint.
+    """SHA-256 over those files of a checkpoint that `read` reads: the same model in the same format has the same.
 
     Raises:
         InputError: nothing is there, or it cannot be read.
@@ -69,12 +69,21 @@ def fingerprint(path: os.PathLike) -> str:
         if native.is_checkpoint(path):
             parts = [path / native.MANIFEST]  # it has the hashes of the others
         else:
-            parts = [path] if path.is_file() else sorted(part for part in path.iterdir() if part.is_file())
+            parts = _parts(path)
         for part in parts:
             digest.update(f"{part.name} {files.sha256(part)}\n".encode())
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
     return digest.hexdigest()
+
+
+def _parts(path: pathlib.Path) -> List[pathlib.Path]:
+    """Weights, configuration and tokenizer files of a foreign checkpoint; of weights in two forms the safer one."""
+    beside = sorted(part for part in (path.parent if path.is_file() else path).iterdir() if part.is_file())
+    tensors = [path] if path.is_file() else (
+        [part for part in beside if part.suffix == ".safetensors"]
+        or [part for part in beside if part.suffix in (".bin", ".pt", ".params")])
+    return [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
 
 
 def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:

@@ -1,7 +1,7 @@
 """The options of `run_finetune.py --agora`, beside those of fine-tuning."""
 
 import dataclasses
-from typing import ClassVar, Literal, Optional
+from typing import ClassVar, Literal, Optional, Tuple
 
 from bort_mx.errors import InputError
 from bort_mx.finetuning.agora import AgoraOptions
@@ -24,6 +24,9 @@ class AgoraRunOptions(FineTuningOptions):
     """
 
     GROUP: ClassVar[str] = "Agora, with --agora"
+    ASKED: ClassVar[Tuple[str, ...]] = ("rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta")
+    """What a finished run may be asked again with another value of."""
+    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*FineTuningOptions.MAY_CHANGE, *ASKED)
 
     agora: bool = False
     """Fine-tune by Agora (App. D): train --checkpoint with every hyperparameter set of Theta, make new points from the

@@ -25,9 +25,9 @@ from bort_mx.finetuning.agora_options import AgoraRunOptions
 from bort_mx.finetuning.baselines import ENUMERATION, Baselines, Row, named, row_of, say
 from bort_mx.finetuning.crew import Crew
 from bort_mx.finetuning.fill import MaskFiller
-from bort_mx.finetuning.finetune import conclude, finished, identity_of, may_change, read_weights, starting_weights
+from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, read_weights, starting_weights
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
-from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
+from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.session import Session
 from bort_mx.finetuning.shelf import MODELS, Shelf, job_name
 from bort_mx.finetuning.socrates import Socrates
@@ -37,9 +37,7 @@ from bort_mx.finetuning.theta import Theta, load_thetas, paper_thetas
 from bort_mx.training.run import RunDirectory
 
 FOLDER, COST = "agora", "cost.json"
-ASKED = ["rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta"]
 """Options that are no part of a run's identity: what they lead to is, by its hash, or they only end it earlier."""
-MAY_CHANGE = [*MAY_CHANGE_ON_RESUME, *ASKED]
 
 
 def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
@@ -58,10 +56,9 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     thetas = read_thetas(options)
     data, put_aside = _with_audit(read_task_data(task, asked, options.data_dir, options.seed, workers), options)
     extra = {"data": {**data.digests(), "audit": examples_digest(put_aside)}, "labels": task.labels,
-             "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest(),
-             **identity_of(options)}
-    run = RunDirectory(options.output_dir, dataclasses.asdict(options), [*may_change(options), *ASKED],
-                       workers.is_first, options.resume, extra)
+             "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
+    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, extra)
+    keep_checkpoint(run, options)
     if workers.gather(_is_finished(run, options), "finished")[0]:  # rank 0's: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
@@ -121,7 +118,7 @@ def _is_finished(run: RunDirectory, options: AgoraRunOptions) -> bool:
 
 
 def _asked(options: AgoraRunOptions) -> Dict[str, Any]:
-    return {name: getattr(options, name) for name in ASKED}
+    return {name: getattr(options, name) for name in options.ASKED}
 
 
 def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
@@ -173,16 +170,17 @@ def _second_text(example: Example) -> List[List[Tuple[int, int]]]:
 def _identity(options: AgoraRunOptions, task: Task, weights: Weights, teacher: Weights, filler: Optional[MaskFiller],
               workers: Workers) -> Dict[str, Any]:
     """What a run's record holds for, by hash where it is a file: a resumed run must have the same."""
-    fields = dataclasses.asdict(options)
+    fields = {name: value for name, value in dataclasses.asdict(options).items()
+              if name not in (*options.MAY_CHANGE, "keep_classifier")}  # which is refused
     return {"task": task.key, "checkpoint": digest(weights), "Socrates": digest(teacher),
             "MLM": digest(filler.weights) if filler else None,
             "workers": workers.size if options.data_parallel else None,  # the order of summation
-            **{f"--{name.replace('_', '-')}": value for name, value in fields.items() if name not in MAY_CHANGE}}
+            **{f"--{name.replace('_', '-')}": value for name, value in fields.items()}}
 
 
 def digest(weights: Weights) -> str:
     """SHA-256 over the configuration, all tensors and the vocabulary, in whatever format they are stored."""
-    total = hashlib.sha256(repr(weights.config).encode())
+    total = hashlib.sha256(repr(weights.config).encode() + repr(weights.config.labels or "").encode())
     for name in sorted(weights.tensors):
         total.update(name.encode() + weights.float32(name).tobytes())
     total.update(weights.tokenizer.digest.encode())

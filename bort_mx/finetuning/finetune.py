@@ -1,8 +1,7 @@
 """Fine-tuning from options to results: task, model, loop, the best epoch's predictions (paper §5.1)."""
 
-import dataclasses
 import gc
-import pathlib
+import os
 from typing import Any, Dict, List, Tuple
 
 import mxnet as mx
@@ -18,7 +17,7 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import outputs
 from bort_mx.finetuning.labels import classifier_of, without_classifier
-from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
+from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
@@ -45,8 +44,9 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
-    run = RunDirectory(options.output_dir, dataclasses.asdict(options), may_change(options), workers.is_first,
-                       options.resume, {"data": data.digests(), "labels": task.labels, **identity_of(options)})
+    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
+                       {"data": data.digests(), "labels": task.labels})
+    keep_checkpoint(run, options)
     if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
         return finished(run, workers)
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
@@ -75,15 +75,22 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     return results
 
 
-def identity_of(options: FineTuningOptions) -> Dict[str, str]:
-    """An entry of config.json that tells --checkpoint by its content, if it is on this disk."""
-    there = options.checkpoint != FRESH and pathlib.Path(options.checkpoint).exists()
-    return {"checkpoint": checkpoint_weights.fingerprint(options.checkpoint)} if there else {}
+def keep_checkpoint(run: RunDirectory, options: FineTuningOptions) -> None:
+    """Record in config.json what --checkpoint is: its fingerprint, or its name where nothing so called is on the disk
+    (fresh, a name on the Hub). A resumed run must have the same; it may have moved, or gone if it is still called so.
 
-
-def may_change(options: FineTuningOptions) -> List[str]:
-    """Options that a resumed run may have changed: --checkpoint if its content can be compared instead."""
-    return [name for name in MAY_CHANGE_ON_RESUME if name != "checkpoint" or identity_of(options)]
+    Raises:
+        InputError: another one.
+    """
+    name = f"name: {options.checkpoint}"
+    there = options.checkpoint != FRESH and os.path.exists(options.checkpoint)
+    now = checkpoint_weights.fingerprint(options.checkpoint) if there else name
+    then = run.keep("checkpoint", now)
+    called = run.before.get("options", {}).get("checkpoint")
+    gone = now == name and not then.startswith("name: ") and called == options.checkpoint
+    if then != now and not gone:
+        raise InputError(f"--resume: --checkpoint {options.checkpoint} is not what {run.path} began with, which was "
+                         f"{called}; give that as it was, or start anew in another --output-dir")
 
 
 # -- the model -----------------------------------------------------------------------------------------------------
@@ -125,7 +132,7 @@ def read_weights(path: str, workers: Workers) -> Weights:
     Raises:
         InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
     """
-    if not pathlib.Path(path).exists():
+    if not os.path.exists(path):
         once_a_host(workers, lambda: checkpoint_weights.read(path))  # one fetches it, if it is a name of the Hub
     weights = checkpoint_weights.read(path)
     if weights.tokenizer is None:

@@ -1,8 +1,9 @@
 """What the outputs of a checkpoint's classifier stand for, and the classifier in the order of a task's labels."""
 
 import dataclasses
+import os
 import pathlib
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx import files
 from bort_mx.checkpoints import native, stored
@@ -10,15 +11,11 @@ from bort_mx.checkpoints.huggingface import names_of_outputs
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.errors import InputError
-
-CONFIG = "config.json"
+from bort_mx.training.run import CONFIG
 
 
 def classifier_of(weights: Weights, path: str, task: Task, option: str = "--checkpoint") -> Tuple[Weights, List[str]]:
     """Weights with a classifier for a task, output i standing for the task's label i.
-
-    [I] Labels are the same if they are spelled the same up to case, in any order. Labels 0, 1, … are numbers of
-    outputs, so any names will do for them; and a checkpoint that tells no labels is taken to have the task's.
 
     Args:
         weights: as read from `path`.
@@ -33,39 +30,60 @@ def classifier_of(weights: Weights, path: str, task: Task, option: str = "--chec
     config = weights.config
     if config.head != "classifier":
         raise InputError(f"{option} {path}: has no trained classifier; give a checkpoint fine-tuned on {task.key}")
-    labels = list(config.labels) if config.labels else labels_of(path)
-    columns, notes = _columns(labels, task), []
-    if config.num_labels != task.num_labels or (labels and columns is None):
-        has = "a regression" if config.num_labels == 1 else f"the labels {', '.join(labels)}" if labels else \
-            f"{config.num_labels} labels"
-        wants = "is a regression" if task.is_regression else f"has {', '.join(task.labels)}"
-        raise InputError(f"{option} {path}: has {has}, but {task.key} {wants}; give a checkpoint fine-tuned on "
-                         f"{task.key}")
-    if columns is None:
-        columns = list(range(task.num_labels))
-        if not task.is_regression:
-            notes.append(f"{path} does not tell what its outputs stand for; they are taken to be "
-                         f"{', '.join(task.labels)}, in this order")
-    elif sorted(map(str.lower, labels)) != sorted(map(str.lower, task.labels)):
-        notes.append(f"the labels {', '.join(labels)} of {path} are taken to be {', '.join(task.labels)}")
-    trained_on = _task_of(path)
-    if trained_on not in (None, task.key):
+    run = run_config(path)
+    labels = list(config.labels) if config.labels else _labels_in(run)
+    if config.num_labels != task.num_labels:
+        has = "is a regression" if config.num_labels == 1 else f"has {config.num_labels} labels"
+        wants = "is a regression" if task.is_regression else f"has {named(task.labels)}"
+        raise InputError(f"{option} {path}: {has}, but {task.key} {wants}; give a checkpoint fine-tuned on {task.key}")
+    columns, notes = list(range(task.num_labels)), []
+    if not task.is_regression and are_told(labels):
+        columns = outputs_for(labels, task, f"{option} {path}")
+        if sorted(map(str.lower, labels)) != sorted(map(str.lower, task.labels)):
+            notes.append(f"the labels {named(labels)} of {path} are taken to be {named(task.labels)}")
+    elif not task.is_regression and labels != list(task.labels):
+        notes.append(f"{path} does not tell what its outputs stand for; they are taken to be {named(task.labels)}, in "
+                     "this order")
+    trained_on = _task_in(run)
+    if trained_on is not None and _place(trained_on) != _place(task.key):
         notes.append(f"{path} was fine-tuned on {trained_on}, not on {task.key}")
     return _reordered(weights, columns, task), notes
 
 
-def _columns(labels: Optional[Sequence[str]], task: Task) -> Optional[List[int]]:
-    """Which output stands for each of the task's labels; None if that is not known, or they are other labels."""
-    if not labels or len(labels) != task.num_labels:
-        return None
-    if list(task.labels) == [str(i) for i in range(task.num_labels)] and set(labels) != set(task.labels):
-        return list(range(task.num_labels))
+def outputs_for(labels: Sequence[str], task: Task, source: str) -> List[int]:
+    """Which output stands for each of a task's labels.
+
+    [I] Labels are the same if they are spelled the same up to case. Labels 0, 1, … are no names: any will do for them.
+
+    Args:
+        labels: of the outputs, in order.
+        task: of as many labels.
+        source: has the labels, for errors.
+    Raises:
+        InputError: other labels than the task's.
+    """
+    if are_told(labels) and not are_told(task.labels):
+        return list(range(len(labels)))
     found = []
     for wanted in task.labels:
         alike = [i for i, label in enumerate(labels) if label == wanted] or [
             i for i, label in enumerate(labels) if label.lower() == wanted.lower()]
         found += alike[:1]
-    return found if sorted(found) == list(range(len(labels))) else None
+    if sorted(found) != list(range(len(labels))):
+        raise InputError(f"{source}: has the labels {named(labels)}, but {task.key} has {named(task.labels)}; give a "
+                         f"checkpoint fine-tuned on {task.key}")
+    return found
+
+
+def are_told(labels: Optional[Sequence[str]]) -> bool:
+    """Whether labels say more than the numbers of the outputs."""
+    return bool(labels) and list(labels) != [str(i) for i in range(len(labels))]
+
+
+def named(labels: Sequence[str]) -> str:
+    """Labels in one line of an error or a note."""
+    shown = [label if label.isprintable() and len(label) <= 40 else f"{label!r:.40}…" for label in labels[:20]]
+    return ", ".join(shown) + (f" … ({len(labels)} in all)" if len(labels) > 20 else "")
 
 
 def _reordered(weights: Weights, columns: List[int], task: Task) -> Weights:
@@ -85,38 +103,52 @@ def without_classifier(weights: Weights) -> Weights:
                                                  if not name.startswith(head)})
 
 
+# -- what lies beside a checkpoint ---------------------------------------------------------------------------------
+
+
 def labels_of(path: str) -> Optional[List[str]]:
     """The labels of a run's or a Hugging Face folder's outputs in order, where its config.json tells them.
 
     None where it does not; empty for a regression.
     """
-    config = run_config(path)
-    if "labels" in config:
-        return [str(label) for label in config["labels"]]
-    if config.get("options", {}).get("task"):  # a run from before labels were recorded
-        task = get_task(config["options"]["task"])
-        return list((get_task(task.scored_by) if task.scored_by else task).labels)
-    return names_of_outputs(config)
+    return _labels_in(run_config(path))
 
 
-def _task_of(path: str) -> Optional[str]:
-    """The key of the task that a run of ours was trained on; None where that is not told, or the task is no more."""
-    name = run_config(path).get("options", {}).get("task")
-    if not name:
-        return None
-    try:
-        task = get_task(name)
-    except InputError:  # one's own, whose description is gone
-        return str(name)
-    return task.scored_by or task.key
-
-
-def run_config(path: str) -> dict:
+def run_config(path: str) -> Dict[str, Any]:
     """config.json of the run that a checkpoint belongs to, or of a Hugging Face folder; {} where there is none."""
+    if not os.path.exists(path):
+        return {}
     folder = pathlib.Path(path)
-    for place in (folder, *([folder.parent.parent] if folder.parent.name == native.CHECKPOINTS else [])):
+    beside = [folder.parent.parent] if folder.parent.name == native.CHECKPOINTS else []
+    for place in (native.run_of_output(folder) or folder, *beside):
         if (place / CONFIG).is_file():
             found = files.read_json(place / CONFIG)
             if isinstance(found, dict) and (isinstance(found.get("options"), dict) or "id2label" in found):
                 return found
     return {}
+
+
+def _labels_in(config: Dict[str, Any]) -> Optional[List[str]]:
+    if isinstance(config.get("labels"), list):
+        return [str(label) for label in config["labels"]]
+    name = _task_in(config)
+    if name is not None:  # a run from before labels were recorded
+        return list(get_task(name).labels)
+    return names_of_outputs(config)
+
+
+def _task_in(config: Dict[str, Any]) -> Optional[str]:
+    """The key of the task that a run was trained on; None where that is not told."""
+    options = config.get("options")
+    name = options.get("task") if isinstance(options, dict) else None
+    if not isinstance(name, str) or not name:
+        return None
+    if name.lower().endswith((".yaml", ".yml")):  # one's own, whose description may be gone
+        return name
+    task = get_task(name)
+    return task.scored_by or task.key
+
+
+def _place(key: str) -> str:
+    """A task's key, one's own tasks by the place of their description."""
+    return os.path.realpath(key) if key.lower().endswith((".yaml", ".yml")) else key

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from typing import Callable, List
 
 from bort_mx.errors import InputError
@@ -23,8 +24,9 @@ def main(argv: List[str]) -> int:
     """Parse, then fine-tune once, with several seeds, on a whole benchmark, or by Agora."""
     options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
     if options.task is None:
-        checkpoint = _demo_checkpoint() if options.checkpoint == FineTuningOptions.checkpoint else options.checkpoint
-        output = f"{BUILT_IN_OUTPUT}/{pathlib.Path(checkpoint).name}"
+        given = options.checkpoint != FineTuningOptions.checkpoint or any(w.startswith("--checkpoint") for w in argv)
+        checkpoint = options.checkpoint if given else _demo_checkpoint()
+        output = f"{BUILT_IN_OUTPUT}/{'-'.join(re.findall(r'[A-Za-z0-9_]+', checkpoint)) or 'checkpoint'}"
         options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION,
                                 first=[*BUILT_IN, "--checkpoint", checkpoint, "--output-dir", output])
         if os.environ.get("HOROVOD_RANK", "0") == "0":

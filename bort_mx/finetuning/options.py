@@ -1,14 +1,11 @@
 """The options of fine-tuning."""
 
 import dataclasses
-from typing import Literal, Optional
+from typing import ClassVar, Literal, Optional, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, positive, within
-
-MAY_CHANGE_ON_RESUME = ["output_dir", "resume", "log_interval", "checkpoint_interval", "keep_checkpoints", "data_dir",
-                        "checkpoint", "device", "seeds", "evaluation_batch_size"]
 
 
 @dataclasses.dataclass
@@ -18,6 +15,11 @@ class FineTuningOptions:
     Raises:
         InputError: values out of range or that exclude each other; the message names them.
     """
+
+    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (
+        "output_dir", "resume", "log_interval", "checkpoint_interval", "keep_checkpoints", "data_dir", "checkpoint",
+        "device", "seeds", "evaluation_batch_size")
+    """What a resumed run may have changed; of --checkpoint the content is compared."""
 
     task: Optional[str] = None
     """A task of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes one's own, or
@@ -132,6 +134,9 @@ class FineTuningOptions:
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
+        if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init != "uniform"):
+            raise InputError("--keep-classifier takes the classifier as it was trained; leave out --pooler, "
+                             "--extra-layer and --classifier-init")
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
             raise InputError("--checkpoint fresh has no classifier yet; leave out --"
                              + ("predict-only" if self.predict_only else "keep-classifier"))
@@ -150,6 +155,8 @@ class FineTuningOptions:
         """
         values = {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "seed": 0, "batch_size": task.batch_size,
                   "extra_layer": task.extra_layer}
+        if self.keep_classifier:
+            del values["extra_layer"]
         if self.chs:
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
         return dataclasses.replace(self, **{name: value for name, value in values.items()

@@ -99,7 +99,7 @@ def _write_agreement(folder: pathlib.Path, task: Task, dev: Evaluation) -> None:
 
 def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
     """A run's results in a few lines."""
-    lines = [] if any(results["diagnostics"].values()) and "dev" not in results else [
+    lines = [] if results["diagnostics"] and "dev" not in results else [
         f"{results['task']}: dev " + _values(results.get("dev", {}))
         + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")]
     lines += [f"{results['task']}: test {_values(results['test'])}"] if results.get("test") else []

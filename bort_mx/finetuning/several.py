@@ -13,9 +13,9 @@ from bort_mx.data.tasks import TASKS, Task, get_task, write_benchmark_zip
 from bort_mx.data.tasks.base import SPLITS, load_table
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
-from bort_mx.finetuning.options import MAY_CHANGE_ON_RESUME, FineTuningOptions
+from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.outputs import metric_names
-from bort_mx.finetuning.taskdata import prepare_folder, resolve
+from bort_mx.finetuning.taskdata import diagnostics_of, prepare_folder, resolve
 from bort_mx.training.run import CONFIG, RunDirectory
 
 BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
@@ -88,8 +88,10 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     """
     workers = connect()
     names = BENCHMARKS[options.task]
-    if options.predict_only:
-        raise InputError(f"--task {options.task} --predict-only: one checkpoint is of one task; give its name")
+    for name in ("predict_only", "keep_classifier"):
+        if getattr(options, name):
+            raise InputError(f"--task {options.task} --{name.replace('_', '-')}: a classifier is of one task; give its "
+                             "name")
     available = {benchmark: _available(benchmark, options, workers) for benchmark in names}
     if not any(ready for ready, _ in available.values()):
         raise InputError(next(reason for _, absent in available.values() for reason in absent.values()))
@@ -123,9 +125,10 @@ def _available(benchmark: str, options: FineTuningOptions, workers: Workers) -> 
             except InputError as reason:
                 absent[key] = str(reason)
                 continue
-            for split in SPLITS:  # rather now than after hours of training on the tasks before it
-                if task.has(folder, split):
-                    task.check(folder, split)
+            for one in (task, *diagnostics_of(task)):
+                for split in SPLITS:  # rather now than after hours of training on the tasks before it
+                    if one.has(folder, split):
+                        one.check(folder, split)
             ready.append(key)
     return ready, absent
 
@@ -204,10 +207,9 @@ def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
     Raises:
         InputError: it holds a run already, and --resume is not given; or one of other options.
     """
-    run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
-                       options.resume)
+    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume)
     if options.resume == "auto" and (run.path / CONFIG).is_file():
-        run.refuse_other_options(MAY_CHANGE_ON_RESUME)  # each run compares the checkpoint's content
+        run.refuse_other_options(options.MAY_CHANGE)  # each run compares the checkpoint's content
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
     return run
 

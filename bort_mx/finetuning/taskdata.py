@@ -92,7 +92,7 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
     data = TaskData(task, train, dev, test, [], notes)
     for split in ("train", "dev", "test"):
         notes.extend(f"{split}: {note}" for note in getattr(getattr(data, split), "notes", []))
-    for diagnostic in _diagnostics_of(task):
+    for diagnostic in diagnostics_of(task):
         wanted = asked.key == diagnostic.key
         data.diagnostics += _read_diagnostic(diagnostic, folder, wanted, workers, notes)
     return data
@@ -137,7 +137,8 @@ def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -
         return None
 
 
-def _diagnostics_of(task: Task) -> List[Task]:
+def diagnostics_of(task: Task) -> List[Task]:
+    """The sets that a task's model predicts as well."""
     return [get_task(key) for key, kind in TASKS.items() if kind.scored_by == task.key]
 
 

@@ -5,7 +5,7 @@ Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary, 
 
 import collections
 import dataclasses
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import mxnet as mx
 from gluonnlp.model.block import GELU
@@ -50,8 +50,8 @@ class ModelConfig:
     """Dense(H) and tanh on the first token before the classifier (BERT's pooler)."""
     extra_layer: bool = False
     """One more linear layer before the classifier (the paper's CoLA, §5.1)."""
-    labels: Optional[Tuple[str, ...]] = None
-    """What the classifier's outputs stand for, where that is known."""
+    labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
+    """What the classifier's outputs stand for, where that is known; other heads have none."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -74,16 +74,16 @@ class ModelConfig:
 
     def _check_labels(self) -> None:
         labels = self.labels
-        if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels) or not (
+        if not isinstance(labels, (list, tuple)) or not all(is_text(label) for label in labels) or not (
                 len(labels) == len(set(labels)) == self.num_labels):
             raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
-        object.__setattr__(self, "labels", tuple(labels))
+        object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
     def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse. It has labels only if a classifier has."""
+        """A JSON-ready dictionary; `from_dict` is its inverse. It has labels only where they are known."""
         values = dataclasses.asdict(self)
         labels = values.pop("labels")
-        return values if labels is None or self.head != "classifier" else {**values, "labels": list(labels)}
+        return values if labels is None else {**values, "labels": list(labels)}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
@@ -111,6 +111,11 @@ class ModelConfig:
         if changes.get("num_labels", self.num_labels) != self.num_labels:
             changes.setdefault("labels", None)
         return dataclasses.replace(self, **changes)
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text that can be written: Unicode without half characters."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class BERT(HybridBlock):

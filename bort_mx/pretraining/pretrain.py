@@ -95,7 +95,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     tokenizer = train.tokenizer()
     _refuse_other_vocabulary(options, directory, tokenizer)
     teacher = load_teacher(options, tokenizer, ctx)
-    run = RunDirectory(options.output_dir, dataclasses.asdict(options), MAY_CHANGE_ON_RESUME, workers.is_first,
+    run = RunDirectory(options.output_dir, options, MAY_CHANGE_ON_RESUME, workers.is_first,
                        options.resume, {"data": data_hashes(directory), "teacher_sha256": teacher and digest(teacher)})
     if run.start_step > options.max_steps:
         raise InputError(f"--max-steps {options.max_steps}: {run.checkpoint} is beyond; give more, or go back by "

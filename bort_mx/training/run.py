@@ -4,6 +4,7 @@ Rank 0 alone writes; on the other ranks every method is a no-op.
 """
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
@@ -11,7 +12,7 @@ import math
 import os
 import pathlib
 import sys
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from bort_mx import files
 from bort_mx.checkpoints import native
@@ -27,7 +28,7 @@ class RunDirectory:
 
     Args:
         path: the output directory.
-        options: all options of the run, JSON-ready.
+        options: all options of the run, an instance of a dataclass of JSON-ready fields.
         may_change: names of options that a resumed run may have changed.
         writes: whether this worker writes (rank 0).
         resume: "never" (a directory that holds a run is refused), "auto" (go on from the newest undamaged checkpoint,
@@ -38,12 +39,16 @@ class RunDirectory:
             another run's.
     """
 
-    def __init__(self, path: os.PathLike, options: Dict[str, Any], may_change: List[str], writes: bool,
+    def __init__(self, path: os.PathLike, options: Any, may_change: Sequence[str], writes: bool,
                  resume: str = "never", extra: Optional[Dict[str, Any]] = None):
         self.path, self._writes, self._events, self._lock = pathlib.Path(path), writes, None, None
-        self._before: Dict[str, Any] = {}
-        self.config = json.loads(json.dumps({"options": options, **(extra or {}), "provenance": provenance()}))
-        self.checkpoint = self._find_checkpoint(resume)
+        self.before: Dict[str, Any] = {}
+        """config.json as it was, of a resumed run."""
+        self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
+        self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), **(extra or {}),
+                                             "provenance": provenance()}))
+        with named_output(self.path):
+            self.checkpoint = self._find_checkpoint(resume)
         if self.checkpoint:
             self.refuse_other_options(may_change)
         self.start_step = native.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
@@ -70,7 +75,7 @@ class RunDirectory:
 
     def keep(self, name: str, value: Any) -> Any:
         """An entry of config.json that holds from the run's beginning: a resumed run gets the value of then."""
-        self.config[name] = self._before.get(name, value)
+        self.config[name] = self.before.get(name, value)
         return self.config[name]
 
     def log(self, step: int, values: Dict[str, float]) -> None:
@@ -157,18 +162,19 @@ class RunDirectory:
         refuse_a_run(self.path)
         return None
 
-    def refuse_other_options(self, may_change: List[str]) -> None:
-        """Compare with config.json as it is there.
+    def refuse_other_options(self, may_change: Sequence[str]) -> None:
+        """Compare with config.json as it is there; an option that there was not yet had the value of its default.
 
         Raises:
             InputError: an option that is not in `may_change`, or an entry beside the options, is another one now.
         """
-        before = self._before = files.read_json(self.path / CONFIG)
+        before = self.before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
         for name, value in self.config["options"].items():
-            old = before["options"].get(name)
-            if name not in may_change and old != value:
+            unknown = name not in before["options"] and self._defaults[name] is None  # what it meant is not told
+            old = before["options"].get(name, self._defaults[name])
+            if name not in may_change and not unknown and old != value:
                 raise InputError(f"--resume: option {name} was {old!r} in {self.path / CONFIG} and is {value!r} now; "
                                  "give the old value, or start anew in another --output-dir")
         for name in set(self.config) - {"options", "provenance"}:
@@ -180,9 +186,7 @@ class RunDirectory:
 def refuse_a_run(path: os.PathLike) -> None:
     """Raises InputError if an output directory holds a run already."""
     path = pathlib.Path(path)
-    with named_output(path):
-        there = (path / CONFIG).exists() or native.steps(path / CHECKPOINTS)
-    if there:
+    if (path / CONFIG).exists() or native.steps(path / CHECKPOINTS):
         raise InputError(f"{path}: holds a run already; go on with it by --resume auto, or choose another --output-dir")
 
 

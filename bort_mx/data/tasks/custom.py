@@ -92,7 +92,7 @@ class CustomTask(Task):
     def _check(self) -> None:
         allowed = METRICS[self.is_regression]
         problems = [
-            (not PLAIN_NAME.fullmatch(self.name) or self.name == "predictions",
+            (not PLAIN_NAME.fullmatch(self.name) or len(self.name.encode()) > 200 or self.name == "predictions",
              f"name: {self.name!r} names the submission file; give a plain file name, and not 'predictions'"),
             (set(self.files) - {"train", "dev", "test"}, "files: only train, dev and test are splits"),
             (not _all_texts(name for name, in self.files.values()), "files: each split is the name of one file"),
@@ -159,7 +159,7 @@ class CustomTask(Task):
         if "idx" not in self._columns:
             return row
         index = fields[self._columns["idx"]]
-        if isinstance(index, bool) or not isinstance(index, (str, int)) or any(c in str(index) for c in "\t\r\n"):
+        if type(index) not in (str, int, float) or any(character in str(index) for character in "\t\r\n"):
             raise InputError(f"{where}: column {self._columns['idx']!r} is {index!r:.60}; expected a number or a text "
                              "without tabs and line ends")
         return index
