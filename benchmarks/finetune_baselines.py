@@ -1,24 +1,30 @@
 """What a fine-tuned encoder has to beat: the majority class, and TF-IDF with logistic regression.
 
-    python benchmarks/finetune_baselines.py --data-dir ../shared/data --tasks SST-2 CoLA MRPC RTE
+    python benchmarks/finetune_baselines.py --data-dir ../shared/data --tasks SST-2 CoLA MRPC RTE \
+        --runs encoder=runs/small --output docs/experiments/finetune-small-encoder
 
 TF-IDF: scikit-learn's words and pairs of words, sublinear counts; of a pair of texts each has features of its own, and
 the cosine of both is one more. The regularisation C is chosen on a tenth of the training set. Prints a Markdown table
-of the tasks' metrics on dev, in percent.
+of the tasks' metrics on dev, in percent; of `--runs NAME=FOLDER` the median and range of the seeds in
+FOLDER/TASK/results.json. `--output` writes the same as .json, with what produced each, and the criterion as .png.
 """
 
 import argparse
-from typing import List
+import pathlib
+from typing import Any, Dict, List
 
 import numpy as np
 import scipy.sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from bort_mx.data.tasks import Examples, get_task
+from bort_mx import files
+from bort_mx.data.tasks import Examples, Task, get_task
+from bort_mx.provenance import provenance
 from bort_mx.random import generator
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+BASELINES = ("majority class", "TF-IDF, logistic regression")
 
 
 def features(train: Examples, *sets: Examples) -> List[scipy.sparse.csr_matrix]:
@@ -48,21 +54,81 @@ def _fit(rows, targets, strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=300, solver="liblinear").fit(rows, targets)
 
 
+def baselines(task: Task, data_dir: str) -> Dict[str, Dict[str, float]]:
+    """Dev metrics of each of BASELINES."""
+    train, dev = (task.read(data_dir, split) for split in ("train", "dev"))
+    targets = np.array([task.label_index(example.label) for example in train])
+    majority = np.full(len(dev), np.bincount(targets).argmax())
+    predictions = majority, logistic_regression(train, dev, targets)
+    return {name: dict(task.metrics_of(dev, list(found))) for name, found in zip(BASELINES, predictions)}
+
+
+def of_runs(folder: pathlib.Path, task: Task) -> Dict[str, Any]:
+    """Dev metrics over the seeds of a task's run, with its checkpoint and command; {} if there is none."""
+    path = folder / task.name / "results.json"
+    if not path.is_file():
+        return {}
+    found = files.read_json(path)
+    over = {metric: found["dev_over_seeds"][metric]["values"] for metric in task.metrics}
+    return {"values": over, **{key: found["provenance"][key] for key in ("command", "git_commit")}}
+
+
+def cells(found: Dict[str, Any], metric: str) -> str:
+    """One cell of the table, in percent."""
+    if not found:
+        return "–"
+    values = 100 * np.array(found["values"][metric])
+    return f"{np.median(values):.1f} ({values.min():.1f}–{values.max():.1f}; {len(values)} seeds)"
+
+
+def draw(table: Dict[str, Dict[str, Any]], path: pathlib.Path) -> None:
+    """Write a PNG: each task's criterion, baselines as lines and seeds as dots."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, all_axes = plt.subplots(1, len(table), figsize=(2.6 * len(table), 3.4), dpi=150)
+    for axes, (name, entry) in zip(np.atleast_1d(all_axes), table.items()):
+        metric = get_task(name).criterion
+        for baseline, style in zip(BASELINES, (":", "--")):
+            axes.axhline(100 * entry["baselines"][baseline][metric], color="#555555", linestyle=style, label=baseline)
+        for place, found in enumerate(entry["runs"].values()):
+            if found:
+                values = 100 * np.array(found["values"][metric])
+                axes.scatter(np.full(len(values), place), values, alpha=0.6, color=f"C{place}", zorder=2)
+                axes.hlines(np.median(values), place - 0.3, place + 0.3, color=f"C{place}", zorder=3)
+        axes.set(title=f"{name}, dev {metric}", xticks=range(len(entry["runs"])), xlim=(-0.6, len(entry["runs"]) - 0.4))
+        axes.set_xticklabels(entry["runs"])
+        axes.spines[["top", "right"]].set_visible(False)
+    np.atleast_1d(all_axes)[0].legend(frameon=False, fontsize=6)
+    figure.tight_layout()
+    with files.atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
 def main() -> None:
-    """Compute and print."""
+    """Compute, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--tasks", nargs="+", default=["SST-2", "CoLA", "MRPC", "RTE"])
+    parser.add_argument("--runs", nargs="*", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--output", help="path without the ending")
     options = parser.parse_args()
-    print("| task | metric | majority class | TF-IDF, logistic regression |\n|---|---|---|---|")
+    runs = dict(given.split("=", 1) for given in options.runs)
+    print(f"| task | metric | {' | '.join([*BASELINES, *runs])} |\n|{'---|' * (2 + len(BASELINES) + len(runs))}")
+    table: Dict[str, Dict[str, Any]] = {}
     for name in options.tasks:
         task = get_task(name)
-        train, dev = (task.read(options.data_dir, split) for split in ("train", "dev"))
-        targets = np.array([task.label_index(example.label) for example in train])
-        majority = np.full(len(dev), np.bincount(targets).argmax())
-        rows = [task.metrics_of(dev, list(found)) for found in (majority, logistic_regression(train, dev, targets))]
+        table[name] = {"baselines": baselines(task, options.data_dir),
+                       "runs": {run: of_runs(pathlib.Path(folder), task) for run, folder in runs.items()}}
         for metric in task.metrics:
-            print(f"| {name} | {metric} | {100 * rows[0][metric]:.1f} | {100 * rows[1][metric]:.1f} |", flush=True)
+            row = [f"{100 * table[name]['baselines'][baseline][metric]:.1f}" for baseline in BASELINES]
+            row += [cells(found, metric) for found in table[name]["runs"].values()]
+            print(f"| {name} | {metric} | {' | '.join(row)} |", flush=True)
+    if options.output:
+        files.write_json(f"{options.output}.json", {"tasks": table, "provenance": provenance()})
+        draw(table, pathlib.Path(f"{options.output}.png"))
 
 
 if __name__ == "__main__":
