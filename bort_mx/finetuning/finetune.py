@@ -87,7 +87,7 @@ def keep_checkpoint(run: RunDirectory, options: FineTuningOptions) -> None:
     now = checkpoint_weights.fingerprint(options.checkpoint) if there else name
     then = run.keep("checkpoint", now)
     called = run.before.get("options", {}).get("checkpoint")
-    gone = now == name and not then.startswith("name: ") and called == options.checkpoint
+    gone = now == name and not str(then).startswith("name: ") and called == options.checkpoint
     if then != now and not gone:
         raise InputError(f"--resume: --checkpoint {options.checkpoint} is not what {run.path} began with, which was "
                          f"{called}; give that as it was, or start anew in another --output-dir")
