@@ -56,6 +56,7 @@ def test_official_counts(shared, name):
             continue
         examples = task.read(shared / "data", split)
         assert len(examples) == count
+        assert not any("official set" in note for note in examples.notes)
         assert all(text.strip() for text in {text for example in examples for text in example.texts})
         if name in QUESTIONS:
             assert len({example.group for example in examples}) == QUESTIONS[name][position]
@@ -70,7 +71,16 @@ def test_official_counts(shared, name):
 @pytest.mark.parametrize("name, split, count", [("QQP", "train", 10309), ("MNLI-matched", "train", 10471),
                                                 ("QNLI", "train", 10293), ("BoolQ", "train", 261)])
 def test_samples_are_read_whole(shared, name, split, count):
-    assert len(get_task(name).read(shared / "data", split)) == count
+    examples = get_task(name).read(shared / "data", split)
+    assert len(examples) == count
+    assert f"{count:,} to predict where the official set has" in examples.notes[-1]
+
+
+def test_a_file_that_was_cut_off_is_noted(shared, tmp_path):
+    whole = (shared / "data" / "glue" / "SST-2" / "test.tsv").read_bytes()
+    (tmp_path / "test.tsv").write_bytes(whole[:len(whole) // 2])
+    notes = get_task("SST-2").read(tmp_path, "test").notes
+    assert len(notes) == 1 and "where the official set has 1,821: a part of it, or a file that was cut off" in notes[0]
 
 
 def test_layout_fixtures(shared, tmp_path):
@@ -165,7 +175,9 @@ def test_qqp_rows_with_missing_columns_are_counted(tmp_path, caplog):
     write(tmp_path, "train.tsv", head + "1\t1\t2\tWhy?\tHow?\t0\n2\t3\t4\tWhy?\n3\t1\t2\tWhy?\tHow?\t1\n")
     examples = get_task("QQP").read(tmp_path, "train")
     assert [e.idx for e in examples] == [1, 3]
-    assert examples.notes == ["left out 1 rows with too few columns (the first: line 3)"]
+    assert examples.notes == ["left out 1 rows with too few columns (the first: line 3)",
+                              "2 to predict where the official set has 363,846: a part of it, or a file that was cut "
+                              "off"]
     assert examples.notes[0] in caplog.text
 
 
@@ -375,10 +387,11 @@ def test_training_sets_are_balanced_by_seed(shared, name):
     assert [positions[id(e)] for e in first] == sorted(positions[id(e)] for e in first)
     if name != "RACE-H":
         assert counts["1"] == before["1"]
-        assert first.notes == [f"discarded {before['0'] - before['1']} of {before['0']} negative examples for "
-                               f"{before['1']} of the other label"]
+        assert first.notes == [*everything.notes, f"discarded {before['0'] - before['1']} of {before['0']} negative "
+                                                  f"examples for {before['1']} of the other label"]
     else:
-        assert first.notes[0] == "discarded 20 of 40 passages" and len({e.group[0] for e in first}) == 20
+        assert first.notes[len(everything.notes)] == "discarded 20 of 40 passages"
+        assert len({e.group[0] for e in first}) == 20
 
 
 def test_other_tasks_train_on_everything(shared):

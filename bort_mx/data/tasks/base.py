@@ -135,7 +135,16 @@ class Task:
         examples = self.parse(path, split)
         if not examples:
             raise InputError(f"{path}: no examples in it; expected the {split} set of {self.key}")
+        found, official = len(self.submission_ids(examples)), self.official_count(split)
+        if official not in (None, found):
+            examples.notes.append(f"{found:,} to predict where the official set has {official:,}: a part of it, or a "
+                                  "file that was cut off")
         return examples
+
+    def official_count(self, split: str) -> Optional[int]:
+        """How many predictions the official set asks for; None where it is not known."""
+        counts = load_table("counts.yaml").get(self.benchmark, {}).get(self.name)
+        return counts[SPLITS.index(split)] if counts else None
 
     def has(self, data_dir: Folder, split: str) -> bool:
         """Whether the file of a split is there.
