@@ -11,7 +11,8 @@ has been trained on. Compilation of shapes, data order and schedule are inside t
         --tasks SST-2 RTE --steps 60 --repeats 5
 
 Prints one JSON line a task: examples per second of both, medians over the repeats, and the median and quartiles of the
-ratio of neighbouring runs; also that of processor times, which is steadier on a machine that others use too.
+ratio of neighbouring runs; also that of processor times, which is steadier on a machine that others use too. With
+--widths it trains nothing: one line a task of the mean length of an example and the mean width of an epoch's batches.
 """
 
 import argparse
@@ -19,14 +20,14 @@ import json
 import os
 import tempfile
 import time
-from typing import Callable, List
+from typing import Callable, List, Tuple
 
 import numpy as np
 
 from bort_mx import PRESETS
 from bort_mx.data.pairs import EncodedExamples, encode_examples
-from bort_mx.data.tasks import get_task
-from bort_mx.data.tokenizer import load_tokenizer
+from bort_mx.data.tasks import Task, get_task
+from bort_mx.data.tokenizer import Tokenizer, load_tokenizer
 from bort_mx.distributed import Workers
 from bort_mx.finetuning.batching import TrainingBatches
 from bort_mx.finetuning.compact import trainee_of
@@ -102,11 +103,32 @@ def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, 
     return run
 
 
+def training_set(name: str, data_dir: str, tokenizer: Tokenizer) -> Tuple[Task, EncodedExamples, np.ndarray]:
+    """A task, its training set and what is to be predicted."""
+    task = get_task(name)
+    examples = task.read(data_dir, "train")
+    return task, encode_examples(tokenizer, examples, LONGEST, task.cut), targets_of(task, examples)
+
+
+def widths(name: str, data_dir: str, vocabulary: str) -> dict:
+    """Mean tokens of an example, and mean width of the batches of an epoch: of similar length, and random ones."""
+    tokenizer = load_tokenizer(vocabulary)
+    task, encoded, targets = training_set(name, data_dir, tokenizer)
+
+    def mean(grouped: bool) -> float:
+        batches = TrainingBatches(encoded, targets, tokenizer.pad_id, task.batch_size, 0, grouped)
+        return round(float(np.mean([batch.input_ids.shape[1] for step in range(batches.steps_per_epoch)
+                                    for batch in batches.at(step, 0, 1, task.batch_size)])), 1)
+
+    return {"task": name, "batch_size": task.batch_size,
+            "mean_length": round(float(np.mean([len(ids) for ids in encoded.ids])), 1),
+            "similar_lengths": mean(True), "random_batches": mean(False)}
+
+
 def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int) -> dict:
     """One task; the first run of each is left out."""
-    task, tokenizer = get_task(name), load_tokenizer(vocabulary)
-    examples = task.read(data_dir, "train")
-    encoded, targets = encode_examples(tokenizer, examples, LONGEST, task.cut), targets_of(task, examples)
+    tokenizer = load_tokenizer(vocabulary)
+    task, encoded, targets = training_set(name, data_dir, tokenizer)
     ours = our_run(encoded, targets, tokenizer.pad_id, task.batch_size, steps)
     theirs = trainer_run(encoded, targets, vocabulary, task.batch_size, steps)
     ours(0), theirs(0)
@@ -130,9 +152,12 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["SST-2", "RTE"])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--widths", action="store_true", help="count the batches' widths, train nothing")
     options = parser.parse_args()
     for name in options.tasks:
-        print(json.dumps(compare(name, options.data_dir, options.vocab, options.steps, options.repeats)), flush=True)
+        found = (widths(name, options.data_dir, options.vocab) if options.widths else
+                 compare(name, options.data_dir, options.vocab, options.steps, options.repeats))
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
