@@ -116,6 +116,7 @@ def widths(name: str, data_dir: str, vocabulary: str) -> dict:
     task, encoded, targets = training_set(name, data_dir, tokenizer)
 
     def mean(grouped: bool) -> float:
+        """Width, by the batches that training would make."""
         batches = TrainingBatches(encoded, targets, tokenizer.pad_id, task.batch_size, 0, grouped)
         return round(float(np.mean([batch.input_ids.shape[1] for step in range(batches.steps_per_epoch)
                                     for batch in batches.at(step, 0, 1, task.batch_size)])), 1)
