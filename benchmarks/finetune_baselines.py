@@ -5,8 +5,9 @@
 
 TF-IDF: scikit-learn's words and pairs of words, sublinear counts; of a pair of texts each has features of its own, and
 the cosine of both is one more. The regularisation C is chosen on a tenth of the training set. Prints a Markdown table
-of the tasks' metrics on dev, in percent; of `--runs NAME=FOLDER` the median and range of the seeds in
-FOLDER/TASK/results.json. `--output` writes the same as .json, with what produced each, and the criterion as .png.
+of the tasks' metrics on dev, in percent; of `--runs NAME=FOLDER` the median and range of the seeds, or the one
+score, in FOLDER/TASK/results.json. `--output` writes the same as .json, with what produced each, and the criterion as
+.png.
 """
 
 import argparse
@@ -69,8 +70,11 @@ def of_runs(folder: pathlib.Path, task: Task) -> Dict[str, Any]:
     if not path.is_file():
         return {}
     found = files.read_json(path)
-    over = {metric: found["dev_over_seeds"][metric]["values"] for metric in task.metrics}
-    return {"values": over, **{key: found["provenance"][key] for key in ("command", "git_commit")}}
+    if "dev_over_seeds" in found:
+        values = {metric: found["dev_over_seeds"][metric]["values"] for metric in task.metrics}
+    else:
+        values = {metric: [found["dev"][metric]] for metric in task.metrics}
+    return {"values": values, **{key: found["provenance"][key] for key in ("command", "git_commit")}}
 
 
 def cells(found: Dict[str, Any], metric: str) -> str:
@@ -78,6 +82,8 @@ def cells(found: Dict[str, Any], metric: str) -> str:
     if not found:
         return "–"
     values = 100 * np.array(found["values"][metric])
+    if len(values) == 1:
+        return f"{values[0]:.1f} (one seed)"
     return f"{np.median(values):.1f} ({values.min():.1f}–{values.max():.1f}; {len(values)} seeds)"
 
 
