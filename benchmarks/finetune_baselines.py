@@ -16,6 +16,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 import scipy.sparse
+import seed_dots
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -89,28 +90,14 @@ def cells(found: Dict[str, Any], metric: str) -> str:
 
 def draw(table: Dict[str, Dict[str, Any]], path: pathlib.Path) -> None:
     """Write a PNG: each task's criterion, baselines as lines and seeds as dots."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, all_axes = plt.subplots(1, len(table), figsize=(2.6 * len(table), 3.4), dpi=150)
-    for axes, (name, entry) in zip(np.atleast_1d(all_axes), table.items()):
+    panels, lines = {}, {}
+    for name, entry in table.items():
         metric = get_task(name).criterion
-        for baseline, style in zip(BASELINES, (":", "--")):
-            axes.axhline(100 * entry["baselines"][baseline][metric], color="#555555", linestyle=style, label=baseline)
-        for place, found in enumerate(entry["runs"].values()):
-            if found:
-                values = 100 * np.array(found["values"][metric])
-                axes.scatter(np.full(len(values), place), values, alpha=0.6, color=f"C{place}", zorder=2)
-                axes.hlines(np.median(values), place - 0.3, place + 0.3, color=f"C{place}", zorder=3)
-        axes.set(title=f"{name}, dev {metric}", xticks=range(len(entry["runs"])), xlim=(-0.6, len(entry["runs"]) - 0.4))
-        axes.set_xticklabels(entry["runs"])
-        axes.spines[["top", "right"]].set_visible(False)
-    np.atleast_1d(all_axes)[0].legend(frameon=False, fontsize=6)
-    figure.tight_layout()
-    with files.atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+        title = f"{name}, dev {metric}"
+        panels[title] = {run: [100 * value for value in found["values"][metric]] if found else []
+                         for run, found in entry["runs"].items()}
+        lines[title] = {baseline: 100 * entry["baselines"][baseline][metric] for baseline in BASELINES}
+    seed_dots.draw(panels, path, lines)
 
 
 def main() -> None:

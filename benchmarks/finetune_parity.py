@@ -7,7 +7,8 @@ run_finetune.py; "transformers" is BertForSequenceClassification with its own to
 of similar length in a plain loop.
 
     python benchmarks/finetune_parity.py run --data-dir ../shared/data --results docs/experiments/finetune-parity.jsonl
-    python benchmarks/finetune_parity.py table --results docs/experiments/finetune-parity.jsonl
+    python benchmarks/finetune_parity.py table --results docs/experiments/finetune-parity.jsonl \
+        --figure docs/experiments/finetune-parity.png
 
 `run` goes through tasks, seeds and both programs in turn, appends a line a run and leaves out what is there already, so
 it can be stopped and started, and two processes may share the tasks. `--examples 64 --dev-examples 64` is a dry run of
@@ -24,10 +25,12 @@ import time
 from typing import Any, Dict, List
 
 import numpy as np
+import seed_dots
 
 from bort_mx.data.tasks import Examples, MissingSplit, Task, get_task
 from bort_mx.provenance import provenance
 
+PROGRAMS = ("bort_mx", "transformers")
 TASKS = ["MRPC", "RTE", "CoLA", "STS-B"]
 EPOCHS, BATCH, RATE, DECAY, WARMUP, LONGEST = 3, 16, 5e-5, 0.01, 0.1, 128
 
@@ -138,7 +141,7 @@ def run(options: argparse.Namespace) -> None:
     done = {(row["task"], row["program"], row["seed"]) for row in _rows(path)}
     for name in options.tasks:
         for seed in range(options.seeds):
-            for program, train in (("bort_mx", ours), ("transformers", theirs)):
+            for program, train in zip(PROGRAMS, (ours, theirs)):
                 if (name, program, seed) in done:
                     continue
                 start = time.perf_counter()
@@ -156,18 +159,21 @@ def table(options: argparse.Namespace) -> None:
     rows = _rows(pathlib.Path(options.results))
     print("| task | metric | bort_mx: median (range) | transformers: median (range) | difference | agrees | seeds |")
     print("|---|---|---|---|---|---|---|")
-    for name in dict.fromkeys(row["task"] for row in rows):
+    panels = {}
+    for name in [name for name in options.tasks if any(row["task"] == name for row in rows)]:
         for metric in next(row["metrics"] for row in rows if row["task"] == name):
             values = [np.array([100 * row["metrics"][metric] for row in rows
-                                if row["task"] == name and row["program"] == program])
-                      for program in ("bort_mx", "transformers")]
+                                if row["task"] == name and row["program"] == program]) for program in PROGRAMS]
             if not all(len(v) for v in values):
                 continue
+            panels[f"{name}, dev {metric}"] = dict(zip(PROGRAMS, values))
             difference = np.median(values[0]) - np.median(values[1])
             agrees = abs(difference) <= max(1.0, *(np.ptp(v) for v in values))
             cells = [f"{np.median(v):.1f} ({v.min():.1f}–{v.max():.1f})" for v in values]
             print(f"| {name} | {metric} | {cells[0]} | {cells[1]} | {difference:+.1f} | {'yes' if agrees else 'NO'} | "
                   f"{len(values[0])}, {len(values[1])} |")
+    if options.figure:
+        seed_dots.draw(panels, pathlib.Path(options.figure))
 
 
 def _rows(path: pathlib.Path) -> List[Dict[str, Any]]:
@@ -179,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--results", required=True)
+    parser.add_argument("--figure", help="of table: a PNG of every seed's score")
     parser.add_argument("--data-dir")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,0 +1,44 @@
+"""A figure of scores over seeds: a panel a task, a column a program or run, a dot a seed, a bar at the median."""
+
+import pathlib
+from typing import Dict, Optional, Sequence
+
+import numpy as np
+
+from bort_mx import files
+
+STYLES = (":", "--", "-.")
+
+
+def draw(panels: Dict[str, Dict[str, Sequence[float]]], path: pathlib.Path,
+         lines: Optional[Dict[str, Dict[str, float]]] = None) -> None:
+    """Write a PNG.
+
+    Args:
+        panels: title → column → values of its seeds (none: the column stays empty).
+        path: of the PNG.
+        lines: title → name → a value without seeds, as a horizontal line.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3.4), dpi=150, squeeze=False)
+    for axes, (title, columns) in zip(all_axes[0], panels.items()):
+        for style, (name, value) in zip(STYLES, (lines or {}).get(title, {}).items()):
+            axes.axhline(value, color="#555555", linestyle=style, label=name)
+        for place, values in enumerate(columns.values()):
+            axes.scatter(np.full(len(values), place), values, alpha=0.6, color=f"C{place}", zorder=2)
+            if len(values):
+                axes.hlines(np.median(values), place - 0.3, place + 0.3, color=f"C{place}", zorder=3)
+        axes.set(title=title, xticks=range(len(columns)), xlim=(-0.6, len(columns) - 0.4))
+        axes.title.set_fontsize(9)
+        axes.set_xticklabels(columns, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout(rect=(0, 0.06 if lines else 0, 1, 1))
+    if lines:
+        figure.legend(*all_axes[0, 0].get_legend_handles_labels(), frameon=False, fontsize=8, ncol=len(STYLES),
+                      loc="lower center")
+    with files.atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
