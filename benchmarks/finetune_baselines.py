@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bort_mx import files
 from bort_mx.data.tasks import Examples, Task, get_task
+from bort_mx.finetuning.taskdata import examples_digest
 from bort_mx.provenance import provenance
 from bort_mx.random import generator
 
@@ -56,9 +57,8 @@ def _fit(rows, targets, strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=300, solver="liblinear").fit(rows, targets)
 
 
-def baselines(task: Task, data_dir: str) -> Dict[str, Dict[str, float]]:
+def baselines(task: Task, train: Examples, dev: Examples) -> Dict[str, Dict[str, float]]:
     """Dev metrics of each of BASELINES."""
-    train, dev = (task.read(data_dir, split) for split in ("train", "dev"))
     targets = np.array([task.label_index(example.label) for example in train])
     majority = np.full(len(dev), np.bincount(targets).argmax())
     predictions = majority, logistic_regression(train, dev, targets)
@@ -113,7 +113,9 @@ def main() -> None:
     table: Dict[str, Dict[str, Any]] = {}
     for name in options.tasks:
         task = get_task(name)
-        table[name] = {"baselines": baselines(task, options.data_dir),
+        train, dev = (task.read(options.data_dir, split) for split in ("train", "dev"))
+        table[name] = {"data": {"train": examples_digest(train), "dev": examples_digest(dev)},
+                       "baselines": baselines(task, train, dev),
                        "runs": {run: of_runs(pathlib.Path(folder), task) for run, folder in runs.items()}}
         for metric in task.metrics:
             row = [f"{100 * table[name]['baselines'][baseline][metric]:.1f}" for baseline in BASELINES]

@@ -25,6 +25,7 @@ import time
 from typing import Any, Dict, List
 
 import numpy as np
+import scipy.stats
 import seed_dots
 
 from bort_mx.data.tasks import Examples, MissingSplit, Task, get_task
@@ -155,10 +156,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Both programs' medians and ranges in percent, and whether the medians agree within a point or the spread."""
+    """Both programs' medians and ranges in percent, and whether the medians agree within a point or the spread;
+    and how likely means so far apart are by chance (Welch's t-test).
+    """
     rows = _rows(pathlib.Path(options.results))
-    print("| task | metric | bort_mx: median (range) | transformers: median (range) | difference | agrees | seeds |")
-    print("|---|---|---|---|---|---|---|")
+    print("| task | metric | bort_mx: median (range) | transformers: median (range) | difference | agrees | "
+          "p of the means | seeds |")
+    print("|---|---|---|---|---|---|---|---|")
     panels = {}
     for name in [name for name in options.tasks if any(row["task"] == name for row in rows)]:
         for metric in next(row["metrics"] for row in rows if row["task"] == name):
@@ -169,9 +173,10 @@ def table(options: argparse.Namespace) -> None:
             panels[f"{name}, dev {metric}"] = dict(zip(PROGRAMS, values))
             difference = np.median(values[0]) - np.median(values[1])
             agrees = abs(difference) <= max(1.0, *(np.ptp(v) for v in values))
+            p = scipy.stats.ttest_ind(*values, equal_var=False).pvalue  # Welch's
             cells = [f"{np.median(v):.1f} ({v.min():.1f}–{v.max():.1f})" for v in values]
             print(f"| {name} | {metric} | {cells[0]} | {cells[1]} | {difference:+.1f} | {'yes' if agrees else 'NO'} | "
-                  f"{len(values[0])}, {len(values[1])} |")
+                  f"{p:.2f} | {len(values[0])}, {len(values[1])} |")
     if options.figure:
         seed_dots.draw(panels, pathlib.Path(options.figure))
 

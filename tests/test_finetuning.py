@@ -313,6 +313,38 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
                                peer.bert.embeddings.word_embeddings.weight.detach().numpy(), atol=1e-4)
 
 
+def test_dropout_is_where_pytorchs_is(tmp_path):
+    """Over 49,152 draws of the masks the scores have the mean and spread of BertForSequenceClassification's, each
+    within four standard errors; they have not where it leaves out dropout of attention, hidden states or classifier.
+    """
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    ids, draws = np.tile(np.random.RandomState(0).randint(5, 200, (1, 4)), (4096, 1)), 12
+
+    def peer_of(attention=0.2, hidden=0.2, classifier=0.2):
+        torch.manual_seed(0)
+        return transformers.BertForSequenceClassification(transformers.BertConfig(
+            vocab_size=200, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+            max_position_embeddings=32, attention_probs_dropout_prob=attention, hidden_dropout_prob=hidden,
+            classifier_dropout=classifier, num_labels=2, initializer_range=0.3)).train()
+
+    def distance(peer):
+        """The largest difference of mean or standard deviation, in standard errors."""
+        with torch.no_grad():
+            theirs = np.concatenate([peer(torch.tensor(ids)).logits.numpy() for _ in range(draws)])
+        spread, count = theirs.std(axis=0), len(theirs)
+        return max(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)).max() / (spread.min() * (2 / count) ** 0.5),
+                   np.abs(ours.std(axis=0) / spread - 1).max() * count ** 0.5)
+
+    peer_of().save_pretrained(tmp_path)
+    model, _, _ = load(tmp_path, "classifier", num_labels=2, pooler=True, dropout=0.2)
+    mx.random.seed(0)
+    with mx.autograd.train_mode():
+        ours = np.concatenate([model(mx.nd.array(ids, dtype="int32")).asnumpy() for _ in range(draws)])
+    assert distance(peer_of()) < 4
+    for without in ("attention", "hidden", "classifier"):
+        assert distance(peer_of(**{without: 0.0})) > 7, without
+
+
 def test_only_the_word_embedding_is_there_twice():
     """The second body gives the same scores; none is made where nearly all tokens occur."""
     model, tokens = build_model(TINY, 100, "classifier", num_positions=16), np.arange(0, 100, 3)
