@@ -156,28 +156,33 @@ def run(options: argparse.Namespace) -> None:
 
 
 def table(options: argparse.Namespace) -> None:
-    """Both programs' medians and ranges in percent, and whether the medians agree within a point or the spread;
-    and how likely means so far apart are by chance (Welch's t-test).
+    """Both programs' medians and ranges in percent, and whether the medians agree within a point or the spread; how
+    likely means so far apart are by chance (Welch's t-test), and of all tasks' first metrics together (Stouffer).
     """
     rows = _rows(pathlib.Path(options.results))
     print("| task | metric | bort_mx: median (range) | transformers: median (range) | difference | agrees | "
           "p of the means | seeds |")
     print("|---|---|---|---|---|---|---|---|")
-    panels = {}
-    for name in [name for name in options.tasks if any(row["task"] == name for row in rows)]:
+    panels, above = {}, {}
+    for name in [name for name in TASKS if any(row["task"] == name for row in rows)]:
         for metric in next(row["metrics"] for row in rows if row["task"] == name):
             values = [np.array([100 * row["metrics"][metric] for row in rows
                                 if row["task"] == name and row["program"] == program]) for program in PROGRAMS]
-            if not all(len(v) for v in values):
-                continue
+            if min(map(len, values)) < 2:
+                print(f"{name}: too few seeds yet")
+                break
             panels[f"{name}, dev {metric}"] = dict(zip(PROGRAMS, values))
+            above.setdefault(name, scipy.stats.ttest_ind(*values, equal_var=False, alternative="greater").pvalue)
+            p = scipy.stats.ttest_ind(*values, equal_var=False).pvalue
             difference = np.median(values[0]) - np.median(values[1])
             agrees = abs(difference) <= max(1.0, *(np.ptp(v) for v in values))
-            p = scipy.stats.ttest_ind(*values, equal_var=False).pvalue  # Welch's
             cells = [f"{np.median(v):.1f} ({v.min():.1f}–{v.max():.1f})" for v in values]
             print(f"| {name} | {metric} | {cells[0]} | {cells[1]} | {difference:+.1f} | {'yes' if agrees else 'NO'} | "
                   f"{p:.2f} | {len(values[0])}, {len(values[1])} |")
-    if options.figure:
+    if above:
+        together = scipy.stats.combine_pvalues(list(above.values()), method="stouffer")[1]
+        print(f"\nAll tasks' first metrics together, two-sided: p = {2 * min(together, 1 - together):.3f}")
+    if options.figure and panels:
         seed_dots.draw(panels, pathlib.Path(options.figure))
 
 

@@ -1,5 +1,6 @@
 """A figure of scores over seeds: a panel a task, a column a program or run, a dot a seed, a bar at the median."""
 
+import itertools
 import pathlib
 from typing import Dict, Optional, Sequence
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from bort_mx import files
 
-STYLES = (":", "--", "-.")
+STYLES = ":", "--", "-."
 
 
 def draw(panels: Dict[str, Dict[str, Sequence[float]]], path: pathlib.Path,
@@ -15,7 +16,7 @@ def draw(panels: Dict[str, Dict[str, Sequence[float]]], path: pathlib.Path,
     """Write a PNG.
 
     Args:
-        panels: title → column → values of its seeds (none: the column stays empty).
+        panels: title → column → values of its seeds (none: the column stays empty); at least one.
         path: of the PNG.
         lines: title → name → a value without seeds, as a horizontal line.
     """
@@ -26,7 +27,7 @@ def draw(panels: Dict[str, Dict[str, Sequence[float]]], path: pathlib.Path,
 
     figure, all_axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3.4), dpi=150, squeeze=False)
     for axes, (title, columns) in zip(all_axes[0], panels.items()):
-        for style, (name, value) in zip(STYLES, (lines or {}).get(title, {}).items()):
+        for style, (name, value) in zip(itertools.cycle(STYLES), (lines or {}).get(title, {}).items()):
             axes.axhline(value, color="#555555", linestyle=style, label=name)
         for place, values in enumerate(columns.values()):
             axes.scatter(np.full(len(values), place), values, alpha=0.6, color=f"C{place}", zorder=2)

@@ -81,6 +81,9 @@ def test_a_file_that_was_cut_off_is_noted(shared, tmp_path):
     (tmp_path / "test.tsv").write_bytes(whole[:len(whole) // 2])
     notes = get_task("SST-2").read(tmp_path, "test").notes
     assert len(notes) == 1 and "where the official set has 1,821: a part of it, or a file that was cut off" in notes[0]
+    (tmp_path / "test.tsv").write_bytes(whole + b"1821\tone more\n")
+    assert get_task("SST-2").read(tmp_path, "test").notes == [
+        "1,822 to predict where the official set has 1,821: more than it, or another release"]
 
 
 def test_layout_fixtures(shared, tmp_path):

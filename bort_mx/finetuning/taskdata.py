@@ -147,6 +147,7 @@ def _read_diagnostic(task: Task, folder: str, wanted: bool, workers: Workers, no
     if wanted:
         once_a_host(workers, lambda: ensure_data(task, folder))
     sets = {split: _optional(task, folder, split, notes) for split in ("dev", "test")}
+    notes.extend(f"{task.key} {split}: {note}" for split, found in sets.items() if found for note in found.notes)
     if wanted and not any(sets.values()):
         raise InputError(notes[-1])
     return [Diagnostic(task, **sets)] if any(sets.values()) else []

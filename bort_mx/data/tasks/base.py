@@ -137,8 +137,8 @@ class Task:
             raise InputError(f"{path}: no examples in it; expected the {split} set of {self.key}")
         found, official = len(self.submission_ids(examples)), self.official_count(split)
         if official not in (None, found):
-            examples.notes.append(f"{found:,} to predict where the official set has {official:,}: a part of it, or a "
-                                  "file that was cut off")
+            why = "a part of it, or a file that was cut off" if found < official else "more than it, or another release"
+            examples.notes.append(f"{found:,} to predict where the official set has {official:,}: {why}")
         return examples
 
     def official_count(self, split: str) -> Optional[int]:
