@@ -501,7 +501,7 @@ def test_what_is_rehearsed_updates_as_many_rows_as_a_training(small, tmp_path, m
     genuine, met = session.trainee_of, []
     monkeypatch.setattr(session, "trainee_of", lambda model, tokens, *rest: met.append(tokens) or genuine(
         model, tokens, *rest))
-    one_job(small, tmp_path / "run", tau="drop", batch_size=1)
+    one_job(small, tmp_path / "run", tau="drop", batch_size=1, early_stopping=True, patience=3)
     rehearsed, trained = met[:2]
     assert len(trained) > 20 and (rehearsed == trained).all()
 

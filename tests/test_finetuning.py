@@ -983,6 +983,7 @@ def test_classifiers(small, tmp_path):
     (dict(seeds=3, resume="x"), "--resume auto"), (dict(warmup=np.inf), "--warmup inf: must be finite"),
     (dict(epochs=-10 ** 400), "must be at least 1"),
     (dict(learning_rate=np.inf), "--learning-rate inf: must be finite"), (dict(warmup=np.nan), "--warmup nan"),
+    (dict(patience=3), "--patience 3 is of --early-stopping"),
     (dict(keep_classifier=True, pooler=True), "--keep-classifier takes the classifier as it was trained"),
     (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier yet; leave out --predict-only")])
 def test_options_out_of_range_are_refused_by_name(values, message):

@@ -172,8 +172,7 @@ class Bench:
 
     def measure(self, examples: Sequence[Example], workers: Workers) -> float:
         """Seconds of one training on the examples, by the median of a few steps and a few batches of evaluation."""
-        options, run = dataclasses.replace(self.options, epochs=1, log_interval=1, early_stopping=False,
-                                           evaluation_interval=None), JobRun()
+        options, run = dataclasses.replace(self.options, epochs=1, log_interval=1, evaluation_interval=None), JobRun()
         theta = Theta(options.learning_rate, options.weight_decay, options.warmup, options.seed)
         session = self._session(_Rehearsal, theta, examples, workers, options)
         train(session, run, BestInMemory(session.model), self._micro(workers))

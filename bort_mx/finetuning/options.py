@@ -38,7 +38,7 @@ class FineTuningOptions:
     checkpoints/, figures, TensorBoard events."""
 
     predict_only: bool = False
-    """Train nothing: score and predict with a checkpoint that has a classifier."""
+    """Train nothing: score and predict with a checkpoint that has a classifier. What says how to train is not used."""
 
     chs: bool = False
     """Take learning rate, weight decay, warm-up, seed and batch size from the paper's convergent hyperparameter set of
@@ -134,6 +134,8 @@ class FineTuningOptions:
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
+        if self.patience != 1 and not self.early_stopping and not self.predict_only:
+            raise InputError(f"--patience {self.patience} is of --early-stopping; give that as well, or leave it out")
         if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init != "uniform"):
             raise InputError("--keep-classifier takes the classifier as it was trained; leave out --pooler, "
                              "--extra-layer and --classifier-init")
