@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import textwrap
 
 from bort_mx.errors import InputError
 
@@ -33,7 +34,7 @@ def fetch(name: str) -> pathlib.Path:
     try:
         return _snapshot(huggingface_hub, name)
     except Exception as error:  # the libraries beneath raise what they like: httpx, requests, OSError, their own
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = textwrap.shorten(str(error), 120, placeholder=" …") or type(error).__name__
         raise InputError(f"{missing}not to be had from the Hub ({reason}); {advice}") from None
 
 
