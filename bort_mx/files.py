@@ -6,7 +6,9 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List
+
+import yaml
 
 from bort_mx.errors import InputError
 
@@ -102,6 +104,42 @@ def read_json(path: os.PathLike) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not JSON at column {error.colno} ({error.msg})") from None
+
+
+def read_yaml(path: os.PathLike) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        InputError: as `read_text`, or not YAML, or a field that is given twice (with the line).
+    """
+    try:
+        return yaml.load(read_text(path), Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else f"{path}"
+        raise InputError(f"{where}: not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses what PyYAML would drop without a word, and texts that cannot be written anywhere."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[Any, Any]:
+        """A mapping; of a field that is given twice only one value could be read."""
+        seen: Dict[Any, int] = {}
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and seen.setdefault((key.tag, key.value), line) != line:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} is given a second time, first on line {seen[key.tag, key.value]}",
+                    key.start_mark)
+        return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+        """A scalar; "\\ud800" by itself is no Unicode."""
+        value = super().construct_scalar(node)
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise yaml.constructor.ConstructorError(None, None, f"{value!r} holds half a character", node.start_mark)
+        return value
 
 
 def _umask() -> int:

@@ -250,6 +250,7 @@ def _configs_first(argv: Optional[List[str]]) -> Tuple[List[str], List[str]]:
 def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[str, _Field]) -> None:
     """Parse one YAML file by itself, so that an error can name it."""
     try:
+        files.read_yaml(path)  # which names the line, and refuses an option that is given twice
         values = _load_yaml(files.read_text(path))
     except InputError as error:
         raise InputError(f"--config: {error}") from None

@@ -27,6 +27,7 @@ from bort_mx.data.tokenizer import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
 from bort_mx.finetuning import figures, several
+from bort_mx.finetuning import finetune as finetune_module
 from bort_mx.finetuning import main as command
 from bort_mx.finetuning.batching import NOBODY, TrainingBatches
 from bort_mx.finetuning.compact import CompactVocabulary, trainee_of
@@ -43,7 +44,7 @@ from bort_mx.training.loop import Loop
 from bort_mx.training.optimizers import SGD, AdamW
 from bort_mx.training.schedules import linear
 from bort_mx.training.signals import StopRequested
-from bort_mx.training.step import TrainingStep
+from bort_mx.training.step import NonFiniteError, TrainingStep
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SIZES = {"train": 96, "dev": 40, "test": 40}
@@ -261,8 +262,22 @@ def test_steps_without_a_finite_loss_are_skipped_to_the_end(small, tmp_path, mon
     monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
     finetune(dataclasses.replace(small, output_dir=str(tmp_path / "run")))
     losses = [row["loss"] for row in rows(tmp_path / "run") if "loss" in row]
+    assert "3 steps were skipped: their loss or gradient was not finite" in results_of(tmp_path / "run")["notes"]
     assert [step for step, loss in enumerate(losses) if loss is None] == [0, 5, 23]
     assert (tmp_path / "run/learning_curve.png").stat().st_size > 10_000
+
+
+def test_a_training_without_a_finite_step_is_none(small, tmp_path, monkeypatch):
+    genuine = TrainingStep._accumulate
+
+    def poisoned(self, batches, detailed):
+        names, sums = genuine(self, batches, detailed)
+        return names, sums * float("nan")
+
+    monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
+    with pytest.raises(NonFiniteError, match="none of the 3 steps had a finite loss and gradient; lower --learning-ra"):
+        finetune(dataclasses.replace(small, epochs=1, batch_size=32, output_dir=str(tmp_path / "run")))
+    assert not (tmp_path / "run/results.json").exists()
 
 
 def test_what_is_finished_is_not_done_again(finished, small, monkeypatch):
@@ -542,6 +557,17 @@ def test_grouping_pads_less(tokenizer):
     assert padded(training(tokenizer, count=200)) < 0.8 * padded(training(tokenizer, count=200, group_by_length=False))
 
 
+def test_a_batch_larger_than_the_set_is_the_set(tokenizer):
+    """However large: no row is filled that no batch ever needs."""
+    batches = training(tokenizer, batch_size=10 ** 20)
+    assert batches.steps_per_epoch == 1
+    (whole,), halves = batches.at(0, 0, 1, 10 ** 20), [batches.at(0, rank, 2, 10 ** 19)[0] for rank in range(2)]
+    assert sorted(whole.rows) == list(range(24)) and [len(half.rows) for half in halves] == [12, 12]
+    assert sorted(np.concatenate([half.rows for half in halves])) == list(range(24))
+    evaluated = [batch.rows for rank in range(5) for batch in batches.evaluation(10 ** 15, rank, 5)]
+    assert [len(found) for found in evaluated] == [24] and sorted(evaluated[0]) == list(range(24))
+
+
 def test_filling_rows_and_micro_batches_change_neither_loss_nor_gradient(tokenizer):
     batches = training(tokenizer, batch_size=20)  # the second batch of an epoch has 4 examples
     step = next(s for s in (0, 1) if sum((p.rows != NOBODY).sum() for p in batches.at(s, 0, 1, 20)) == 4)
@@ -694,6 +720,13 @@ def test_a_benchmark_makes_a_table_and_a_zip_and_says_what_is_left_out(small, su
     assert rows[0].split("\t")[3] == "candidate" and len(rows) == 17
     command.run(dataclasses.replace(options, resume="auto"))  # all finished: the same table at once
     assert (tmp_path / "run/superglue/table.md").read_text() == table
+    few = "COPA: test: 8 to predict where the official set has 500"
+    assert few in table and any(few in note for note in results_of(tmp_path / "run")["superglue"]["notes"])
+    shutil.copytree(superglue, tmp_path / "fewer", ignore=shutil.ignore_patterns("COPA"))
+    fewer = command.run(dataclasses.replace(options, resume="auto", data_dir=str(tmp_path / "fewer")))["superglue"]
+    assert any("superglue/COPA left out" in note for note in fewer["notes"])
+    assert zipfile.ZipFile(tmp_path / "run/superglue/superglue.zip").namelist() == ["AX-b.jsonl"]
+    assert (tmp_path / "run/superglue/COPA/COPA.jsonl").is_file()
 
 
 def test_seeds_without_a_best_are_no_checkpoint(small, tmp_path):
@@ -713,6 +746,16 @@ def test_a_diagnostic_set_is_predicted_by_the_task_that_scores_it(small, supergl
     assert found["task"] == "superglue/RTE" and "matthews" in found["diagnostics"]["superglue/AX-b"]
     assert json.loads((tmp_path / "run/AX-b.jsonl").read_text().splitlines()[0])["idx"] == 0
     assert any("superglue/AX-b test: 12 to predict where the official set has 1,104" in note for note in found["notes"])
+
+
+def test_what_an_undefined_metric_of_a_diagnostic_set_is_stands_in_the_results(small, superglue, tmp_path):
+    shutil.copytree(superglue, tmp_path / "data")
+    path = tmp_path / "data/superglue/AX-b/AX-b.jsonl"
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+    found = finetune(dataclasses.replace(small, task="superglue/RTE", data_dir=str(tmp_path / "data"), epochs=1,
+                                         output_dir=str(tmp_path / "run")))
+    assert found["diagnostics"]["superglue/AX-b"]["matthews"] == 0
+    assert any(note.startswith("superglue/AX-b test: Matthews' correlation is undefined") for note in found["notes"])
 
 
 def test_table_averages_when_every_task_is_there():
@@ -840,6 +883,40 @@ def described(pairs, folder, labels, name="own.yaml"):
     assert "labels: [not_entailment, entailment]" in description
     (folder / name).write_text(description.replace("[not_entailment, entailment]", labels))
     return str(folder / name)
+
+
+def test_predicting_alone_takes_the_length_that_the_model_was_trained_with(small, tmp_path, capsys):
+    found = finetune(dataclasses.replace(small, epochs=1, max_length=10, output_dir=str(tmp_path / "run")))
+    again = dataclasses.replace(small, predict_only=True, checkpoint=str(tmp_path / "run"))
+    same = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "same")))
+    assert same["dev"] == pytest.approx(found["dev"]) and any("cut to 10 tokens, as when" in n for n in same["notes"])
+    longer = finetune(dataclasses.replace(again, max_length=64, output_dir=str(tmp_path / "longer")))
+    assert longer["dev"]["loss"] != pytest.approx(found["dev"]["loss"], abs=1e-6)
+
+
+def test_what_predictions_are_of_is_told(trained, pairs, tmp_path, capsys):
+    """Of the test set where there is no dev set; of labels that only some examples have there is no score."""
+    task = pathlib.Path(described(pairs, tmp_path / "data", "[not_entailment, entailment]"))
+    (tmp_path / "data/dev.tsv").unlink()
+    lines = (tmp_path / "data/test.tsv").read_text().splitlines()
+    lines[2:] = [line.rsplit("\t", 1)[0] + "\t" for line in lines[2:]]
+    (tmp_path / "data/test.tsv").write_text("\n".join(lines) + "\n\n")
+    options, _ = trained
+    found = finetune(dataclasses.replace(options, task=str(task), checkpoint=options.output_dir, predict_only=True,
+                                         resume="never", output_dir=str(tmp_path / "run")))
+    assert found["predictions_of"] == "test" and "dev" not in found and "test" not in found
+    assert "test: not scored, as 1 of 40 examples have labels" in found["notes"]
+    said = capsys.readouterr().out
+    assert "wrote predictions.tsv (of test), own.tsv" in said and "dev has no labels" not in said
+
+
+@pytest.mark.parametrize("texts", [["nice film really"], [chr(0x4e00 + 7 * i) * 2 for i in range(1200)]])
+def test_a_fresh_encoder_has_a_vocabulary_of_any_text(texts):
+    """As many pieces as it yields: few of one sentence, all the characters of a large alphabet."""
+    vocabulary = finetune_module._vocabulary(texts)
+    for text in texts[:20]:
+        ids = vocabulary.encode(text)
+        assert vocabulary.decode(ids) == text and len(ids) <= len(text) + 2
 
 
 def test_outputs_are_told_by_their_labels_not_by_their_order(trained, pairs, tmp_path):
@@ -1044,6 +1121,47 @@ def test_the_best_weights_alone_are_nothing_to_resume_from(trained):
     with pytest.raises(InputError, match="holds weights alone, nothing to go on from; give one of .*step-N"):
         finetune(dataclasses.replace(options, resume=str(folder / "checkpoints/best")))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_resume_does_not_overwrite_what_a_directory_holds(small, superglue, tmp_path):
+    """One run, several seeds, a benchmark, predictions: each is gone on with by its own kind only."""
+    one = dataclasses.replace(small.resolved(*resolve(small.task)), epochs=1, resume="auto")
+    several_seeds = dataclasses.replace(small, epochs=1, resume="auto", seeds=2)
+    benchmark = dataclasses.replace(several_seeds, task="superglue", data_dir=str(superglue), batch_size=None, seeds=1)
+    predicting = dataclasses.replace(one, predict_only=True, checkpoint=str(tmp_path / "one"))
+    places = {"one": one, "seeds": several_seeds, "benchmark": benchmark, "predicting": predicting}
+    found = {}
+    for name, options in places.items():
+        command.run(dataclasses.replace(options, output_dir=str(tmp_path / name)))
+        found[name] = [(tmp_path / name / file).read_bytes() for file in ("results.json", "config.json")]
+    for name, options, message in [
+            ("seeds", one, "seeds holds several seeds, and this is one run"),
+            ("seeds", predicting, "seeds holds several seeds, and this is one run"),
+            ("one", several_seeds, "one holds one run, and this is several seeds"),
+            ("benchmark", one, "benchmark holds a benchmark, and this is one run"),
+            ("benchmark", dataclasses.replace(benchmark, task="all"), "option task was 'superglue'"),
+            ("predicting", one, "option predict_only was True"),
+            ("predicting", dataclasses.replace(predicting, checkpoint=small.checkpoint), "is not what .* began with"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            command.run(dataclasses.replace(options, output_dir=str(tmp_path / name)))
+    assert {name: [(tmp_path / name / file).read_bytes() for file in ("results.json", "config.json")]
+            for name in places} == found
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_another_description_of_the_task_is_another_run(small, pairs, tmp_path, seeds):
+    shutil.copytree(pairs.parent, tmp_path / "data")
+    path = tmp_path / "data/own.yaml"
+    before = path.read_text()
+    options = dataclasses.replace(small, task=str(path), epochs=1, seeds=seeds, output_dir=str(tmp_path / "run"))
+    command.run(options)
+    results = results_of(tmp_path / "run")
+    for change, what in (("metrics: [f1]\n", "metrics"), ("metrics: [accuracy]\ncut: first\n", "cut")):
+        path.write_text(before + change)
+        with pytest.raises(InputError, match=f"--resume: task {what} is not what it was when .* began; start anew"):
+            command.run(dataclasses.replace(options, resume="auto", seeds=3 if seeds > 1 else 1))
+    assert results_of(tmp_path / "run") == results
 
 
 def test_another_checkpoint_under_resume_is_refused_by_its_content(small, tmp_path, capsys):

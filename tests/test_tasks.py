@@ -664,6 +664,23 @@ def test_yes_and_no_that_yaml_reads_as_booleans(tmp_path):
     assert get_task(write(tmp_path, "own.yaml", quoted)).read(None, "train")[0].label == "no"
 
 
+def test_blank_lines_at_the_end_of_own_files_hold_nothing(tmp_path):
+    task = get_task(write(tmp_path, "reviews.yaml", DESCRIPTION.replace("cut: first", "name: null")))
+    assert task.name == "reviews"
+    write(tmp_path, "train.csv", "id,body,title,stars\na,b,c,good\n\n\r\n")
+    write(tmp_path, "dev.tsv", "id\tbody\ttitle\tstars\na\tb\tc\tgood\n\n")
+    write(tmp_path, "test.jsonl", '{"id": 1, "body": "b", "title": "c"}\n{"id": 1, "body": "d", "title": "e"}\n\n\n')
+    assert [len(task.read(None, split)) for split in ("train", "dev", "test")] == [1, 1, 2]
+    assert task.read(None, "test").notes == ["1 examples have an idx that another one has too"]
+    write(tmp_path, "train.csv", "id,body,title,stars\n\na,b,c,good\n")
+    with pytest.raises(InputError, match=r"train.csv:2: 0 column\(s\) found, 4 expected"):
+        task.read(None, "train")
+    write(tmp_path, "one.yaml", "files: {train: t.tsv, dev: t.tsv, test: test.tsv}\ncolumns: {text: t, label: y}\n"
+                                "labels: [a, b]\n")
+    write(tmp_path, "test.tsv", "t\nfirst\n\n")  # of one column: an empty text
+    assert [example.texts for example in get_task(tmp_path / "one.yaml").read(None, "test")] == [("first",), ("",)]
+
+
 @pytest.mark.parametrize("change, message", [
     (("stars, ", "stars, size: x, "), "columns: only text, text_pair, label, idx"),
     (("cut: first", "cut: all"), "cut: longest or first"),
@@ -674,7 +691,9 @@ def test_yes_and_no_that_yaml_reads_as_booleans(tmp_path):
     (("[accuracy, f1]", "[pearson]"), "metrics: accuracy, f1, matthews are possible"),
     (("dev: dev.tsv, ", ""), "files: train and dev are needed"),
     (("cut: first", "regression: true"), "labels and regression: true exclude each other"),
-    (("files:", "files: ["), "cannot be read as YAML"),
+    (("files:", "files: ["), "reviews.yaml:3: not YAML"),
+    (("cut: first", "metrics: [f1]"), "reviews.yaml:[0-9]+: not YAML .'metrics' is given a second time, first on line"),
+    (("bad, good", 'bad, "\\ud800"'), "holds half a character"),
     (("cut: first", "name: ../reviews"), "name: '../reviews' names the submission file; give a plain file name"),
     (("cut: first", "name: a/b"), "name: 'a/b' names"), (("cut: first", "name: predictions"), "and not 'predictions'"),
     (("cut: first", "name: " + "漢" * 90), "give a plain file name"),

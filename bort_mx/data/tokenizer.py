@@ -595,8 +595,8 @@ def _threads(texts: int) -> int:
 # -- training ----------------------------------------------------------------------------------------------------
 
 
-def train_sentencepiece(sentences: Iterable[str], vocab_size: int,
-                        source: str = "the text") -> SentencePieceTokenizer:
+def train_sentencepiece(sentences: Iterable[str], vocab_size: int, source: str = "the text",
+                        exact: bool = True) -> SentencePieceTokenizer:
     """Train a SentencePiece vocabulary on sentences: BPE over characters, with bytes for what it has not seen.
 
     Ids are laid out as RoBERTa's: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, then 256 bytes and the pieces, `<mask>`
@@ -608,9 +608,10 @@ def train_sentencepiece(sentences: Iterable[str], vocab_size: int,
         sentences: the text, one sentence each.
         vocab_size: number of ids, `<mask>` included.
         source: what to call the text in errors.
+        exact: refuse a text that yields fewer pieces; False: make as many as it yields.
 
     Raises:
-        InputError: no text, or too little for that many pieces.
+        InputError: no text, too little for that many pieces, or too many characters for so few.
     """
     model, failures = io.BytesIO(), []
     try:
@@ -619,7 +620,7 @@ def train_sentencepiece(sentences: Iterable[str], vocab_size: int,
             model_type="bpe", byte_fallback=True, character_coverage=0.9998, normalization_rule_name="identity",
             remove_extra_whitespaces=False, max_sentence_length=1 << 20, num_threads=1, minloglevel=2,
             bos_id=0, pad_id=1, eos_id=2, unk_id=3, bos_piece="<s>", pad_piece="<pad>", eos_piece="</s>",
-            unk_piece="<unk>")
+            unk_piece="<unk>", hard_vocab_limit=exact)
     except (RuntimeError, OSError) as error:
         if failures:  # the library buries what its iterator raises
             raise failures[0] from None

@@ -55,9 +55,11 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     options = options.resolved(task, asked)
     thetas = read_thetas(options)
     data, put_aside = _with_audit(read_task_data(task, asked, options.data_dir, options.seed, workers), options)
-    extra = {"data": {**data.digests(), "audit": examples_digest(put_aside)}, "labels": task.labels,
+    known = data.identity()
+    extra = {**known, "data": {**known["data"], "audit": examples_digest(put_aside)},
              "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
-    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, extra)
+    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, extra,
+                       "a run of Agora")
     keep_checkpoint(run, options)
     if workers.gather(_is_finished(run, options), "finished")[0]:  # rank 0's: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]

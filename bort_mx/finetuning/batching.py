@@ -79,7 +79,8 @@ class Batches:
         return np.array(sorted(found), np.int32)
 
     def evaluation(self, size: int, rank: int = 0, workers: int = 1) -> Iterator[TextBatch]:
-        """A worker's batches of a pass over all examples, `size` at a time, the longest first."""
+        """A worker's batches of a pass over all examples, at most `size` at a time, the longest first."""
+        size = min(size, len(self))  # whatever the workers: the same shapes give the same bits
         order = filled(np.argsort(-self._lengths, kind="stable"), size)
         for begin in range(rank * size, len(order), workers * size):
             yield self.make(order[begin:begin + size])
@@ -112,8 +113,8 @@ class TrainingBatches(Batches):
         A micro-batch of filling rows alone is left out, unless the worker has no other.
         """
         epoch, number = divmod(step, self.steps_per_epoch)
-        share = self._batch_size // workers
-        rows = filled(self._epoch(epoch)[number], self._batch_size)[rank * share:(rank + 1) * share]
+        share = min(self._batch_size // workers, -(-len(self) // workers))  # a batch never holds more
+        rows = filled(self._epoch(epoch)[number], share * workers)[rank * share:(rank + 1) * share]
         parts = [rows[i:i + micro] for i in range(0, share, micro)]
         return [self.make(part) for part in parts if (part != NOBODY).any()] or [self.make(parts[0])]
 

@@ -51,7 +51,9 @@ def evaluate(task: Task, examples: Examples, scores: np.ndarray) -> Evaluation:
                        "finite; lower the learning rate or look at the checkpoint")
     predictions = task.predictions_from_scores(examples, scores)
     if not is_labelled(examples):
-        return Evaluation(examples, scores, predictions, {}, [])
+        labelled = sum(example.label is not None for example in examples)
+        notes = [f"not scored, as {labelled} of {len(examples)} examples have labels"] if labelled else []
+        return Evaluation(examples, scores, predictions, {}, notes)
     found = task.metrics_of(examples, predictions)
     loss = mean_loss(scores, targets_of(task, examples), task.is_regression)
     return Evaluation(examples, scores, predictions, {**found, "loss": loss}, list(found.notes))

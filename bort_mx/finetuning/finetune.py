@@ -1,5 +1,6 @@
 """Fine-tuning from options to results: task, model, loop, the best epoch's predictions (paper §5.1)."""
 
+import dataclasses
 import gc
 import os
 from typing import Any, Dict, List, Tuple
@@ -11,12 +12,13 @@ from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import native
 from bort_mx.checkpoints import weights as checkpoint_weights
 from bort_mx.checkpoints.weights import Weights
+from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizer import Tokenizer, train_sentencepiece
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import outputs
-from bort_mx.finetuning.labels import classifier_of, without_classifier
+from bort_mx.finetuning.labels import classifier_of, run_config, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
@@ -36,22 +38,22 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     Raises:
         InputError: data, checkpoint or options that do not fit together.
         StopRequested: stopped by the user, after a checkpoint.
-        NonFiniteError: ten steps in a row without a finite loss and gradient.
+        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
     """
     workers = connect()
     task, asked = resolve(options.task)
-    options = options.resolved(task, asked)
+    options, taken_over = _with_length(options.resolved(task, asked))
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
-                       {"data": data.digests(), "labels": task.labels})
+                       data.identity())
     keep_checkpoint(run, options)
     if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
         return finished(run, workers)
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
-    session.notes += notes
+    session.notes += [*notes, *taken_over]
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
     if workers.is_first:
@@ -65,6 +67,17 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
         print(outputs.describe(results, run.path), flush=True)
     run.write_results(results)
     return results
+
+
+def _with_length(options: FineTuningOptions) -> Tuple[FineTuningOptions, List[str]]:
+    """The options, to predict alone with the --max-length that the model was trained with; what there is to note."""
+    if not options.predict_only or options.max_length is not None:
+        return options, []
+    length = run_config(options.checkpoint).get("options", {}).get("max_length")
+    if length is None:
+        return options, []
+    return (dataclasses.replace(options, max_length=length),
+            [f"texts are cut to {length} tokens, as when {options.checkpoint} was trained"])
 
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
@@ -149,15 +162,9 @@ def _fresh(data: TaskData, seed: int) -> Weights:
 
 
 def _vocabulary(texts: List[str]) -> Tokenizer:
-    """A SentencePiece vocabulary, of as many pieces as the texts yield."""
-    size = FRESH_VOCABULARY
-    while True:
-        try:
-            return train_sentencepiece(texts, size)
-        except InputError:  # too little text for so many pieces
-            if size <= 300:
-                raise
-            size = size * 4 // 5
+    """A SentencePiece vocabulary: all bytes, the texts' characters, and as many longer pieces as they yield."""
+    characters = len(set().union(*texts))
+    return train_sentencepiece(texts, max(FRESH_VOCABULARY, 300 + 2 * characters), "the training set", exact=False)
 
 
 # -- training ------------------------------------------------------------------------------------------------------
@@ -167,6 +174,8 @@ def _train(session: Session, run: RunDirectory, micro: int) -> Dict[str, Any]:
     """Train to the end, and leave the best epoch's weights in the model; what there is to say of it."""
     keeper = BestOnDisk(session, run)
     done = train(session, run, keeper, micro, lambda line: print(line, flush=True))
+    if done.skipped:
+        session.notes.append(f"{done.skipped} steps were skipped: their loss or gradient was not finite")
     gc.collect()  # what was compiled for training refers to itself
     return _training_results(session, run, done)
 
@@ -197,18 +206,24 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
         what results.json shall hold of it.
     """
     data, task = session.data, session.data.task
-    dev = None if data.dev is None else session.evaluate_dev()
-    test = None if data.test is None else session.evaluate(task, data.test, "test")
-    diagnostics = {}
+    sets: outputs.Sets = {}
+    if data.dev is not None:
+        sets["dev"] = task, session.evaluate_dev()
+    if data.test is not None:
+        sets["test"] = task, session.evaluate(task, data.test, "test")
     for item in data.diagnostics:
-        found = {split: session.evaluate(item.task, getattr(item, split), f"{item.task.key} {split}")
-                 for split in ("dev", "test") if getattr(item, split) is not None}
-        diagnostics[item.task.key] = (item.task, found)
-    submissions = []
-    if session.workers.is_first:
-        submissions = outputs.write_all(run, task, dev, test, diagnostics, trained)
+        for split, examples in (("dev", item.dev), ("test", item.test)):
+            if examples is not None:
+                name = f"{item.task.key} {split}"
+                sets[name] = item.task, session.evaluate(item.task, examples, name)
+    submissions = outputs.write_all(run, task, sets, trained) if session.workers.is_first else []
     return {"task": task.key, "checkpoint": session.options.checkpoint, "seed": session.options.seed,
-            **{split: found.metrics for split, found in (("dev", dev), ("test", test)) if found and found.metrics},
-            "diagnostics": {key: next((e.metrics for e in found.values() if e.metrics), {})
-                            for key, (_, found) in diagnostics.items()},
-            "submissions": submissions, "notes": session.notes + (dev.notes if dev else [])}
+            **{split: sets[split][1].metrics for split in ("dev", "test") if split in sets and sets[split][1].metrics},
+            "diagnostics": {item.task.key: _diagnosed(item.task, sets) for item in data.diagnostics},
+            "predictions_of": next(iter(sets)), "submissions": submissions,
+            "notes": session.notes + [f"{name}: {note}" for name, (_, found) in sets.items() for note in found.notes]}
+
+
+def _diagnosed(task: Task, sets: outputs.Sets) -> Dict[str, float]:
+    """The metrics of a diagnostic set, of its dev set if that has labels."""
+    return next((found.metrics for of, found in sets.values() if of is task and found.metrics), {})

@@ -11,38 +11,27 @@ from bort_mx.training.run import RunDirectory
 
 PREDICTIONS = "predictions.tsv"
 CONFUSION, SCATTER, CURVE = "confusion.png", "scatter.png", "learning_curve.png"
-Diagnostics = Dict[str, Tuple[Task, Dict[str, Evaluation]]]
+Sets = Dict[str, Tuple[Task, Evaluation]]
+"""What was predicted: "dev" and "test" of the task, "KEY dev" and "KEY test" of its diagnostic sets, where there."""
 
 
-def write_all(run: RunDirectory, task: Task, dev: Optional[Evaluation], test: Optional[Evaluation],
-              diagnostics: Diagnostics, trained: bool) -> List[str]:
+def write_all(run: RunDirectory, task: Task, sets: Sets, trained: bool) -> List[str]:
     """Write every output but results.json.
 
     Args:
         run: its directory.
-        task, dev, test: the task and its sets. Without dev (which only predicting can do without) predictions.tsv is
-            of test, without both of the first diagnostic set; without test there is no submission.
-        diagnostics: key → (task, split → evaluation).
+        task: what was trained on.
+        sets: at least one; predictions.tsv is of the first, which is dev where it is there.
         trained: there is a learning curve.
     Returns:
-        the names of the submission files.
+        the names of the submission files, of the test sets.
     """
-    write_predictions(run.path / PREDICTIONS, *_first(task, dev, test, diagnostics))
-    if dev and is_labelled(dev.examples):
-        _write_agreement(run.path, task, dev)
+    write_predictions(run.path / PREDICTIONS, *next(iter(sets.values())))
+    if "dev" in sets and is_labelled(sets["dev"][1].examples):
+        _write_agreement(run.path, *sets["dev"])
     if trained:
         figures.learning_curve(run.metrics(), f"dev_{task.criterion}", task.key, run.path / CURVE)
-    written = [] if test is None else [_submit(run.path, task, test)]
-    for diagnostic, found in diagnostics.values():
-        written += [_submit(run.path, diagnostic, found["test"])] if "test" in found else []
-    return written
-
-
-def _first(task: Task, dev: Optional[Evaluation], test: Optional[Evaluation],
-           diagnostics: Diagnostics) -> Tuple[Task, Evaluation]:
-    sets = [(task, dev), (task, test), *((of, found.get(split)) for of, found in diagnostics.values()
-                                         for split in ("dev", "test"))]
-    return next((of, evaluation) for of, evaluation in sets if evaluation)
+    return [_submit(run.path, of, found) for name, (of, found) in sets.items() if name.endswith("test")]
 
 
 def _submit(folder: pathlib.Path, task: Task, evaluation: Evaluation) -> str:
@@ -50,26 +39,30 @@ def _submit(folder: pathlib.Path, task: Task, evaluation: Evaluation) -> str:
 
 
 def write_predictions(path: pathlib.Path, task: Task, evaluation: Evaluation) -> None:
-    """One row an example: index, texts, label, prediction, and a classifier's probabilities of each label.
+    """One row an example: idx, texts, label, prediction, and a classifier's probabilities of each label.
 
-    Where candidates are compared, the candidate stands in a column of its own and the prediction is that of its
-    question. Tabs and line ends in texts become spaces.
+    Where examples belong together (the answers to a question) and idx does not say so, what they share stands in a
+    column `group`. Where candidates are compared, the candidate stands in a column of its own and the prediction is
+    that of its question. Tabs and line ends in texts become spaces.
     """
-    examples = evaluation.examples
-    pair = any(len(example.texts) > 1 for example in examples)
-    picked = _picked(evaluation)
-    columns = ["idx", "text", *(["text_pair"] if pair else []), *([] if picked is None else ["candidate"]), "label",
-               "prediction", *(f"p({label})" for label in task.labels)]
-    shared = None if task.is_regression else probabilities(evaluation.scores)
-    rows = []
+    examples, picked = evaluation.examples, _picked(evaluation)
+    texts = ["text", *(["text_pair"] if any(len(example.texts) > 1 for example in examples) else [])]
+    grouped = any(example.group is not None and _spelled(example.group) != str(example.idx) for example in examples)
+    shares = None if task.is_regression else probabilities(evaluation.scores)
+    rows = [["idx", *(["group"] if grouped else []), *texts, *([] if picked is None else ["candidate"]), "label",
+             "prediction", *(f"p({label})" for label in task.labels)]]
     for number, example in enumerate(examples):
-        texts = [*example.texts, ""][:1 + pair]
-        candidate, prediction = (([], evaluation.predictions[number]) if picked is None else
-                                 ([example.meta["candidate"]], picked[example.group]))
-        shares = [] if shared is None else [f"{share:.6f}" for share in shared[number]]
-        label = "" if example.label is None else example.label
-        rows.append([example.idx, *texts, *candidate, label, prediction, *shares])
-    files.write_text(path, "".join("\t".join(_cell(value) for value in row) + "\n" for row in [columns, *rows]))
+        rows.append([example.idx, *([_spelled(example.group)] if grouped else []), *[*example.texts, ""][:len(texts)],
+                     *([] if picked is None else [example.meta["candidate"]]),
+                     "" if example.label is None else example.label,
+                     evaluation.predictions[number] if picked is None else picked[example.group],
+                     *([] if shares is None else [f"{share:.6f}" for share in shares[number]])])
+    files.write_text(path, "".join("\t".join(_cell(value) for value in row) + "\n" for row in rows))
+
+
+def _spelled(group: Hashable) -> str:
+    """A group's name; MultiRC's is the passage's and the question's number."""
+    return "/".join(map(str, group)) if isinstance(group, tuple) else str(group)
 
 
 def _cell(value: Any) -> str:
@@ -99,13 +92,15 @@ def _write_agreement(folder: pathlib.Path, task: Task, dev: Evaluation) -> None:
 
 def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
     """A run's results in a few lines."""
-    lines = [] if results["diagnostics"] and "dev" not in results else [
-        f"{results['task']}: dev " + _values(results.get("dev", {}))
-        + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")]
+    of, lines = results.get("predictions_of", "dev"), []
+    if of == "dev":
+        lines += [f"{results['task']}: dev " + _values(results.get("dev", {}))
+                  + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")]
     lines += [f"{results['task']}: test {_values(results['test'])}"] if results.get("test") else []
     lines += [f"{key}: {_values(values)}" for key, values in results["diagnostics"].items() if values]
     lines += [f"note: {note}" for note in results["notes"]]
-    return "\n".join([*lines, f"wrote {', '.join([PREDICTIONS, *results['submissions']])} … into {folder}"])
+    written = [PREDICTIONS if of == "dev" else f"{PREDICTIONS} (of {of})", *results["submissions"]]
+    return "\n".join([*lines, f"wrote {', '.join(written)} … into {folder}"])
 
 
 def _values(metrics: Dict[str, float]) -> str:

@@ -169,6 +169,8 @@ class Training(NamedTuple):
     steps_per_epoch: int
     total: int
     """Planned steps."""
+    skipped: int
+    """Steps without a finite loss and gradient."""
 
 
 class Keeper(Protocol):
@@ -193,7 +195,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
         begin: is given a line that says what is trained on, on rank 0.
     Raises:
         StopRequested: stopped by the user, after a checkpoint.
-        NonFiniteError: ten steps in a row without a finite loss and gradient.
+        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
     """
     options, workers, model = session.options, session.workers, session.model
     batches = session.training_batches()
@@ -215,7 +217,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     finally:  # however it ends, the model is what was trained
         trainee.optimizer.settle()
     keeper.restore()
-    return Training(best, batches.steps_per_epoch, total)
+    return Training(best, batches.steps_per_epoch, total, core.skipped)
 
 
 def _cadence(options: FineTuningOptions, steps_per_epoch: int, total: int) -> Cadence:

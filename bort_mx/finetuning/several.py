@@ -11,12 +11,13 @@ from bort_mx import files
 from bort_mx.data.metrics import benchmark_average
 from bort_mx.data.tasks import TASKS, Task, get_task, write_benchmark_zip
 from bort_mx.data.tasks.base import SPLITS, load_table
+from bort_mx.data.tasks.submissions import submission_names
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.outputs import metric_names
 from bort_mx.finetuning.taskdata import diagnostics_of, prepare_folder, resolve
-from bort_mx.training.run import CONFIG, RunDirectory
+from bort_mx.training.run import RunDirectory
 
 BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
 TABLE, SUBMISSION = "table.md", "submission"
@@ -40,7 +41,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
     workers = connect()
     task, asked = resolve(options.task)
     first = options.resolved(task, asked).seed
-    run = _parent(options, workers)
+    run = _parent(options, workers, "several seeds")
     runs = []
     for seed in range(first, first + options.seeds):
         runs.append(finetune(_child(options, f"seed-{seed}", seed=seed, seeds=1)))
@@ -95,7 +96,7 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     available = {benchmark: _available(benchmark, options, workers) for benchmark in names}
     if not any(ready for ready, _ in available.values()):
         raise InputError(next(reason for _, absent in available.values() for reason in absent.values()))
-    run = _parent(options, workers)
+    run = _parent(options, workers, "a benchmark")
     results = {}
     for benchmark, (ready, absent) in available.items():
         scores = {}
@@ -139,6 +140,7 @@ def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], abs
     if not scores:
         print("\n".join([f"{benchmark}: none of its tasks is there", *(f"- {note}" for note in notes)]), flush=True)
         return {"dev": {}, "average": None, "notes": notes}
+    notes += [f"{get_task(key).name}: {note}" for key, result in scores.items() for note in result["notes"]]
     notes += _zip(folder / benchmark, benchmark, scores)
     metrics = {}
     for key, result in scores.items():
@@ -153,9 +155,11 @@ def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], abs
 
 
 def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict]) -> List[str]:
-    """Gather the submission files and zip them; returns notes on what is missing."""
+    """Gather the submission files of these runs alone and zip them; returns notes on what is missing."""
     target = folder / SUBMISSION
     target.mkdir(exist_ok=True)
+    for name in [f"{benchmark}.zip", *(f"{SUBMISSION}/{name}" for name in submission_names(benchmark))]:
+        (folder / name).unlink(missing_ok=True)  # of a task that was there before
     for key, result in scores.items():
         for name in result["submissions"]:
             shutil.copyfile(folder / get_task(key).name / name, target / name)
@@ -201,15 +205,13 @@ def _paper_row(task: Task, systems: List[str]) -> List[Any]:
 # -- common ----------------------------------------------------------------------------------------------------------
 
 
-def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
-    """The directory above several runs.
+def _parent(options: FineTuningOptions, workers: Workers, holds: str) -> RunDirectory:
+    """The directory above several runs, each of which compares the content of --checkpoint for itself.
 
     Raises:
-        InputError: it holds a run already, and --resume is not given; or one of other options.
+        InputError: it holds a run already, and --resume is not given; or one of other options, or something else.
     """
-    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume)
-    if options.resume == "auto" and (run.path / CONFIG).is_file():
-        run.refuse_other_options(options.MAY_CHANGE)  # each run compares the checkpoint's content
+    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, holds=holds)
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
     return run
 

@@ -39,6 +39,12 @@ class TaskData:
     notes: List[str]
     """What was dropped, mended, or is not there."""
 
+    def identity(self) -> Dict[str, Any]:
+        """What a resumed run must find unchanged, for its config.json."""
+        task = self.task
+        return {"data": self.digests(), "labels": task.labels,
+                "task": {"metrics": list(task.metrics), "criterion": task.criterion, "cut": task.cut}}
+
     def digests(self) -> Dict[str, str]:
         """SHA-256 of what was read, by split."""
         splits = {"train": self.train or None, "dev": self.dev, "test": self.test}

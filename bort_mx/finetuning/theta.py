@@ -6,8 +6,6 @@ import os
 import pathlib
 from typing import Any, List, NamedTuple, Optional, Tuple
 
-import yaml
-
 from bort_mx import files
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
@@ -79,12 +77,7 @@ def convergent_set(task: str) -> Tuple[Theta, Optional[int]]:
 
 
 def _read(path: os.PathLike) -> dict:
-    try:
-        content = yaml.safe_load(files.read_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else f"{path}"
-        raise InputError(f"{where}: not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
+    content = files.read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds {shorten(content)}; expected the lists {', '.join(Theta._fields)}, or sets")
     unknown = [str(name) for name in content if name not in _TOP_KEYS + Theta._fields]

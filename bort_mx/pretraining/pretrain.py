@@ -38,7 +38,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     Raises:
         InputError: data, vocabularies, checkpoints or options that do not fit together.
         StopRequested: stopped by the user, after a checkpoint.
-        NonFiniteError: ten steps in a row without a finite loss and gradient.
+        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
     """
     workers = connect()
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)

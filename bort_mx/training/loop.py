@@ -11,7 +11,7 @@ from bort_mx.distributed import Workers
 from bort_mx.progress import Progress
 from bort_mx.training.run import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
-from bort_mx.training.step import StepResult, TrainingStep
+from bort_mx.training.step import NonFiniteError, StepResult, TrainingStep
 
 
 @dataclasses.dataclass
@@ -87,17 +87,18 @@ class Loop:
 
         Raises:
             StopRequested: SIGINT or SIGTERM came; a checkpoint stands.
-            NonFiniteError: see `TrainingStep`.
+            NonFiniteError: see `TrainingStep`; or no step at all was finite.
         """
         last: Dict[str, float] = {}
         start, total = self._run.start_step, self._cadence.total
+        done = start
         with StopSignals() as signals, Progress(total, self._description, "step", self._workers.is_first,
                                                 initial=start) as progress:
             self._since = time.perf_counter()
             for step in range(start + 1, total + 1):
                 if self._ended():
                     break
-                result = self._step(step, signals.asked)
+                result, done = self._step(step, signals.asked), step
                 self._log(step, result, progress)
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
                     last = self._evaluation(step, progress)
@@ -106,6 +107,9 @@ class Loop:
                 if result.stop and step < total and not self._ended():
                     self._workers.gather(step, "stopped")  # horovodrun kills the others once one has left
                     raise StopRequested(f"stopped at step {step}, after its checkpoint; go on with --resume auto")
+        if self._core.skipped and self._core.skipped == done:
+            raise NonFiniteError(f"none of the {done} steps had a finite loss and gradient; lower --learning-rate, or "
+                                 "look at the data")
         if self._workers.is_first and self._core.skipped:
             print(f"{self._core.skipped} steps were skipped: their loss or gradient was not finite")
         return last

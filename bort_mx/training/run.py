@@ -34,23 +34,25 @@ class RunDirectory:
         resume: "never" (a directory that holds a run is refused), "auto" (go on from the newest undamaged checkpoint,
             or start), or the path of a checkpoint of this run, which goes back to it.
         extra: further entries of config.json, e.g. data hashes; they too must be equal on resuming.
+        holds: what the directory is of; a resumed one must be of the same.
     Raises:
-        InputError: the directory holds a run and `resume` is "never", or holds one of other options; the checkpoint is
-            another run's.
+        InputError: the directory holds a run and `resume` is "never", or holds one of other options, or something
+            else; the checkpoint is another run's.
     """
 
     def __init__(self, path: os.PathLike, options: Any, may_change: Sequence[str], writes: bool,
-                 resume: str = "never", extra: Optional[Dict[str, Any]] = None):
+                 resume: str = "never", extra: Optional[Dict[str, Any]] = None, holds: str = "one run"):
         self.path, self._writes, self._events, self._lock = pathlib.Path(path), writes, None, None
         self.before: Dict[str, Any] = {}
-        """config.json as it was, of a resumed run."""
+        """config.json as it was, of a run that is resumed or begun again."""
         self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
-        self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), **(extra or {}),
-                                             "provenance": provenance()}))
+        self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), "holds": holds,
+                                             **(extra or {}), "provenance": provenance()}))
         with named_output(self.path):
             self.checkpoint = self._find_checkpoint(resume)
-        if self.checkpoint:
-            self.refuse_other_options(may_change)
+            begun = resume == "auto" and (self.path / CONFIG).is_file()
+        if self.checkpoint or begun:
+            self._refuse_another(may_change)
         self.start_step = native.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
     def open(self) -> None:
@@ -162,7 +164,7 @@ class RunDirectory:
         refuse_a_run(self.path)
         return None
 
-    def refuse_other_options(self, may_change: Sequence[str]) -> None:
+    def _refuse_another(self, may_change: Sequence[str]) -> None:
         """Compare with config.json as it is there; an option that there was not yet had the value of its default.
 
         Raises:
@@ -171,16 +173,27 @@ class RunDirectory:
         before = self.before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
+        held = before.get("holds", self.config["holds"])
+        if held != self.config["holds"]:
+            raise InputError(f"--resume: {self.path} holds {held}, and this is {self.config['holds']}; give the "
+                             "options it began with, or another --output-dir")
         for name, value in self.config["options"].items():
             unknown = name not in before["options"] and self._defaults[name] is None  # what it meant is not told
             old = before["options"].get(name, self._defaults[name])
             if name not in may_change and not unknown and old != value:
                 raise InputError(f"--resume: option {name} was {old!r} in {self.path / CONFIG} and is {value!r} now; "
                                  "give the old value, or start anew in another --output-dir")
-        for name in set(self.config) - {"options", "provenance"}:
+        for name in sorted(set(self.config) - {"options", "provenance"}):
             if name in before and before[name] != self.config[name]:
-                raise InputError(f"--resume: {name} is not what it was when {self.path} began; start anew in another "
-                                 "--output-dir")
+                raise InputError(f"--resume: {_difference(name, before[name], self.config[name])} is not what it was "
+                                 f"when {self.path} began; start anew in another --output-dir")
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """The name of an entry that differs, of a mapping with what differs in it."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return name
+    return f"{name} {next(key for key in [*now, *before] if before.get(key) != now.get(key))}"
 
 
 def refuse_a_run(path: os.PathLike) -> None:

@@ -28,6 +28,18 @@ def read_lines(path: pathlib.Path) -> Iterator[Tuple[int, str]]:
         raise InputError(f"{path}:{number}: not UTF-8 text (byte {raw[error.start]:#04x})") from None
 
 
+def without_blank_end(lines: Iterator[Tuple[int, str]]) -> Iterator[Tuple[int, str]]:
+    """Lines as `read_lines` yields them, without the blank ones that a file may end with."""
+    blank: List[Tuple[int, str]] = []
+    for number, line in lines:
+        if line:
+            yield from blank
+            blank.clear()
+            yield number, line
+        else:
+            blank.append((number, line))
+
+
 def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
                short: Optional[List[int]] = None) -> Iterator[Tuple[int, Dict[str, str]]]:
     """Yield (line number, column → field) of a TSV file in which quotes are ordinary characters.
@@ -46,7 +58,7 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
         if header == [""]:
             raise InputError(f"{path}: the file is empty; expected a header line and one example a line")
         check_header(header, f"{path}:1")
-    for number, line in lines:
+    for number, line in lines if len(header) == 1 else without_blank_end(lines):  # of one column it is an empty text
         fields = line.split("\t")
         if short is not None and len(fields) < len(header):
             short.append(number)
@@ -75,7 +87,7 @@ def read_json_lines(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, Any]]]:
         InputError: an empty file, or a line that is not a JSON object.
     """
     number = 0
-    for number, line in read_lines(path):
+    for number, line in without_blank_end(read_lines(path)):
         where = f"{path}:{number}"
         yield where, json_object(line, where, "one a line")
     if not number:

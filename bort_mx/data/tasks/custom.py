@@ -23,10 +23,10 @@ import sys
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import numpy as np
-import yaml
 
+from bort_mx import files
 from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
-from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table
+from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table, without_blank_end
 from bort_mx.errors import InputError
 
 FIELDS = ("name", "files", "columns", "labels", "regression", "metrics", "criterion", "batch_size", "cut")
@@ -49,7 +49,7 @@ class CustomTask(Task):
     def __init__(self, path):
         self._path = pathlib.Path(path)
         values = self._load()
-        self.name = str(values.get("name", self._path.stem))
+        self.name = str(self._path.stem if values.get("name") is None else values["name"])
         self.is_regression = self._typed(values, "regression", bool, False)
         self.files = {split: (name,) for split, name in self._typed(values, "files", dict).items()}
         self._columns = {kind: name for kind, name in self._typed(values, "columns", dict).items()
@@ -70,12 +70,9 @@ class CustomTask(Task):
         return str(self._path)
 
     def _load(self) -> Dict[str, Any]:
-        try:
-            values = yaml.safe_load(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{self._path}: no such file; expected the description of a task") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{self._path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+        if not self._path.exists():
+            raise InputError(f"{self._path}: no such file; expected the description of a task")
+        values = files.read_yaml(self._path)
         if not isinstance(values, dict):
             raise InputError(f"{self._path}: expected fields such as files, columns and labels")
         unknown = [str(name) for name in values if name not in FIELDS]
@@ -138,7 +135,9 @@ class CustomTask(Task):
         if path.suffix.lower() not in readers:
             raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join(readers)}")
         rows = readers[path.suffix.lower()](path)
-        return Examples([self._example(row, fields, split, where) for row, (where, fields) in enumerate(rows)])
+        examples = [self._example(row, fields, split, where) for row, (where, fields) in enumerate(rows)]
+        again = len(examples) - len({example.idx for example in examples})
+        return Examples(examples, [f"{again} examples have an idx that another one has too"] if again else [])
 
     def _example(self, row: int, fields: Mapping[str, Any], split: str, where: str) -> Example:
         for kind, name in self._columns.items():
@@ -209,7 +208,7 @@ def _tsv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
 
 def _csv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
     csv.field_size_limit(sys.maxsize)  # by default a text has at most 131,072 characters
-    reader = csv.reader((line + "\n" for _, line in read_lines(path)), strict=True)
+    reader = csv.reader((line + "\n" for _, line in without_blank_end(read_lines(path))), strict=True)
     header: List[str] = []
     try:
         for fields in reader:

@@ -44,7 +44,7 @@ def ensure_data(task: Task, data_dir: Folder, opener: Optional[Opener] = None,
     """
     root = pathlib.Path(data_dir)
     with _a_data_folder(root):
-        new = not root.exists()
+        new = [folder for folder in (root, *root.parents) if not folder.exists()]
         root.mkdir(parents=True, exist_ok=True)
         wanted = [split for split in any_of if split in task.files] or ["test"]
         if any(task.has(root, split) for split in wanted):
@@ -52,8 +52,9 @@ def ensure_data(task: Task, data_dir: Folder, opener: Optional[Opener] = None,
         try:
             fetch(task, root, opener or _open)
         finally:
-            if new and not any(root.iterdir()):
-                root.rmdir()
+            for folder in new:
+                if not any(folder.iterdir()):
+                    folder.rmdir()
     return root
 
 
