@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import tempfile
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import yaml
 
@@ -110,36 +110,60 @@ def read_yaml(path: os.PathLike) -> Any:
     """Read a YAML file.
 
     Raises:
+        InputError: as `compose_yaml`, or a value that is none of its kind.
+    """
+    node = compose_yaml(path)
+    try:
+        return None if node is None else yaml.SafeLoader("").construct_document(node)
+    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:  # PyYAML's
+        raise _not_yaml(path, error) from None  # own errors where it makes dates, numbers and the like of words
+
+
+def compose_yaml(path: os.PathLike) -> Optional[yaml.Node]:
+    """The nodes of a YAML file, before values are made of them; None of an empty one.
+
+    Raises:
         InputError: as `read_text`, or not YAML, or a field that is given twice (with the line).
     """
+    text = read_text(path)
     try:
-        return yaml.load(read_text(path), Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else f"{path}"
-        raise InputError(f"{where}: not YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
+        return yaml.compose(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
+        raise _not_yaml(path, error) from None
+
+
+def _not_yaml(path: os.PathLike, error: Exception) -> InputError:
+    """What to raise for a YAML file, in one line."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return InputError(f"{path}: not YAML (character {error.character:#x} at position {error.position:,})")
+    mark = getattr(error, "problem_mark", None)
+    reason = " ".join(str(getattr(error, "problem", None) or error or type(error).__name__).split())
+    return InputError(f"{path}:{mark.line + 1}: not YAML ({reason})" if mark else f"{path}: not YAML ({reason})")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses what PyYAML would drop without a word, and texts that cannot be written anywhere."""
+    """Refuses a field that stands twice in a mapping, of which PyYAML would read the last, and half a character."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[Any, Any]:
-        """A mapping; of a field that is given twice only one value could be read."""
-        seen: Dict[Any, int] = {}
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and seen.setdefault((key.tag, key.value), line) != line:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} is given a second time, first on line {seen[key.tag, key.value]}",
-                    key.start_mark)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Optional[str]) -> yaml.MappingNode:
+        """A mapping, as it stands there."""
+        node = super().compose_mapping_node(anchor)
+        first: Dict[Any, int] = {}
+        for key, _ in node.value:
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if name in first:
+                    problem = f"{key.value!r} is given a second time, first on line {first[name]}"
+                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+                first[name] = line
+        return node
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
-        """A scalar; "\\ud800" by itself is no Unicode."""
-        value = super().construct_scalar(node)
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise yaml.constructor.ConstructorError(None, None, f"{value!r} holds half a character", node.start_mark)
-        return value
+    def compose_scalar_node(self, anchor: Optional[str]) -> yaml.ScalarNode:
+        """A scalar that can be written as UTF-8."""
+        node = super().compose_scalar_node(anchor)
+        if any("\ud800" <= character <= "\udfff" for character in node.value):
+            raise yaml.composer.ComposerError(None, None, f"{node.value!r} holds half a character, \\ud800 to \\udfff; "
+                                              "write it whole", node.start_mark)
+        return node
 
 
 def _umask() -> int:

@@ -250,18 +250,28 @@ def _configs_first(argv: Optional[List[str]]) -> Tuple[List[str], List[str]]:
 def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[str, _Field]) -> None:
     """Parse one YAML file by itself, so that an error can name it."""
     try:
-        files.read_yaml(path)  # which names the line, and refuses an option that is given twice
+        _refuse_two_spellings(files.compose_yaml(path), path)
         values = _load_yaml(files.read_text(path))
     except InputError as error:
         raise InputError(f"--config: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"--config: {path}: not YAML: {_squeeze(str(error))}") from None
+    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        raise InputError(f"--config: {path}: not YAML ({_squeeze(str(error))})") from None
     if not isinstance(values, dict):
         raise InputError(f"--config: {path}: expected lines like 'option: value', found {values!r}")
     for name, value in values.items():
         if name in fields and not _has_the_form(value, fields[name].type):
             raise InputError(f"--config: {path}: {name}: expected {_readable(fields[name].type)}, found {value!r}")
     _one_line_errors(lambda: parser.parse_object(values), fields, prefix=f"--config: {path}: ", dashes="")
+
+
+def _refuse_two_spellings(document: Optional[yaml.Node], path: str) -> None:
+    """Raises InputError if an option is given with dashes and with underscores."""
+    first: Dict[str, str] = {}
+    for key, _ in document.value if isinstance(document, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode):
+            before = first.setdefault(key.value.replace("-", "_"), key.value)
+            if before != key.value:
+                raise InputError(f"{path}:{key.start_mark.line + 1}: {key.value} is {before} again; give it once")
 
 
 def _has_the_form(value: Any, annotation: Any) -> bool:

@@ -36,7 +36,7 @@ from bort_mx.finetuning.finetune import finetune, read_weights
 from bort_mx.finetuning.job import Bench, Quiet
 from bort_mx.finetuning.labels import classifier_of
 from bort_mx.finetuning.objective import FineTuningObjective
-from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.taskdata import read_task_data, resolve
 from bort_mx.finetuning.theta import Theta
 from bort_mx.models import build_model, parameters_of
@@ -262,7 +262,7 @@ def test_steps_without_a_finite_loss_are_skipped_to_the_end(small, tmp_path, mon
     monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
     finetune(dataclasses.replace(small, output_dir=str(tmp_path / "run")))
     losses = [row["loss"] for row in rows(tmp_path / "run") if "loss" in row]
-    assert "3 steps were skipped: their loss or gradient was not finite" in results_of(tmp_path / "run")["notes"]
+    assert "steps skipped, as their loss or gradient was not finite: 3" in results_of(tmp_path / "run")["notes"]
     assert [step for step, loss in enumerate(losses) if loss is None] == [0, 5, 23]
     assert (tmp_path / "run/learning_curve.png").stat().st_size > 10_000
 
@@ -275,7 +275,7 @@ def test_a_training_without_a_finite_step_is_none(small, tmp_path, monkeypatch):
         return names, sums * float("nan")
 
     monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
-    with pytest.raises(NonFiniteError, match="none of the 3 steps had a finite loss and gradient; lower --learning-ra"):
+    with pytest.raises(NonFiniteError, match="no step of 3 had a finite loss and gradient; lower --learning-rate"):
         finetune(dataclasses.replace(small, epochs=1, batch_size=32, output_dir=str(tmp_path / "run")))
     assert not (tmp_path / "run/results.json").exists()
 
@@ -720,7 +720,7 @@ def test_a_benchmark_makes_a_table_and_a_zip_and_says_what_is_left_out(small, su
     assert rows[0].split("\t")[3] == "candidate" and len(rows) == 17
     command.run(dataclasses.replace(options, resume="auto"))  # all finished: the same table at once
     assert (tmp_path / "run/superglue/table.md").read_text() == table
-    few = "COPA: test: 8 to predict where the official set has 500"
+    few = "COPA: test: 8 where the official set has 500"
     assert few in table and any(few in note for note in results_of(tmp_path / "run")["superglue"]["notes"])
     shutil.copytree(superglue, tmp_path / "fewer", ignore=shutil.ignore_patterns("COPA"))
     fewer = command.run(dataclasses.replace(options, resume="auto", data_dir=str(tmp_path / "fewer")))["superglue"]
@@ -745,7 +745,7 @@ def test_a_diagnostic_set_is_predicted_by_the_task_that_scores_it(small, supergl
                                          output_dir=str(tmp_path / "run")))
     assert found["task"] == "superglue/RTE" and "matthews" in found["diagnostics"]["superglue/AX-b"]
     assert json.loads((tmp_path / "run/AX-b.jsonl").read_text().splitlines()[0])["idx"] == 0
-    assert any("superglue/AX-b test: 12 to predict where the official set has 1,104" in note for note in found["notes"])
+    assert any("superglue/AX-b test: 12 where the official set has 1,104" in note for note in found["notes"])
 
 
 def test_what_an_undefined_metric_of_a_diagnostic_set_is_stands_in_the_results(small, superglue, tmp_path):
@@ -889,7 +889,7 @@ def test_predicting_alone_takes_the_length_that_the_model_was_trained_with(small
     found = finetune(dataclasses.replace(small, epochs=1, max_length=10, output_dir=str(tmp_path / "run")))
     again = dataclasses.replace(small, predict_only=True, checkpoint=str(tmp_path / "run"))
     same = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "same")))
-    assert same["dev"] == pytest.approx(found["dev"]) and any("cut to 10 tokens, as when" in n for n in same["notes"])
+    assert same["dev"] == pytest.approx(found["dev"]) and any("cut to 10 tokens, as " in n for n in same["notes"])
     longer = finetune(dataclasses.replace(again, max_length=64, output_dir=str(tmp_path / "longer")))
     assert longer["dev"]["loss"] != pytest.approx(found["dev"]["loss"], abs=1e-6)
 
@@ -1147,6 +1147,25 @@ def test_resume_does_not_overwrite_what_a_directory_holds(small, superglue, tmp_
             command.run(dataclasses.replace(options, output_dir=str(tmp_path / name)))
     assert {name: [(tmp_path / name / file).read_bytes() for file in ("results.json", "config.json")]
             for name in places} == found
+
+
+def test_what_came_to_nothing_is_begun_again_with_other_options(small, tmp_path, monkeypatch):
+    """Killed or diverged before its first checkpoint: --resume auto starts."""
+    options = dataclasses.replace(small, epochs=1, resume="auto", output_dir=str(tmp_path / "run"))
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune_module, "_train", lambda *rest: (_ for _ in ()).throw(NonFiniteError("no step")))
+        with pytest.raises(NonFiniteError):
+            finetune(dataclasses.replace(options, learning_rate=1e30))
+    assert (tmp_path / "run/config.json").is_file()
+    assert finetune(options)["train_examples"] == 96
+
+
+@pytest.mark.parametrize("options, kind", [
+    ({"task": "RTE"}, "one run"), ({"task": "RTE", "seeds": 5}, "several seeds"), ({"task": "glue"}, "a benchmark"),
+    ({"task": "RTE", "seeds": 5, "agora": True}, "several seeds of Agora"),
+    ({"task": "RTE", "seeds": 1, "agora": False}, "one run"), ({"data": ["text"]}, "a run of another program")])
+def test_what_a_directory_holds_is_told_by_its_options(options, kind):
+    assert kind_of(options) == kind
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

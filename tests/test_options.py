@@ -159,7 +159,9 @@ def test_bad_yaml_names_the_file_and_the_option(tmp_path, text, expected):
 @pytest.mark.parametrize("text, expected", [
     ("a: [1\nb: }\n", "2: not YAML (expected ',' or ']'"),
     ("max-steps: 3\nresume: true\nmax-steps: 4\n", "3: not YAML ('max-steps' is given a second time, first on line 1)"),
-    ('data: ["\\ud800"]\n', "1: not YAML ('\\ud800' holds half a character)"),
+    ('data: ["\\ud800"]\n', "1: not YAML ('\\ud800' holds half a character, "),
+    ("max-steps: 3\nmax_steps: 4\n", "2: max_steps is max-steps again; give it once"),
+    ("x: {resume: true, resume: false}\n", "1: not YAML ('resume' is given a second time, first on line 1)"),
 ])
 def test_what_is_not_yaml_is_named_with_its_line(tmp_path, text, expected):
     path = tmp_path / "run.yaml"

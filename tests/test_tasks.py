@@ -73,7 +73,7 @@ def test_official_counts(shared, name):
 def test_samples_are_read_whole(shared, name, split, count):
     examples = get_task(name).read(shared / "data", split)
     assert len(examples) == count
-    assert f"{count:,} to predict where the official set has" in examples.notes[-1]
+    assert f"{count:,} where the official set has" in examples.notes[-1]
 
 
 def test_a_file_that_was_cut_off_is_noted(shared, tmp_path):
@@ -83,7 +83,7 @@ def test_a_file_that_was_cut_off_is_noted(shared, tmp_path):
     assert len(notes) == 1 and "where the official set has 1,821: a part of it, or a file that was cut off" in notes[0]
     (tmp_path / "test.tsv").write_bytes(whole + b"1821\tone more\n")
     assert get_task("SST-2").read(tmp_path, "test").notes == [
-        "1,822 to predict where the official set has 1,821: more than it, or another release"]
+        "1,822 where the official set has 1,821: more than it, or another release"]
 
 
 def test_layout_fixtures(shared, tmp_path):
@@ -179,7 +179,7 @@ def test_qqp_rows_with_missing_columns_are_counted(tmp_path, caplog):
     examples = get_task("QQP").read(tmp_path, "train")
     assert [e.idx for e in examples] == [1, 3]
     assert examples.notes == ["left out 1 rows with too few columns (the first: line 3)",
-                              "2 to predict where the official set has 363,846: a part of it, or a file that was cut "
+                              "2 where the official set has 363,846: a part of it, or a file that was cut "
                               "off"]
     assert examples.notes[0] in caplog.text
 
@@ -671,7 +671,7 @@ def test_blank_lines_at_the_end_of_own_files_hold_nothing(tmp_path):
     write(tmp_path, "dev.tsv", "id\tbody\ttitle\tstars\na\tb\tc\tgood\n\n")
     write(tmp_path, "test.jsonl", '{"id": 1, "body": "b", "title": "c"}\n{"id": 1, "body": "d", "title": "e"}\n\n\n')
     assert [len(task.read(None, split)) for split in ("train", "dev", "test")] == [1, 1, 2]
-    assert task.read(None, "test").notes == ["1 examples have an idx that another one has too"]
+    assert task.read(None, "test").notes == ["examples with an idx that an earlier one has: 1"]
     write(tmp_path, "train.csv", "id,body,title,stars\n\na,b,c,good\n")
     with pytest.raises(InputError, match=r"train.csv:2: 0 column\(s\) found, 4 expected"):
         task.read(None, "train")

@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import textwrap
 
 from bort_mx.errors import InputError
 
@@ -34,7 +33,8 @@ def fetch(name: str) -> pathlib.Path:
     try:
         return _snapshot(huggingface_hub, name)
     except Exception as error:  # the libraries beneath raise what they like: httpx, requests, OSError, their own
-        reason = textwrap.shorten(str(error), 120, placeholder=" …") or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason if len(reason) <= 120 else f"{reason[:119]}…"
         raise InputError(f"{missing}not to be had from the Hub ({reason}); {advice}") from None
 
 

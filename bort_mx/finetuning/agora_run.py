@@ -27,7 +27,7 @@ from bort_mx.finetuning.crew import Crew
 from bort_mx.finetuning.fill import MaskFiller
 from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, read_weights, starting_weights
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
-from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.session import Session
 from bort_mx.finetuning.shelf import MODELS, Shelf, job_name
 from bort_mx.finetuning.socrates import Socrates
@@ -59,7 +59,7 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     extra = {**known, "data": {**known["data"], "audit": examples_digest(put_aside)},
              "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, extra,
-                       "a run of Agora")
+                       kind_of)
     keep_checkpoint(run, options)
     if workers.gather(_is_finished(run, options), "finished")[0]:  # rank 0's: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]

@@ -80,7 +80,7 @@ class Batches:
 
     def evaluation(self, size: int, rank: int = 0, workers: int = 1) -> Iterator[TextBatch]:
         """A worker's batches of a pass over all examples, at most `size` at a time, the longest first."""
-        size = min(size, len(self))  # whatever the workers: the same shapes give the same bits
+        size = max(1, min(size, len(self)))  # not by the workers: scores are the same bits for any number of them
         order = filled(np.argsort(-self._lengths, kind="stable"), size)
         for begin in range(rank * size, len(order), workers * size):
             yield self.make(order[begin:begin + size])
@@ -108,12 +108,12 @@ class TrainingBatches(Batches):
         return -(-len(self) // self._batch_size)
 
     def at(self, step: int, rank: int, workers: int, micro: int) -> List[TextBatch]:
-        """A worker's micro-batches at a step (from 0): at least one, with `micro` rows each.
+        """A worker's micro-batches at a step (from 0): at least one, with at most `micro` rows each.
 
         A micro-batch of filling rows alone is left out, unless the worker has no other.
         """
         epoch, number = divmod(step, self.steps_per_epoch)
-        share = min(self._batch_size // workers, -(-len(self) // workers))  # a batch never holds more
+        share = min(self._batch_size // workers, -(-len(self) // workers))  # of a batch larger than the set, the set's
         rows = filled(self._epoch(epoch)[number], share * workers)[rank * share:(rank + 1) * share]
         parts = [rows[i:i + micro] for i in range(0, share, micro)]
         return [self.make(part) for part in parts if (part != NOBODY).any()] or [self.make(parts[0])]

@@ -3,7 +3,7 @@
 import dataclasses
 import gc
 import os
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
@@ -19,7 +19,7 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import outputs
 from bort_mx.finetuning.labels import classifier_of, run_config, without_classifier
-from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
@@ -42,18 +42,19 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     """
     workers = connect()
     task, asked = resolve(options.task)
-    options, taken_over = _with_length(options.resolved(task, asked))
+    options = options.resolved(task, asked)
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
-                       data.identity())
+                       data.identity(), kind_of)
     keep_checkpoint(run, options)
     if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
         return finished(run, workers)
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
-    session = Session(options, data, model, tokenizer, workers, ctx)
-    session.notes += [*notes, *taken_over]
+    length, of_length = _trained_length(options)
+    session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
+    session.notes += notes + of_length
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     run.open()
     if workers.is_first:
@@ -69,15 +70,12 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     return results
 
 
-def _with_length(options: FineTuningOptions) -> Tuple[FineTuningOptions, List[str]]:
-    """The options, to predict alone with the --max-length that the model was trained with; what there is to note."""
+def _trained_length(options: FineTuningOptions) -> Tuple[Optional[int], List[str]]:
+    """The --max-length of a run: to predict alone, without one, that of the training; what there is to note."""
     if not options.predict_only or options.max_length is not None:
-        return options, []
+        return options.max_length, []
     length = run_config(options.checkpoint).get("options", {}).get("max_length")
-    if length is None:
-        return options, []
-    return (dataclasses.replace(options, max_length=length),
-            [f"texts are cut to {length} tokens, as when {options.checkpoint} was trained"])
+    return length, [] if length is None else [f"texts are cut to {length} tokens, as {options.checkpoint} was trained"]
 
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
@@ -175,7 +173,7 @@ def _train(session: Session, run: RunDirectory, micro: int) -> Dict[str, Any]:
     keeper = BestOnDisk(session, run)
     done = train(session, run, keeper, micro, lambda line: print(line, flush=True))
     if done.skipped:
-        session.notes.append(f"{done.skipped} steps were skipped: their loss or gradient was not finite")
+        session.notes.append(f"steps skipped, as their loss or gradient was not finite: {done.skipped}")
     gc.collect()  # what was compiled for training refers to itself
     return _training_results(session, run, done)
 
@@ -206,24 +204,25 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
         what results.json shall hold of it.
     """
     data, task = session.data, session.data.task
-    sets: outputs.Sets = {}
+    sets = []
     if data.dev is not None:
-        sets["dev"] = task, session.evaluate_dev()
+        sets.append(outputs.Predicted(task, "dev", "dev", session.evaluate_dev()))
     if data.test is not None:
-        sets["test"] = task, session.evaluate(task, data.test, "test")
+        sets.append(outputs.Predicted(task, "test", "test", session.evaluate(task, data.test, "test")))
     for item in data.diagnostics:
         for split, examples in (("dev", item.dev), ("test", item.test)):
             if examples is not None:
                 name = f"{item.task.key} {split}"
-                sets[name] = item.task, session.evaluate(item.task, examples, name)
+                sets.append(outputs.Predicted(item.task, split, name, session.evaluate(item.task, examples, name)))
     submissions = outputs.write_all(run, task, sets, trained) if session.workers.is_first else []
     return {"task": task.key, "checkpoint": session.options.checkpoint, "seed": session.options.seed,
-            **{split: sets[split][1].metrics for split in ("dev", "test") if split in sets and sets[split][1].metrics},
+            **{found.name: found.evaluation.metrics for found in sets
+               if found.task is task and found.evaluation.metrics},
             "diagnostics": {item.task.key: _diagnosed(item.task, sets) for item in data.diagnostics},
-            "predictions_of": next(iter(sets)), "submissions": submissions,
-            "notes": session.notes + [f"{name}: {note}" for name, (_, found) in sets.items() for note in found.notes]}
+            "predictions_of": sets[0].name, "submissions": submissions,
+            "notes": session.notes + [f"{found.name}: {note}" for found in sets for note in found.evaluation.notes]}
 
 
-def _diagnosed(task: Task, sets: outputs.Sets) -> Dict[str, float]:
+def _diagnosed(task: Task, sets: List[outputs.Predicted]) -> Dict[str, float]:
     """The metrics of a diagnostic set, of its dev set if that has labels."""
-    return next((found.metrics for of, found in sets.values() if of is task and found.metrics), {})
+    return next((found.evaluation.metrics for found in sets if found.task is task and found.evaluation.metrics), {})

@@ -7,7 +7,7 @@ from typing import Callable, List
 
 from bort_mx.errors import InputError
 from bort_mx.finetuning.agora_options import AgoraRunOptions
-from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.options import parse_options
 
 DESCRIPTION = ("Fine-tune a checkpoint on a task of GLUE, SuperGLUE or RACE, on one's own, or on a whole benchmark; "
@@ -45,7 +45,7 @@ def run(options: FineTuningOptions) -> dict:
     from bort_mx.finetuning import several  # MXNet is loaded only now: --help and bad options stay quick
 
     by_agora = getattr(options, "agora", False)
-    if options.task in several.BENCHMARKS:
+    if options.task in BENCHMARKS:
         if by_agora:
             raise InputError(f"--task {options.task}: Socrates is a teacher of one task; give --agora one task")
         return several.run_benchmarks(options, run)

@@ -1,11 +1,27 @@
 """The options of fine-tuning."""
 
 import dataclasses
-from typing import ClassVar, Literal, Optional, Tuple
+from typing import Any, ClassVar, Literal, Mapping, Optional, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, positive, within
+
+BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
+"""What --task may name beside tasks, with the benchmarks it means."""
+
+
+def kind_of(options: Mapping[str, Any]) -> str:
+    """What a directory holds, by the options in its config.json: several kinds may differ in nothing else.
+
+    Args:
+        options: name → value, of any version.
+    """
+    if "task" not in options:
+        return "a run of another program"
+    kind = ("a benchmark" if options["task"] in BENCHMARKS else
+            "several seeds" if options.get("seeds", 1) > 1 else "one run")
+    return f"{kind} of Agora" if options.get("agora") else kind
 
 
 @dataclasses.dataclass
@@ -134,7 +150,8 @@ class FineTuningOptions:
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
-        if self.patience != 1 and not self.early_stopping and not self.predict_only:
+        unused = self.patience != 1 and not self.early_stopping and not self.predict_only
+        if unused and self.resume == "never":  # a run that was begun so can be ended
             raise InputError(f"--patience {self.patience} is of --early-stopping; give that as well, or leave it out")
         if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init != "uniform"):
             raise InputError("--keep-classifier takes the classifier as it was trained; leave out --pooler, "

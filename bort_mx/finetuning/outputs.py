@@ -1,7 +1,7 @@
 """What a fine-tuning run leaves: predictions.tsv, submission files, figures, and a line that sums it up."""
 
 import pathlib
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence
 
 from bort_mx import files
 from bort_mx.data.tasks import Task
@@ -11,27 +11,36 @@ from bort_mx.training.run import RunDirectory
 
 PREDICTIONS = "predictions.tsv"
 CONFUSION, SCATTER, CURVE = "confusion.png", "scatter.png", "learning_curve.png"
-Sets = Dict[str, Tuple[Task, Evaluation]]
-"""What was predicted: "dev" and "test" of the task, "KEY dev" and "KEY test" of its diagnostic sets, where there."""
 
 
-def write_all(run: RunDirectory, task: Task, sets: Sets, trained: bool) -> List[str]:
+class Predicted(NamedTuple):
+    """A set with what the model makes of it."""
+
+    task: Task
+    split: str
+    name: str
+    """The split's, of a diagnostic set with the task's key before it."""
+    evaluation: Evaluation
+
+
+def write_all(run: RunDirectory, task: Task, sets: Sequence[Predicted], trained: bool) -> List[str]:
     """Write every output but results.json.
 
     Args:
         run: its directory.
         task: what was trained on.
-        sets: at least one; predictions.tsv is of the first, which is dev where it is there.
+        sets: at least one; predictions.tsv is of the first.
         trained: there is a learning curve.
     Returns:
         the names of the submission files, of the test sets.
     """
-    write_predictions(run.path / PREDICTIONS, *next(iter(sets.values())))
-    if "dev" in sets and is_labelled(sets["dev"][1].examples):
-        _write_agreement(run.path, *sets["dev"])
+    write_predictions(run.path / PREDICTIONS, sets[0].task, sets[0].evaluation)
+    for found in sets:
+        if found.name == "dev" and is_labelled(found.evaluation.examples):
+            _write_agreement(run.path, task, found.evaluation)
     if trained:
         figures.learning_curve(run.metrics(), f"dev_{task.criterion}", task.key, run.path / CURVE)
-    return [_submit(run.path, of, found) for name, (of, found) in sets.items() if name.endswith("test")]
+    return [_submit(run.path, found.task, found.evaluation) for found in sets if found.split == "test"]
 
 
 def _submit(folder: pathlib.Path, task: Task, evaluation: Evaluation) -> str:
@@ -46,18 +55,26 @@ def write_predictions(path: pathlib.Path, task: Task, evaluation: Evaluation) ->
     that of its question. Tabs and line ends in texts become spaces.
     """
     examples, picked = evaluation.examples, _picked(evaluation)
-    texts = ["text", *(["text_pair"] if any(len(example.texts) > 1 for example in examples) else [])]
+    paired = any(len(example.texts) > 1 for example in examples)
     grouped = any(example.group is not None and _spelled(example.group) != str(example.idx) for example in examples)
     shares = None if task.is_regression else probabilities(evaluation.scores)
-    rows = [["idx", *(["group"] if grouped else []), *texts, *([] if picked is None else ["candidate"]), "label",
-             "prediction", *(f"p({label})" for label in task.labels)]]
+    rows: List[Dict[str, Any]] = []
     for number, example in enumerate(examples):
-        rows.append([example.idx, *([_spelled(example.group)] if grouped else []), *[*example.texts, ""][:len(texts)],
-                     *([] if picked is None else [example.meta["candidate"]]),
-                     "" if example.label is None else example.label,
-                     evaluation.predictions[number] if picked is None else picked[example.group],
-                     *([] if shares is None else [f"{share:.6f}" for share in shares[number]])])
-    files.write_text(path, "".join("\t".join(_cell(value) for value in row) + "\n" for row in rows))
+        row = {"idx": example.idx}
+        if grouped:
+            row["group"] = _spelled(example.group)
+        row["text"] = example.texts[0]
+        if paired:
+            row["text_pair"] = example.texts[1] if len(example.texts) > 1 else ""
+        if picked is not None:
+            row["candidate"] = example.meta["candidate"]
+        row["label"] = "" if example.label is None else example.label
+        row["prediction"] = evaluation.predictions[number] if picked is None else picked[example.group]
+        if shares is not None:
+            row.update({f"p({label})": f"{share:.6f}" for label, share in zip(task.labels, shares[number])})
+        rows.append(row)
+    lines = [list(rows[0]), *(row.values() for row in rows)]
+    files.write_text(path, "".join("\t".join(map(_cell, line)) + "\n" for line in lines))
 
 
 def _spelled(group: Hashable) -> str:

@@ -14,12 +14,11 @@ from bort_mx.data.tasks.base import SPLITS, load_table
 from bort_mx.data.tasks.submissions import submission_names
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
-from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions, kind_of
 from bort_mx.finetuning.outputs import metric_names
 from bort_mx.finetuning.taskdata import diagnostics_of, prepare_folder, resolve
 from bort_mx.training.run import RunDirectory
 
-BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
 TABLE, SUBMISSION = "table.md", "submission"
 Finetune = Callable[[FineTuningOptions], Dict[str, Any]]
 
@@ -41,7 +40,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
     workers = connect()
     task, asked = resolve(options.task)
     first = options.resolved(task, asked).seed
-    run = _parent(options, workers, "several seeds")
+    run = _parent(options, workers)
     runs = []
     for seed in range(first, first + options.seeds):
         runs.append(finetune(_child(options, f"seed-{seed}", seed=seed, seeds=1)))
@@ -96,7 +95,7 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     available = {benchmark: _available(benchmark, options, workers) for benchmark in names}
     if not any(ready for ready, _ in available.values()):
         raise InputError(next(reason for _, absent in available.values() for reason in absent.values()))
-    run = _parent(options, workers, "a benchmark")
+    run = _parent(options, workers)
     results = {}
     for benchmark, (ready, absent) in available.items():
         scores = {}
@@ -205,13 +204,14 @@ def _paper_row(task: Task, systems: List[str]) -> List[Any]:
 # -- common ----------------------------------------------------------------------------------------------------------
 
 
-def _parent(options: FineTuningOptions, workers: Workers, holds: str) -> RunDirectory:
+def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
     """The directory above several runs, each of which compares the content of --checkpoint for itself.
 
     Raises:
         InputError: it holds a run already, and --resume is not given; or one of other options, or something else.
     """
-    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, holds=holds)
+    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
+                       kind=kind_of)
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
     return run
 

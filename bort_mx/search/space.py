@@ -162,12 +162,7 @@ def _read_fields(path: pathlib.Path) -> Dict[str, Tuple[int, Any]]:
     """Field name → (line, value); letters are turned into names."""
     if not path.exists():
         raise InputError(f"{path}: no such file; it should hold a search space (YAML)")
-    try:
-        document = yaml.compose(files.read_text(path), Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise InputError(f"{where}: not YAML ({getattr(error, 'problem', None) or error})") from None
+    document = files.compose_yaml(path)
     if not isinstance(document, yaml.MappingNode):
         raise InputError(f"{path}: holds no fields; give num_layers, num_heads, hidden_size and intermediate_size, "
                          "or architectures")

@@ -108,8 +108,8 @@ class Loop:
                     self._workers.gather(step, "stopped")  # horovodrun kills the others once one has left
                     raise StopRequested(f"stopped at step {step}, after its checkpoint; go on with --resume auto")
         if self._core.skipped and self._core.skipped == done:
-            raise NonFiniteError(f"none of the {done} steps had a finite loss and gradient; lower --learning-rate, or "
-                                 "look at the data")
+            raise NonFiniteError(f"no step of {done} had a finite loss and gradient; lower --learning-rate, or look at "
+                                 "the data")
         if self._workers.is_first and self._core.skipped:
             print(f"{self._core.skipped} steps were skipped: their loss or gradient was not finite")
         return last

@@ -12,7 +12,7 @@ import math
 import os
 import pathlib
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from bort_mx import files
 from bort_mx.checkpoints import native
@@ -20,7 +20,9 @@ from bort_mx.checkpoints.native import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError, RunError
 from bort_mx.provenance import provenance
 
-CONFIG, METRICS, LOCK = "config.json", "metrics.jsonl", ".lock"
+CONFIG, METRICS, LOCK, EVENTS = "config.json", "metrics.jsonl", ".lock", "tensorboard"
+Kind = Callable[[Mapping[str, Any]], str]
+"""Options → what a directory of them holds, in words."""
 
 
 class RunDirectory:
@@ -34,25 +36,25 @@ class RunDirectory:
         resume: "never" (a directory that holds a run is refused), "auto" (go on from the newest undamaged checkpoint,
             or start), or the path of a checkpoint of this run, which goes back to it.
         extra: further entries of config.json, e.g. data hashes; they too must be equal on resuming.
-        holds: what the directory is of; a resumed one must be of the same.
+        kind: what is resumed must be of the same; None: there is but one.
     Raises:
         InputError: the directory holds a run and `resume` is "never", or holds one of other options, or something
             else; the checkpoint is another run's.
     """
 
     def __init__(self, path: os.PathLike, options: Any, may_change: Sequence[str], writes: bool,
-                 resume: str = "never", extra: Optional[Dict[str, Any]] = None, holds: str = "one run"):
+                 resume: str = "never", extra: Optional[Dict[str, Any]] = None, kind: Optional[Kind] = None):
         self.path, self._writes, self._events, self._lock = pathlib.Path(path), writes, None, None
         self.before: Dict[str, Any] = {}
         """config.json as it was, of a run that is resumed or begun again."""
         self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
-        self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), "holds": holds,
-                                             **(extra or {}), "provenance": provenance()}))
+        self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), **(extra or {}),
+                                             "provenance": provenance()}))
         with named_output(self.path):
             self.checkpoint = self._find_checkpoint(resume)
-            begun = resume == "auto" and (self.path / CONFIG).is_file()
-        if self.checkpoint or begun:
-            self._refuse_another(may_change)
+            lasting = self.checkpoint or resume == "auto" and self._has_results()
+        if lasting:
+            self._refuse_another(may_change, kind)
         self.start_step = native.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
     def open(self) -> None:
@@ -73,7 +75,7 @@ class RunDirectory:
         native.discard_after(self.path / CHECKPOINTS, self.start_step)
         kept = [row for row in self.metrics() if row["step"] <= self.start_step] if self.checkpoint else []
         files.write_text(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
-        self._events = _event_writer(self.path / "tensorboard", purge_step=self.start_step + 1)
+        self._events = _event_writer(self.path / EVENTS, purge_step=self.start_step + 1)
 
     def keep(self, name: str, value: Any) -> Any:
         """An entry of config.json that holds from the run's beginning: a resumed run gets the value of then."""
@@ -164,7 +166,14 @@ class RunDirectory:
         refuse_a_run(self.path)
         return None
 
-    def _refuse_another(self, may_change: Sequence[str]) -> None:
+    def _has_results(self) -> bool:
+        """Whether there is more than the beginning of a run without a checkpoint, which may be begun again."""
+        if not (self.path / CONFIG).is_file():
+            return False
+        folders = {entry.name for entry in self.path.iterdir() if entry.is_dir()}
+        return (self.path / RESULTS).is_file() or bool(folders - {CHECKPOINTS, EVENTS})
+
+    def _refuse_another(self, may_change: Sequence[str], kind: Optional[Kind]) -> None:
         """Compare with config.json as it is there; an option that there was not yet had the value of its default.
 
         Raises:
@@ -173,10 +182,10 @@ class RunDirectory:
         before = self.before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
-        held = before.get("holds", self.config["holds"])
-        if held != self.config["holds"]:
-            raise InputError(f"--resume: {self.path} holds {held}, and this is {self.config['holds']}; give the "
-                             "options it began with, or another --output-dir")
+        there, this = (kind(options) if kind else "" for options in (before["options"], self.config["options"]))
+        if there != this:
+            raise InputError(f"--resume: {self.path} holds {there}, and this is {this}; give the options it began "
+                             "with, or another --output-dir")
         for name, value in self.config["options"].items():
             unknown = name not in before["options"] and self._defaults[name] is None  # what it meant is not told
             old = before["options"].get(name, self._defaults[name])
@@ -193,7 +202,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
     """The name of an entry that differs, of a mapping with what differs in it."""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return name
-    return f"{name} {next(key for key in [*now, *before] if before.get(key) != now.get(key))}"
+    return f"{name} {next((key for key in [*now, *before] if before.get(key) != now.get(key)), '')}".strip()
 
 
 def refuse_a_run(path: os.PathLike) -> None:

@@ -72,7 +72,7 @@ class LossScaler:
 
 
 class NonFiniteError(RunError):
-    """Too many steps in a row without a finite loss and gradient."""
+    """Too many steps in a row without a finite loss and gradient, or no step with them in a whole training."""
 
 
 class TrainingStep:

@@ -138,7 +138,7 @@ class Task:
         found, official = len(self.submission_ids(examples)), self.official_count(split)
         if official not in (None, found):
             why = "a part of it, or a file that was cut off" if found < official else "more than it, or another release"
-            examples.notes.append(f"{found:,} to predict where the official set has {official:,}: {why}")
+            examples.notes.append(f"{found:,} where the official set has {official:,}: {why}")
         return examples
 
     def official_count(self, split: str) -> Optional[int]:

@@ -44,6 +44,8 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
                short: Optional[List[int]] = None) -> Iterator[Tuple[int, Dict[str, str]]]:
     """Yield (line number, column → field) of a TSV file in which quotes are ordinary characters.
 
+    Blank lines at the end hold nothing; where there is but one column, they are empty texts.
+
     Args:
         path: the file.
         header: the columns of a file without a header line.
@@ -58,7 +60,9 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
         if header == [""]:
             raise InputError(f"{path}: the file is empty; expected a header line and one example a line")
         check_header(header, f"{path}:1")
-    for number, line in lines if len(header) == 1 else without_blank_end(lines):  # of one column it is an empty text
+    if len(header) > 1:
+        lines = without_blank_end(lines)
+    for number, line in lines:
         fields = line.split("\t")
         if short is not None and len(fields) < len(header):
             short.append(number)

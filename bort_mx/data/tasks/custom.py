@@ -70,8 +70,6 @@ class CustomTask(Task):
         return str(self._path)
 
     def _load(self) -> Dict[str, Any]:
-        if not self._path.exists():
-            raise InputError(f"{self._path}: no such file; expected the description of a task")
         values = files.read_yaml(self._path)
         if not isinstance(values, dict):
             raise InputError(f"{self._path}: expected fields such as files, columns and labels")
@@ -136,8 +134,8 @@ class CustomTask(Task):
             raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join(readers)}")
         rows = readers[path.suffix.lower()](path)
         examples = [self._example(row, fields, split, where) for row, (where, fields) in enumerate(rows)]
-        again = len(examples) - len({example.idx for example in examples})
-        return Examples(examples, [f"{again} examples have an idx that another one has too"] if again else [])
+        again = len(examples) - len({str(example.idx) for example in examples})
+        return Examples(examples, [f"examples with an idx that an earlier one has: {again}"] if again else [])
 
     def _example(self, row: int, fields: Mapping[str, Any], split: str, where: str) -> Example:
         for kind, name in self._columns.items():
