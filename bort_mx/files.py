@@ -127,9 +127,21 @@ def compose_yaml(path: os.PathLike) -> Optional[yaml.Node]:
     """
     text = read_text(path)
     try:
-        return yaml.compose(text, Loader=_StrictLoader)
+        node = yaml.compose(text, Loader=_StrictLoader)
+        _refuse_cycles(node, [])
+        return node
     except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
         raise _not_yaml(path, error) from None
+
+
+def _refuse_cycles(node: Optional[yaml.Node], above: List[yaml.Node]) -> None:
+    """Raises a ComposerError for an alias of what it stands in, which has no end."""
+    if any(node is other for other in above):
+        raise yaml.composer.ComposerError(None, None, "holds itself by an alias", node.start_mark)
+    if isinstance(node, yaml.CollectionNode):
+        for value in node.value:
+            for part in value if isinstance(value, tuple) else (value,):
+                _refuse_cycles(part, [*above, node])
 
 
 def _not_yaml(path: os.PathLike, error: Exception) -> InputError:

@@ -254,7 +254,7 @@ def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[s
         values = _load_yaml(files.read_text(path))
     except InputError as error:
         raise InputError(f"--config: {error}") from None
-    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError) as error:
         raise InputError(f"--config: {path}: not YAML ({_squeeze(str(error))})") from None
     if not isinstance(values, dict):
         raise InputError(f"--config: {path}: expected lines like 'option: value', found {values!r}")

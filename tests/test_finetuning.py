@@ -1079,6 +1079,7 @@ def test_options_out_of_range_are_refused_by_name(values, message):
     (dict(dtype="float16"), "needs a GPU"),
     (dict(predict_only=True), "has no trained classifier"),
     (dict(chs=True), "no convergent hyperparameter set"),
+    (dict(patience=3, resume="auto"), "--patience 3 is of --early-stopping"),
     (dict(resume="no/such"), "not a checkpoint")])
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(small, tmp_path, changes, message):
     with pytest.raises(InputError) as caught:
@@ -1157,7 +1158,34 @@ def test_what_came_to_nothing_is_begun_again_with_other_options(small, tmp_path,
         with pytest.raises(NonFiniteError):
             finetune(dataclasses.replace(options, learning_rate=1e30))
     assert (tmp_path / "run/config.json").is_file()
+    (tmp_path / "run/data").mkdir()  # as pre-training has it
     assert finetune(options)["train_examples"] == 96
+
+
+def test_the_best_of_a_killed_run_is_not_overwritten_by_another(small, tmp_path, monkeypatch):
+    options = dataclasses.replace(small, resume="auto", checkpoint_interval=0, output_dir=str(tmp_path / "run"))
+    with monkeypatch.context() as patched:
+        patched.setattr(finetune_module, "conclude", lambda *rest: (_ for _ in ()).throw(StopRequested("killed")))
+        with pytest.raises(StopRequested):
+            finetune(options)
+    shutil.rmtree(tmp_path / "run/checkpoints/step-24")
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["best"]
+    with pytest.raises(InputError, match="option max_length was None .* and is 12 now"):
+        finetune(dataclasses.replace(options, max_length=12))
+
+
+@pytest.mark.parametrize("of, changes", [("several seeds", {"seeds": 2}), ("a benchmark", {"task": "superglue"})])
+def test_several_runs_killed_in_the_first_are_gone_on_with_only_by_their_kind(small, superglue, tmp_path, of, changes):
+    one = dataclasses.replace(small, epochs=1, resume="auto", batch_size=None, output_dir=str(tmp_path / "run"))
+    many = dataclasses.replace(one, data_dir=str(superglue) if of == "a benchmark" else None, **changes)
+    command.run(many)
+    for name in ("config.json", "results.json"):
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(InputError, match=f"run: holds {of}, begun in .*; go on with what was begun"):
+        command.run(one)
+    assert not (tmp_path / "run/config.json").exists()
+    command.run(many)
+    assert (tmp_path / "run/results.json").is_file()
 
 
 @pytest.mark.parametrize("options, kind", [

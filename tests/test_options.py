@@ -160,6 +160,8 @@ def test_bad_yaml_names_the_file_and_the_option(tmp_path, text, expected):
     ("a: [1\nb: }\n", "2: not YAML (expected ',' or ']'"),
     ("max-steps: 3\nresume: true\nmax-steps: 4\n", "3: not YAML ('max-steps' is given a second time, first on line 1)"),
     ('data: ["\\ud800"]\n', "1: not YAML ('\\ud800' holds half a character, "),
+    ("a: &a [*a]\n", "1: not YAML (holds itself by an alias)"),
+    ("&a {x: *a}\n", "1: not YAML (holds itself by an alias)"),
     ("max-steps: 3\nmax_steps: 4\n", "2: max_steps is max-steps again; give it once"),
     ("x: {resume: true, resume: false}\n", "1: not YAML ('resume' is given a second time, first on line 1)"),
 ])

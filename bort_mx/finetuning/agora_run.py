@@ -29,6 +29,7 @@ from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, rea
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.session import Session
+from bort_mx.finetuning.several import refuse_another_beginning
 from bort_mx.finetuning.shelf import MODELS, Shelf, job_name
 from bort_mx.finetuning.socrates import Socrates
 from bort_mx.finetuning.taskdata import TaskData, examples_digest, read_task_data, resolve
@@ -58,8 +59,11 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     known = data.identity()
     extra = {**known, "data": {**known["data"], "audit": examples_digest(put_aside)},
              "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
+    refuse_another_beginning(options)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, extra,
                        kind_of)
+    if not run.before:
+        options.refuse_unused()
     keep_checkpoint(run, options)
     if workers.gather(_is_finished(run, options), "finished")[0]:  # rank 0's: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]

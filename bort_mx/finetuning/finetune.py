@@ -21,6 +21,7 @@ from bort_mx.finetuning import outputs
 from bort_mx.finetuning.labels import classifier_of, run_config, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
+from bort_mx.finetuning.several import refuse_another_beginning
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
 from bort_mx.training.run import RunDirectory
@@ -46,8 +47,11 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
+    refuse_another_beginning(options)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        data.identity(), kind_of)
+    if not run.before:
+        options.refuse_unused()
     keep_checkpoint(run, options)
     if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
         return finished(run, workers)

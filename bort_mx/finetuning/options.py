@@ -150,9 +150,8 @@ class FineTuningOptions:
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
-        unused = self.patience != 1 and not self.early_stopping and not self.predict_only
-        if unused and self.resume == "never":  # a run that was begun so can be ended
-            raise InputError(f"--patience {self.patience} is of --early-stopping; give that as well, or leave it out")
+        if self.resume == "never":
+            self.refuse_unused()
         if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init != "uniform"):
             raise InputError("--keep-classifier takes the classifier as it was trained; leave out --pooler, "
                              "--extra-layer and --classifier-init")
@@ -162,6 +161,15 @@ class FineTuningOptions:
         if self.seeds > 1 and self.resume not in ("never", "auto"):
             raise InputError(f"--resume {self.resume} is one run's checkpoint and --seeds {self.seeds} are several "
                              "runs; give --resume auto")
+
+    def refuse_unused(self) -> None:
+        """Refuse what would do nothing; a run that was begun with it may be ended with it.
+
+        Raises:
+            InputError: --patience without --early-stopping.
+        """
+        if self.patience != 1 and not self.early_stopping and not self.predict_only:
+            raise InputError(f"--patience {self.patience} is of --early-stopping; give that as well, or leave it out")
 
     def resolved(self, task: Task, asked: Task) -> "FineTuningOptions":
         """A copy in which every hyperparameter has its value.

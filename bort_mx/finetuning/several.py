@@ -17,7 +17,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions, kind_of
 from bort_mx.finetuning.outputs import metric_names
 from bort_mx.finetuning.taskdata import diagnostics_of, prepare_folder, resolve
-from bort_mx.training.run import RunDirectory
+from bort_mx.training.run import CONFIG, RunDirectory
 
 TABLE, SUBMISSION = "table.md", "submission"
 Finetune = Callable[[FineTuningOptions], Dict[str, Any]]
@@ -210,10 +210,26 @@ def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
     Raises:
         InputError: it holds a run already, and --resume is not given; or one of other options, or something else.
     """
+    refuse_another_beginning(options)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        kind=kind_of)
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
     return run
+
+
+def refuse_another_beginning(options: FineTuningOptions) -> None:
+    """Where several runs were killed in the first of them, the directory above has no config.json that tells of them.
+
+    Raises:
+        InputError: such a directory, of another kind than the options.
+    """
+    path, kind = pathlib.Path(options.output_dir), kind_of(dataclasses.asdict(options))
+    patterns = {"several seeds": ["seed-*"], "a benchmark": [f"{name}/*" for name in BENCHMARKS["all"]]}
+    for other, names in patterns.items():
+        first = next((found.parent for name in names for found in sorted(path.glob(f"{name}/{CONFIG}"))), None)
+        if first is not None and not kind.startswith(other) and not (path / CONFIG).is_file():
+            raise InputError(f"{path}: holds {other}, begun in {first}; go on with what was begun, or choose another "
+                             "--output-dir")
 
 
 def _child(options: FineTuningOptions, name: str, **changes: Any) -> FineTuningOptions:

@@ -167,11 +167,12 @@ class RunDirectory:
         return None
 
     def _has_results(self) -> bool:
-        """Whether there is more than the beginning of a run without a checkpoint, which may be begun again."""
+        """Whether there is more than the beginning of a run that came to nothing, which may be begun again."""
         if not (self.path / CONFIG).is_file():
             return False
-        folders = {entry.name for entry in self.path.iterdir() if entry.is_dir()}
-        return (self.path / RESULTS).is_file() or bool(folders - {CHECKPOINTS, EVENTS})
+        found = [self.path / RESULTS, *self.path.glob(f"{CHECKPOINTS}/*"), *self.path.glob(f"*/{CONFIG}"),
+                 *self.path.glob(f"*/*/{CONFIG}")]
+        return any(path.exists() for path in found)
 
     def _refuse_another(self, may_change: Sequence[str], kind: Optional[Kind]) -> None:
         """Compare with config.json as it is there; an option that there was not yet had the value of its default.
