@@ -17,7 +17,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions, kind_of
 from bort_mx.finetuning.outputs import metric_names
 from bort_mx.finetuning.taskdata import diagnostics_of, prepare_folder, resolve
-from bort_mx.training.run import CONFIG, RunDirectory
+from bort_mx.training.run import CONFIG, RunDirectory, named_output
 
 TABLE, SUBMISSION = "table.md", "submission"
 Finetune = Callable[[FineTuningOptions], Dict[str, Any]]
@@ -226,8 +226,10 @@ def refuse_another_beginning(options: FineTuningOptions) -> None:
     path, kind = pathlib.Path(options.output_dir), kind_of(dataclasses.asdict(options))
     patterns = {"several seeds": ["seed-*"], "a benchmark": [f"{name}/*" for name in BENCHMARKS["all"]]}
     for other, names in patterns.items():
-        first = next((found.parent for name in names for found in sorted(path.glob(f"{name}/{CONFIG}"))), None)
-        if first is not None and not kind.startswith(other) and not (path / CONFIG).is_file():
+        with named_output(path):
+            first = next((found.parent for name in names for found in sorted(path.glob(f"{name}/{CONFIG}"))), None)
+            told = (path / CONFIG).is_file()
+        if first is not None and not kind.startswith(other) and not told:
             raise InputError(f"{path}: holds {other}, begun in {first}; go on with what was begun, or choose another "
                              "--output-dir")
 
