@@ -6,8 +6,9 @@
 TF-IDF: scikit-learn's words and pairs of words, sublinear counts; of a pair of texts each has features of its own, and
 the cosine of both is one more. The regularisation C is chosen on a tenth of the training set. Prints a Markdown table
 of the tasks' metrics on dev, in percent; of `--runs NAME=FOLDER` the median and range of the seeds, or the one
-score, in FOLDER/TASK/results.json. `--output` writes the same as .json, with what produced each, and the criterion as
-.png.
+score, in FOLDER/TASK/results.json. Then, of the criterion, the scores after the last epoch, and how far the seeds'
+means lie from those of the first run, with Welch's p. `--output` writes the same as .json, with what produced each,
+and the criterion as .png.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 import scipy.sparse
+import scipy.stats
 import seed_dots
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -71,11 +73,11 @@ def of_runs(folder: pathlib.Path, task: Task) -> Dict[str, Any]:
     if not path.is_file():
         return {}
     found = files.read_json(path)
-    if "dev_over_seeds" in found:
-        values = {metric: found["dev_over_seeds"][metric]["values"] for metric in task.metrics}
-    else:
-        values = {metric: [found["dev"][metric]] for metric in task.metrics}
-    return {"values": values, **{key: found["provenance"][key] for key in ("command", "git_commit")}}
+    seeds = [files.read_json(folder / task.name / f"seed-{seed}" / "results.json") for seed in found.get("seeds", [])]
+    values = {metric: [seed["dev"][metric] for seed in seeds or [found]] for metric in task.metrics}
+    last = [seed["history"][-1][task.criterion] for seed in seeds or [found]]
+    return {"values": values, "last_epoch": last,
+            **{key: found["provenance"][key] for key in ("command", "git_commit")}}
 
 
 def cells(found: Dict[str, Any], metric: str) -> str:
@@ -86,6 +88,21 @@ def cells(found: Dict[str, Any], metric: str) -> str:
     if len(values) == 1:
         return f"{values[0]:.1f} (one seed)"
     return f"{np.median(values):.1f} ({values.min():.1f}–{values.max():.1f}; {len(values)} seeds)"
+
+
+def remarks(runs: Dict[str, Any], metric: str) -> List[str]:
+    """Each run's scores after the last epoch, and its distance from the first run, in percent."""
+    lines, first = [], next(iter(runs), None)
+    for name, found in runs.items():
+        if found:
+            last = 100 * np.array(found["last_epoch"])
+            line = f"{name}: last epoch {np.median(last):.1f} ({last.min():.1f}–{last.max():.1f})"
+            mine, theirs = (100 * np.array(run["values"][metric]) if run else [] for run in (found, runs[first]))
+            if name != first and min(len(mine), len(theirs)) > 1:
+                p = scipy.stats.ttest_ind(mine, theirs, equal_var=False).pvalue
+                line += f"; mean {np.mean(mine) - np.mean(theirs):+.1f} from {first} (p {p:.2g})"
+            lines.append(line)
+    return lines
 
 
 def draw(table: Dict[str, Dict[str, Any]], path: pathlib.Path) -> None:
@@ -121,6 +138,9 @@ def main() -> None:
             row = [f"{100 * table[name]['baselines'][baseline][metric]:.1f}" for baseline in BASELINES]
             row += [cells(found, metric) for found in table[name]["runs"].values()]
             print(f"| {name} | {metric} | {' | '.join(row)} |", flush=True)
+    for name, entry in table.items():
+        metric = get_task(name).criterion
+        print("\n".join(["", f"{name}, {metric}:", *(f"- {line}" for line in remarks(entry["runs"], metric))]))
     if options.output:
         files.write_json(f"{options.output}.json", {"tasks": table, "provenance": provenance()})
         draw(table, pathlib.Path(f"{options.output}.png"))

@@ -29,7 +29,6 @@ from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, rea
 from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench, Trained, are_right, as_class
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.session import Session
-from bort_mx.finetuning.several import refuse_another_beginning
 from bort_mx.finetuning.shelf import MODELS, Shelf, job_name
 from bort_mx.finetuning.socrates import Socrates
 from bort_mx.finetuning.taskdata import TaskData, examples_digest, read_task_data, resolve
@@ -41,11 +40,14 @@ FOLDER, COST = "agora", "cost.json"
 """Options that are no part of a run's identity: what they lead to is, by its hash, or they only end it earlier."""
 
 
-def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
+def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
     """Fine-tune by Agora on one task; what it found is in results.json and agora/report.md.
 
     A run that `resume` finds finished is not done again, unless it may have more rounds now.
 
+    Args:
+        options: of the run.
+        begin: see `bort_mx.finetuning.finetune.finetune`.
     Raises:
         InputError: data, checkpoints or options that do not fit together, a Socrates below 2/3, a leak.
         StopRequested: stopped by the user; what is finished is recorded.
@@ -59,7 +61,6 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
     known = data.identity()
     extra = {**known, "data": {**known["data"], "audit": examples_digest(put_aside)},
              "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
-    refuse_another_beginning(options)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, extra,
                        kind_of)
     if not run.before:
@@ -69,6 +70,8 @@ def run_agora(options: AgoraRunOptions) -> Dict[str, Any]:
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    if begin is not None:
+        begin()
     run.open()
     try:
         outcome = _outcome(crew, director, workers)

@@ -3,7 +3,7 @@
 import dataclasses
 import gc
 import os
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
@@ -21,7 +21,6 @@ from bort_mx.finetuning import outputs
 from bort_mx.finetuning.labels import classifier_of, run_config, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
-from bort_mx.finetuning.several import refuse_another_beginning
 from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
 from bort_mx.training.run import RunDirectory
@@ -31,11 +30,14 @@ FRESH = "fresh"
 FRESH_ARCHITECTURE, FRESH_VOCABULARY, FRESH_POSITIONS = Architecture(2, 4, 128, 512), 2000, 512
 
 
-def finetune(options: FineTuningOptions) -> Dict[str, Any]:
+def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
     """Fine-tune on one task with one seed; what it found is in results.json.
 
     A run that `resume` finds finished is not done again.
 
+    Args:
+        options: of the run.
+        begin: is called before anything is written, when nothing is left to refuse.
     Raises:
         InputError: data, checkpoint or options that do not fit together.
         StopRequested: stopped by the user, after a checkpoint.
@@ -47,7 +49,6 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
-    refuse_another_beginning(options)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        data.identity(), kind_of)
     if not run.before:
@@ -60,6 +61,8 @@ def finetune(options: FineTuningOptions) -> Dict[str, Any]:
     session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
     session.notes += notes + of_length
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    if begin is not None:
+        begin()
     run.open()
     if workers.is_first:
         (run.path / native.RESULTS).unlink(missing_ok=True)  # of a finished run that goes back to a checkpoint

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from typing import Callable, List
+from typing import Callable, List, Optional
 
 from bort_mx.errors import InputError
 from bort_mx.finetuning.agora_options import AgoraRunOptions
@@ -36,9 +36,12 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def run(options: FineTuningOptions) -> dict:
+def run(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> dict:
     """What the options ask for: one run, several seeds, a benchmark; of Agora if they are its own.
 
+    Args:
+        options: of the run.
+        begin: see `bort_mx.finetuning.finetune.finetune`; of one run or several seeds.
     Raises:
         InputError: see `bort_mx.finetuning.finetune.finetune` and `bort_mx.finetuning.agora_run.run_agora`.
     """
@@ -50,10 +53,10 @@ def run(options: FineTuningOptions) -> dict:
             raise InputError(f"--task {options.task}: Socrates is a teacher of one task; give --agora one task")
         return several.run_benchmarks(options, run)
     single = _single(by_agora)
-    return several.run_seeds(options, single) if options.seeds > 1 else single(options)
+    return several.run_seeds(options, single, begin) if options.seeds > 1 else single(options, begin)
 
 
-def _single(by_agora: bool) -> Callable[[FineTuningOptions], dict]:
+def _single(by_agora: bool) -> Callable[..., dict]:
     """What makes one run."""
     if by_agora:
         from bort_mx.finetuning.agora_run import run_agora

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import shutil
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -17,16 +17,17 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions, kind_of
 from bort_mx.finetuning.outputs import metric_names
 from bort_mx.finetuning.taskdata import diagnostics_of, prepare_folder, resolve
-from bort_mx.training.run import CONFIG, RunDirectory, named_output
+from bort_mx.training.run import RunDirectory
 
 TABLE, SUBMISSION = "table.md", "submission"
-Finetune = Callable[[FineTuningOptions], Dict[str, Any]]
+Begin = Callable[[], None]
+Finetune = Callable[[FineTuningOptions, Begin], Dict[str, Any]]
 
 
 # -- seeds -----------------------------------------------------------------------------------------------------------
 
 
-def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
+def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Begin] = None) -> Dict[str, Any]:
     """Train with `options.seeds` seeds, each into OUTPUT_DIR/seed-N; write results.json with medians and ranges.
 
     The submission files are those of the seed with the best criterion on dev.
@@ -34,6 +35,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
     Args:
         options: of all runs; the first seed is --seed.
         finetune: runs one.
+        begin: see `bort_mx.finetuning.finetune.finetune`.
     Raises:
         InputError: see `bort_mx.finetuning.finetune.finetune`.
     """
@@ -41,10 +43,14 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
     task, asked = resolve(options.task)
     first = options.resolved(task, asked).seed
     run = _parent(options, workers)
-    runs = []
-    for seed in range(first, first + options.seeds):
-        runs.append(finetune(_child(options, f"seed-{seed}", seed=seed, seeds=1)))
-        run.write_config()  # not before: if the options are wrong, nothing is written
+
+    def begun() -> None:
+        if begin is not None:
+            begin()
+        run.write_config()
+
+    runs = [finetune(_child(options, f"seed-{seed}", seed=seed, seeds=1), begun)
+            for seed in range(first, first + options.seeds)]
     results = {"task": task.key, "checkpoint": options.checkpoint, **summarise(runs)}
     if workers.is_first:
         for name in results["submissions"]:
@@ -52,6 +58,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
         print(f"{task.key}, {len(runs)} seeds: " + ", ".join(
             f"{name} {s['median']:.4f} ({s['min']:.4f} to {s['max']:.4f})"
             for name, s in results["dev_over_seeds"].items()), flush=True)
+    run.write_config()
     run.write_results(results)
     return results
 
@@ -100,10 +107,10 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     for benchmark, (ready, absent) in available.items():
         scores = {}
         for key in ready:
-            scores[key] = finetune(_child(options, f"{benchmark}/{get_task(key).name}", task=key))
-            run.write_config()
+            scores[key] = finetune(_child(options, f"{benchmark}/{get_task(key).name}", task=key), run.write_config)
         if workers.is_first:
             results[benchmark] = _conclude(run.path, benchmark, scores, absent)
+    run.write_config()
     run.write_results(results)
     return results
 
@@ -210,28 +217,10 @@ def _parent(options: FineTuningOptions, workers: Workers) -> RunDirectory:
     Raises:
         InputError: it holds a run already, and --resume is not given; or one of other options, or something else.
     """
-    refuse_another_beginning(options)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        kind=kind_of)
     workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
     return run
-
-
-def refuse_another_beginning(options: FineTuningOptions) -> None:
-    """Where several runs were killed in the first of them, the directory above has no config.json that tells of them.
-
-    Raises:
-        InputError: such a directory, of another kind than the options.
-    """
-    path, kind = pathlib.Path(options.output_dir), kind_of(dataclasses.asdict(options))
-    patterns = {"several seeds": ["seed-*"], "a benchmark": [f"{name}/*" for name in BENCHMARKS["all"]]}
-    for other, names in patterns.items():
-        with named_output(path):
-            first = next((found.parent for name in names for found in sorted(path.glob(f"{name}/{CONFIG}"))), None)
-            told = (path / CONFIG).is_file()
-        if first is not None and not kind.startswith(other) and not told:
-            raise InputError(f"{path}: holds {other}, begun in {first}; go on with what was begun, or choose another "
-                             "--output-dir")
 
 
 def _child(options: FineTuningOptions, name: str, **changes: Any) -> FineTuningOptions:
