@@ -133,8 +133,8 @@ def test_a_folder_where_a_file_is_due(tmp_path, served):
 
 def test_a_new_folder_goes_again_where_nothing_came(tmp_path):
     with pytest.raises(InputError, match="cannot be fetched"):
-        ensure_data(get_task("RTE"), tmp_path / "data", offline)
-    assert everything(tmp_path) == []
+        ensure_data(get_task("RTE"), tmp_path / "new" / "data", offline)
+    assert everything(tmp_path) == [] and list(tmp_path.iterdir()) == []
 
 
 def test_demo_has_nothing_to_fetch(tmp_path):

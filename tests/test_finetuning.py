@@ -37,6 +37,7 @@ from bort_mx.finetuning.job import Bench, Quiet
 from bort_mx.finetuning.labels import classifier_of
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
+from bort_mx.finetuning.outputs import write_predictions
 from bort_mx.finetuning.taskdata import read_task_data, resolve
 from bort_mx.finetuning.theta import Theta
 from bort_mx.models import build_model, parameters_of
@@ -908,6 +909,18 @@ def test_what_predictions_are_of_is_told(trained, pairs, tmp_path, capsys):
     assert "test: not scored, as 1 of 40 examples have labels" in found["notes"]
     said = capsys.readouterr().out
     assert "wrote predictions.tsv (of test), own.tsv" in said and "dev has no labels" not in said
+
+
+def test_predictions_tell_the_question_where_idx_does_not(tmp_path):
+    examples = Examples([Example(idx, ("a passage", "a\tquestion"), str(idx), (7, question))
+                         for question in range(2) for idx in range(2)])
+    scores = np.array([[1.0, 0.0]] * len(examples))
+    task = get_task("superglue/MultiRC")
+    write_predictions(tmp_path / "p.tsv", task, evaluate(task, examples, scores))
+    rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
+    assert rows[0] == ["idx", "group", "text", "text_pair", "label", "prediction", "p(0)", "p(1)"]
+    assert [row[:2] for row in rows[1:]] == [["0", "7/0"], ["1", "7/0"], ["0", "7/1"], ["1", "7/1"]]
+    assert rows[1][2:6] == ["a passage", "a question", "0", "0"]
 
 
 @pytest.mark.parametrize("texts", [["nice film really"], [chr(0x4e00 + 7 * i) * 2 for i in range(1200)]])
