@@ -3,7 +3,7 @@
 import sys
 
 from bort_mx.cli import run_command
-from bort_mx.pretraining.main import main
+from bort_mx.commands.pretrain import main
 
 if __name__ == "__main__":
     sys.exit(run_command("run_pretraining.py", main))

@@ -22,11 +22,11 @@ import numpy as np
 import scipy.stats
 import yaml
 
-from bort_mx import files
+from bort_mx.agora import audit
+from bort_mx.agora.points import key
 from bort_mx.data.tasks import Example, Examples, get_task
-from bort_mx.finetuning import audit
-from bort_mx.finetuning.points import key
-from bort_mx.finetuning.taskdata import examples_digest
+from bort_mx.finetuning.task_data import examples_digest
+from bort_mx.io import files
 from bort_mx.provenance import provenance
 from bort_mx.random import generator
 

@@ -18,10 +18,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 from sklearn.svm import SVC  # noqa: E402
 
-from bort_mx.files import atomic_path, write_json  # noqa: E402
+from bort_mx.agora.loop import enumerate_thetas  # noqa: E402
+from bort_mx.agora.perturbation import Perturbed  # noqa: E402
 from bort_mx.finetuning import agora  # noqa: E402
-from bort_mx.finetuning.agora import enumerate_thetas  # noqa: E402
-from bort_mx.finetuning.tau import Perturbed  # noqa: E402
+from bort_mx.io.files import atomic_path, write_json  # noqa: E402
 from bort_mx.random import generator  # noqa: E402
 
 THETAS = [(c, gamma) for c in (0.5, 5.0, 50.0) for gamma in (3.0, 20.0, 120.0)]

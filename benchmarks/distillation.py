@@ -21,7 +21,7 @@ import subprocess
 import sys
 from typing import Dict, List
 
-from bort_mx import files
+from bort_mx.io import files
 from bort_mx.provenance import provenance
 from bort_mx.report.curves import plot_curves, read_curve, steps_ratio
 

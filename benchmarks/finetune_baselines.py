@@ -22,9 +22,9 @@ import seed_dots
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from bort_mx import files
 from bort_mx.data.tasks import Examples, Task, get_task
-from bort_mx.finetuning.taskdata import examples_digest
+from bort_mx.finetuning.task_data import examples_digest
+from bort_mx.io import files
 from bort_mx.provenance import provenance
 from bort_mx.random import generator
 

@@ -13,8 +13,8 @@ import argparse
 import pathlib
 from typing import Set, Tuple
 
-from bort_mx import files
 from bort_mx.data.tasks import Example, Examples, get_task
+from bort_mx.io import files
 from bort_mx.random import generator
 
 HELD_OUT, LEAST_WORDS, TAKEN, SHARED = 1000, 10, 30_000, 3

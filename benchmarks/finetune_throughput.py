@@ -25,13 +25,13 @@ from typing import Callable, List, Tuple
 import numpy as np
 
 from bort_mx import PRESETS
-from bort_mx.data.pairs import EncodedExamples, encode_examples
+from bort_mx.data.batches import TrainingBatches
+from bort_mx.data.encoding import EncodedExamples, encode_examples
 from bort_mx.data.tasks import Task, get_task
-from bort_mx.data.tokenizer import Tokenizer, load_tokenizer
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
 from bort_mx.distributed import Workers
-from bort_mx.finetuning.batching import TrainingBatches
-from bort_mx.finetuning.compact import trainee_of
 from bort_mx.finetuning.evaluation import targets_of
+from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models import build_model
 from bort_mx.training import schedules
 from bort_mx.training.step import TrainingStep

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bort_mx.architecture import PRESETS  # noqa: E402
-from bort_mx.checkpoints import names  # noqa: E402
+from bort_mx.checkpoints import tensor_names  # noqa: E402
 from bort_mx.models import ModelConfig  # noqa: E402
 
 LOAD = """
@@ -45,10 +45,10 @@ def write_random(directory: pathlib.Path, architecture: str) -> int:
     """Write random weights in Hugging Face's layout; returns the size of model.safetensors in bytes."""
     config = ModelConfig(PRESETS[architecture], 50265)
     D, A, H, I = config.architecture.as_tuple()
-    table = names.hugging_face_names(D, "roberta")
+    table = tensor_names.hugging_face_names(D, "roberta")
     rng = np.random.default_rng(0)
     tensors = {}
-    for name, shape in {**names.encoder_shapes(config), **names.head_shapes(config)}.items():
+    for name, shape in {**tensor_names.encoder_shapes(config), **tensor_names.head_shapes(config)}.items():
         if name in table and not name.startswith("pooler"):
             rows = (shape[0] + 2, *shape[1:]) if name == "encoder.position_weight" else shape
             prefix = "" if table[name].startswith("lm_head") else "roberta."

@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from bort_mx import PRESETS
-from bort_mx.data import builtin
+from bort_mx.data import sample_text
 from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.prepare import PrepareOptions, prepare
 from bort_mx.data.shards import TokenShards
@@ -30,7 +30,7 @@ from bort_mx.training.step import TrainingStep
 def shards(folder: pathlib.Path) -> TokenShards:
     """Token shards of the built-in text."""
     text = folder / "text.txt"
-    text.write_text("\n".join(itertools.islice(builtin.paragraphs(), 6000)), encoding="utf-8")
+    text.write_text("\n".join(itertools.islice(sample_text.paragraphs(), 6000)), encoding="utf-8")
     prepare(PrepareOptions([str(text)], str(folder / "data"), train_vocab=4000))
     return TokenShards(folder / "data", "train")
 

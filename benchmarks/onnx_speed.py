@@ -41,12 +41,14 @@ quantize_dynamic(sys.argv[2], sys.argv[3], weight_type=QuantType.QInt8)
 
 def write_files(folder: pathlib.Path, architecture: Architecture, tools: str) -> None:
     """Write every file to compare; the same random weights in all."""
-    from bort_mx.checkpoints import convert, native, onnx_export, read
+    from bort_mx.checkpoints import convert, onnx_export, read
+    from bort_mx.checkpoints import directory as checkpoint_directory
     from bort_mx.checkpoints.weights import Weights
     from bort_mx.models import build_model
 
     model = build_model(architecture, 50265, dropout=0.0)
-    convert.convert(Weights(model.config, native.tensors_of(model), None, "benchmark"), folder / "hf", "hf")
+    weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "benchmark")
+    convert.convert(weights, folder / "hf", "hf")
     weights = read(folder / "hf")
     for name, int8 in (("ours-fp32", False), ("ours-int8", True)):
         print("\n".join(onnx_export.export(weights, folder / f"{name}.onnx", int8=int8)), flush=True)

@@ -25,7 +25,7 @@ from typing import Iterator, List, Tuple
 import psutil
 import tokenizers
 
-from bort_mx.data import builtin
+from bort_mx.data import sample_text
 
 BARE = """
 import sys, time
@@ -121,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = pathlib.Path(folder, "text.txt")
-        options.text = options.text or builtin.write_corpus(pathlib.Path(folder, "built-in"))
+        options.text = options.text or sample_text.write_corpus(pathlib.Path(folder, "built-in"))
         options.tokenizer = options.tokenizer or train_vocabulary(options.text, pathlib.Path(folder, "vocabulary"))
         with open(text, "w", encoding="utf-8") as file:
             file.writelines(perturbed(read_lines(options.text), options.megabytes * 1_000_000))

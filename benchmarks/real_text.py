@@ -22,7 +22,7 @@ import sys
 import time
 from typing import Dict, List
 
-from bort_mx import files
+from bort_mx.io import files
 from bort_mx.provenance import provenance
 from bort_mx.report.curves import read_curve
 

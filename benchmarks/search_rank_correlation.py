@@ -27,17 +27,17 @@ from typing import Any, Dict, Iterable, List, Sequence
 import numpy as np
 from scipy.stats import spearmanr
 
-from bort_mx import files
 from bort_mx.architecture import Architecture
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers
+from bort_mx.io import files
 from bort_mx.provenance import provenance
+from bort_mx.search.evaluator import Setting
 from bort_mx.search.options import Hyperparameters, SearchOptions
-from bort_mx.search.setting import Setting
 from bort_mx.search.sources import newest_checkpoint
 from bort_mx.search.space import admit, intrinsic_order, read_space
 from bort_mx.search.surrogates import TrainedError
-from bort_mx.search.teacher import describe_states, place_of_states, run_teacher, states_shape
+from bort_mx.search.teacher_states import describe_states, place_of_states, run_teacher, states_shape
 
 SEEDS = (0, 1, 2)
 

@@ -6,7 +6,7 @@ from typing import Dict, Optional, Sequence
 
 import numpy as np
 
-from bort_mx import files
+from bort_mx.io import files
 
 STYLES = ":", "--", "-."
 

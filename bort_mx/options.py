@@ -31,8 +31,8 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from bort_mx import files
 from bort_mx.errors import InputError
+from bort_mx.io import files
 
 Options = TypeVar("Options")
 

@@ -42,11 +42,11 @@ def load_benchmark():
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> pathlib.Path:
     """Token shards of some of the built-in text, with a SentencePiece vocabulary of 600."""
-    from bort_mx.data import builtin
+    from bort_mx.data import sample_text
 
     directory = tmp_path_factory.mktemp("prepared")
     text = directory / "text.txt"
-    text.write_text("\n".join(itertools.islice(builtin.paragraphs(), 1500)), encoding="utf-8")
+    text.write_text("\n".join(itertools.islice(sample_text.paragraphs(), 1500)), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "bort_mx", "prepare", "--data", str(text), "--output-dir",
                     str(directory / "data"), "--train-vocab", "600"], check=True, stdout=subprocess.DEVNULL)
     return directory / "data"

@@ -6,10 +6,11 @@ import pathlib
 
 import pytest
 
-from bort_mx.checkpoints import convert, huggingface, native
+from bort_mx.checkpoints import convert, huggingface
+from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights, read
 from bort_mx.data.masking import MaskingVocabulary
-from bort_mx.data.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.errors import InputError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -145,7 +146,7 @@ def test_added_tokens_are_saved_and_converted(layout, tmp_path):
     from bort_mx.models import build_model
     model = build_model(Architecture(1, 2, 8, 8), ours.vocab_size, "mlm", num_positions=32,
                         family="bert" if layout == "wordpiece" else "roberta")
-    weights = Weights(model.config, native.tensors_of(model), ours, "test")
+    weights = Weights(model.config, checkpoint_directory.tensors_of(model), ours, "test")
     convert.convert(weights, tmp_path / "converted", "hf")
     assert read(tmp_path / "converted").tokenizer.digest == ours.digest
     assert_equal(ours, tmp_path / "converted")

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bort_mx.agora.audit import AuditGuard, split
+from bort_mx.agora.loop import Job, balanced, enumerate_thetas, relabel
+from bort_mx.agora.perturbation import Perturbed
+from bort_mx.agora.points import key
+from bort_mx.agora.pruning import explain, longest_common_subsequence
 from bort_mx.data.tasks import Example
 from bort_mx.errors import InputError
 from bort_mx.finetuning import agora, prune
-from bort_mx.finetuning.agora import Job, balanced, enumerate_thetas, relabel
-from bort_mx.finetuning.audit import AuditGuard, split
-from bort_mx.finetuning.points import key
-from bort_mx.finetuning.prune import explain, longest_common_subsequence
-from bort_mx.finetuning.tau import Perturbed
 from bort_mx.random import generator
 
 THETAS = [(rate, seed) for rate in (0.1, 0.2, 0.3) for seed in (7, 8)]

@@ -14,25 +14,30 @@ import numpy as np
 import pytest
 
 from bort_mx import Architecture
-from bort_mx.checkpoints import load, native, read
+from bort_mx.agora import audit, trainer
+from bort_mx.agora import report as agora_report
+from bort_mx.agora import run as agora_run
+from bort_mx.agora import teacher as agora_teacher
+from bort_mx.agora.hyperparameters import Theta, paper_thetas
+from bort_mx.agora.mask_filling import MORE, MaskFiller
+from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.agora.perturbation import MASK, mlm
+from bort_mx.agora.points import key
+from bort_mx.agora.run import run_agora
+from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Bench
+from bort_mx.agora.worker_pool import Crew
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import load, read
 from bort_mx.checkpoints.weights import Weights
+from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import Example, get_task, synthetic
-from bort_mx.data.tokenizer import train_sentencepiece
+from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
-from bort_mx.finetuning import agora_report, agora_run, audit, job, session, socrates
-from bort_mx.finetuning import main as command
-from bort_mx.finetuning.agora_options import AgoraRunOptions
-from bort_mx.finetuning.agora_run import run_agora
-from bort_mx.finetuning.crew import Crew
-from bort_mx.finetuning.fill import MORE, MaskFiller
+from bort_mx.finetuning import trainer as finetuning_trainer
+from bort_mx.finetuning.classifier import labels_of
 from bort_mx.finetuning.finetune import finetune
-from bort_mx.finetuning.job import EXAMPLE_ACCURACY, Bench
-from bort_mx.finetuning.labels import labels_of
 from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.points import key
-from bort_mx.finetuning.tau import MASK, mlm
-from bort_mx.finetuning.theta import Theta, paper_thetas
 from bort_mx.models import build_model
 from bort_mx.random import generator
 
@@ -50,7 +55,7 @@ def tokenizer():
 def timaeus(tokenizer, tmp_path_factory):
     """A tiny model with an MLM head."""
     path = tmp_path_factory.mktemp("timaeus") / "checkpoint"
-    native.save(path, build_model(TINY, tokenizer.vocab_size, "mlm", num_positions=64), tokenizer)
+    checkpoint_directory.save(path, build_model(TINY, tokenizer.vocab_size, "mlm", num_positions=64), tokenizer)
     return path
 
 
@@ -180,7 +185,7 @@ def test_the_best_model_is_a_usual_run_which_predicts_the_same(finished, small, 
     found = results_of(finished)
     assert again["dev"]["accuracy"] == found["dev"]["accuracy"] and again["dev"]["loss"] == found["dev"]["loss"]
     assert (tmp_path / "run/predictions.tsv").read_bytes() == (finished / "predictions.tsv").read_bytes()
-    assert not load(finished)[0].initialized and native.latest(finished / "checkpoints")
+    assert not load(finished)[0].initialized and checkpoint_directory.latest(finished / "checkpoints")
 
 
 def test_new_points_tell_their_origin_and_none_is_in_the_audit_slice(finished, small):
@@ -409,7 +414,7 @@ def test_what_an_older_version_recorded_is_still_the_same():
     assert ", labels=" not in repr(model.config)
     options = AgoraRunOptions(agora=True, socrates="x")
     tokenizer = train_sentencepiece(["the cat sat on the mat ."] * 9, 280)
-    weights = Weights(model.config, native.tensors_of(model), tokenizer, "x")
+    weights = Weights(model.config, checkpoint_directory.tensors_of(model), tokenizer, "x")
     told = dataclasses.replace(weights, config=model.config.replace(labels=("a", "b")))
     assert agora_run.digest(weights) != agora_run.digest(told)
     identity = agora_run._identity(options, get_task("RTE"), weights, weights, None, Workers())
@@ -422,7 +427,7 @@ def test_what_an_older_version_recorded_is_still_the_same():
 def with_labels(run, out, labels):
     """The teacher's run, saying other labels; from before a checkpoint told them itself."""
     model, tokenizer, config = load(run)
-    native.save(out / "checkpoints/best", model, tokenizer, config.replace(labels=None))
+    checkpoint_directory.save(out / "checkpoints/best", model, tokenizer, config.replace(labels=None))
     (out / "config.json").write_text(json.dumps({"options": {}, "labels": labels}))
     return str(out)
 
@@ -432,7 +437,7 @@ def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
     import mxnet as mx
     answers = []
     for path in (str(teacher), with_labels(teacher, tmp_path / "run", ["ENTAILMENT", "not_entailment"])):
-        made = socrates.Socrates(read(path), path, task, options, Workers(), mx.cpu())
+        made = agora_teacher.Socrates(read(path), path, task, options, Workers(), mx.cpu())
         answers.append(made([("the cat slept .", "the dog ate ."), ("the king sang .", "a")]))
     (labels, sure), (swapped, alike) = answers
     assert all(a != b for a, b in zip(labels, swapped)) and sure == pytest.approx(alike) and min(sure) >= 0.5
@@ -460,12 +465,12 @@ def test_fills_with_whole_words_in_order(name, tokenizer, timaeus, tmp_path, req
     """Each kind of vocabulary; the best words are those that `predict --fill-mask` gives, without pieces of words."""
     import mxnet as mx
 
-    from bort_mx.data.tokenizer import load_tokenizer
-    from bort_mx.predict import fill_masks
+    from bort_mx.commands.predict import fill_masks
+    from bort_mx.data.tokenizers import load_tokenizer
 
     own = load_tokenizer(request.getfixturevalue("shared") / "data/vocab" / name) if name else tokenizer
     model = build_model(TINY, own.vocab_size, "mlm", num_positions=24, seed=1)
-    native.save(tmp_path / "mlm", model, own)
+    checkpoint_directory.save(tmp_path / "mlm", model, own)
     filler = MaskFiller(read(tmp_path / "mlm"), 5, 3, mx.cpu())
     short = f"The {MASK} slept, and ({MASK}) ate ."
     long = " ".join([f"the {MASK} ran ."] * 20)
@@ -498,8 +503,8 @@ def test_without_an_mlm_head_there_is_no_tau_mlm(small, teacher, tmp_path):
 @pytest.mark.usefixtures("no_figures")
 def test_what_is_rehearsed_updates_as_many_rows_as_a_training(small, tmp_path, monkeypatch):
     """The rehearsal sees a few examples; the cost of an update hangs on the tokens of all."""
-    genuine, met = session.trainee_of, []
-    monkeypatch.setattr(session, "trainee_of", lambda model, tokens, *rest: met.append(tokens) or genuine(
+    genuine, met = finetuning_trainer.trainee_of, []
+    monkeypatch.setattr(finetuning_trainer, "trainee_of", lambda model, tokens, *rest: met.append(tokens) or genuine(
         model, tokens, *rest))
     one_job(small, tmp_path / "run", tau="drop", batch_size=1, early_stopping=True, patience=3)
     rehearsed, trained = met[:2]
@@ -525,14 +530,14 @@ def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_pa
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_theta_that_does_not_converge_is_a_bad_one(small, tmp_path, monkeypatch):
-    genuine = job.train
+    genuine = trainer.train
 
     def train(session, *rest):
         if session.options.learning_rate == 3e-2:
             raise RunError("no finite loss")
         return genuine(session, *rest)
 
-    monkeypatch.setattr(job, "train", train)
+    monkeypatch.setattr(trainer, "train", train)
     one_job(small, tmp_path / "run", tau="drop")
     with open(tmp_path / "run/agora/trainings.csv") as file:
         assert [row["diverged"] for row in csv.DictReader(file)] == ["0", "1", "0"]

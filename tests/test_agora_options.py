@@ -2,11 +2,11 @@
 
 import pytest
 
+from bort_mx.agora.baselines import Baselines
+from bort_mx.agora.budget import spelled, within_budget
+from bort_mx.agora.hyperparameters import Theta, load_thetas
+from bort_mx.agora.perturbation import make_tau
 from bort_mx.errors import InputError
-from bort_mx.finetuning.baselines import Baselines
-from bort_mx.finetuning.cost import spelled, within_budget
-from bort_mx.finetuning.tau import make_tau
-from bort_mx.finetuning.theta import Theta, load_thetas
 
 
 def test_the_lists_of_theta_stand_in_one_place(tmp_path):

@@ -5,8 +5,8 @@ import argparse
 import numpy as np
 import pytest
 
+from bort_mx.agora.points import key
 from bort_mx.data.tasks import get_task
-from bort_mx.finetuning.points import key
 
 
 @pytest.fixture(scope="module")

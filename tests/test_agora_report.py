@@ -5,9 +5,10 @@ import json
 import matplotlib.image
 import pytest
 
-from bort_mx.finetuning import agora, agora_report
-from bort_mx.finetuning.agora_report import Baseline, as_dict, write_report
-from bort_mx.finetuning.tau import Perturbed
+from bort_mx.agora import report
+from bort_mx.agora.perturbation import Perturbed
+from bort_mx.agora.report import Baseline, as_dict, write_report
+from bort_mx.finetuning import agora
 
 DEV = [(f"dev {i}", i % 2) for i in range(8)]
 
@@ -50,7 +51,7 @@ def test_report_of_one_round_and_of_many_thetas(tmp_path):
 
 def test_where_nothing_is_pruned_there_is_no_bound_on_trainings(tmp_path, monkeypatch):
     for name in ("heat_map", "curves"):
-        monkeypatch.setattr(agora_report, name, lambda *arguments: None)
+        monkeypatch.setattr(report, name, lambda *arguments: None)
     result = agora([(1, 2)], lambda theta, data: (None, 0.6), lambda model: DEV[:4], lambda examples: [],
                    lambda texts: [int(text[-1]) % 2 for text in texts], DEV, "none", max_rounds=3)
     assert "3 trainings (|Theta| = 1); ended" in write_report(result, tmp_path).read_text()

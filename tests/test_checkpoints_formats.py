@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from bort_mx import files
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import convert, fairseq, gluon, load, mxnet_file, native, read, stored, torch_file
+from bort_mx.checkpoints import convert, fairseq, gluonnlp, lazy_tensor, load, mxnet_file, read, torch_pickle
+from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights, assemble
-from bort_mx.convert import FORMATS
-from bort_mx.data.tokenizer import train_sentencepiece
+from bort_mx.commands.convert import FORMATS
+from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
+from bort_mx.io import files
 from bort_mx.models import build_model
 
 ARCHITECTURE = Architecture(3, 4, 32, 48)
@@ -46,23 +47,23 @@ def assert_reads_as(path, model, **options):
     """Reading `path` gives the model's tensors and outputs."""
     again, _, config = load(path, **options)
     assert config == model.config.replace(dropout=config.dropout)
-    for name, tensor in native.tensors_of(model).items():
-        np.testing.assert_array_equal(native.tensors_of(again)[name], tensor, err_msg=name)
+    for name, tensor in checkpoint_directory.tensors_of(model).items():
+        np.testing.assert_array_equal(checkpoint_directory.tensors_of(again)[name], tensor, err_msg=name)
     np.testing.assert_array_equal(run(again), run(model))
 
 
 def test_a_runs_directory_is_its_best_epoch_else_its_newest_undamaged_checkpoint(tmp_path, caplog):
     checkpoints, model = tmp_path / "run" / "checkpoints", random_model("classifier")
     for name in ("step-2", "step-10"):
-        native.save(checkpoints / name, model)
+        checkpoint_directory.save(checkpoints / name, model)
     assert read(tmp_path / "run").source == str(checkpoints / "step-10")
-    native.save(checkpoints / "best", model)
+    checkpoint_directory.save(checkpoints / "best", model)
     assert read(tmp_path / "run").source == str(checkpoints / "best") and not caplog.text
     (checkpoints / "best" / "model.safetensors").write_bytes(b"torn")
     (checkpoints / "step-10" / "config.json").unlink()
     assert read(tmp_path / "run").source == str(checkpoints / "step-2")
     assert [record.getMessage().split(": ")[0] for record in caplog.records] == ["passed over"] * 2
-    assert native.latest(checkpoints).name == "step-2"  # what a run goes on from is never the best
+    assert checkpoint_directory.latest(checkpoints).name == "step-2"  # what a run goes on from is never the best
 
 
 # -- GluonNLP ------------------------------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ def test_reads_the_names_of_0_9_and_a_bert_with_pooler_and_token_types(tmp_path)
 
 def test_reads_gluonnlps_classifiers(tmp_path):
     model = random_model("classifier", pooler=True)
-    tensors = native.tensors_of(model)
+    tensors = checkpoint_directory.tensors_of(model)
     names = {"pooler": "classifier.1", "classifier.1": "classifier.3"}  # dropout, tanh layer, dropout, last layer
     arrays = {}
     for name, tensor in tensors.items():
@@ -134,13 +135,13 @@ def test_reads_gluonnlps_classifiers(tmp_path):
 
 
 def test_gluonnlp_reads_what_we_wrote(tmp_path):
-    import gluonnlp
+    import gluonnlp as peer_library
 
     model = random_model("mlm")
-    gluon.write(tmp_path, Weights(model.config, native.tensors_of(model), None, "test"))
+    gluonnlp.write(tmp_path, Weights(model.config, checkpoint_directory.tensors_of(model), None, "test"))
     peer = gluon_bert(use_decoder=True)
-    peer.load_parameters(str(tmp_path / gluon.PARAMETERS))
-    assert gluonnlp.__version__.startswith("0.10")
+    peer.load_parameters(str(tmp_path / gluonnlp.PARAMETERS))
+    assert peer_library.__version__.startswith("0.10")
     ids = mx.nd.array([[5, 6, 7, 8]])
     want = peer(ids, None, mx.nd.array([4]), mx.nd.array([[0, 3]]))[1]
     np.testing.assert_allclose(model(ids, mx.nd.array([4]), mx.nd.array([[0, 3]])).asnumpy(), want.asnumpy(), atol=2e-5)
@@ -152,7 +153,7 @@ def test_heads_come_from_the_presets_or_must_be_given(tmp_path):
         names = {"word_embed.0.weight": np.zeros((5, H)),
                  f"encoder.transformer_cells.{D - 1}.ffn.ffn_1.weight": np.zeros((I, H)),
                  "encoder.transformer_cells.0.ffn.ffn_1.weight": np.zeros((I, H))}
-        return gluon.architecture_of(names, None, "x.params").num_heads
+        return gluonnlp.architecture_of(names, None, "x.params").num_heads
 
     assert heads(4, 1024, 768) == 8  # bort
     assert heads(24, 1024, 4096) == 16  # roberta-large
@@ -169,8 +170,8 @@ def test_heads_come_from_the_presets_or_must_be_given(tmp_path):
 def fairseq_state(model, prefix="decoder.", fused=False):
     """The state dictionary that fairseq would hold for a model of ours."""
     torch = pytest.importorskip("torch")
-    tensors = {name: torch.tensor(tensor) for name, tensor in native.tensors_of(model).items()}
-    names = fairseq.names.fairseq_names(model.config.architecture.num_layers)
+    tensors = {name: torch.tensor(tensor) for name, tensor in checkpoint_directory.tensors_of(model).items()}
+    names = fairseq.tensor_names.fairseq_names(model.config.architecture.num_layers)
     state = {prefix + names[name]: tensor for name, tensor in tensors.items() if name in names and "pooler" not in name}
     table = f"{prefix}sentence_encoder.embed_positions.weight"
     state[table] = torch.cat([torch.full((2, state[table].shape[1]), 7.0), state[table]])
@@ -229,7 +230,7 @@ def test_reads_tensors_of_every_form(zipped, tmp_path):
              "half": base.half(), "double": base.double(),
              "bfloat16": base.bfloat16(), "others": [1, -2, 2 ** 70, 1.5, None, "text", (1, 2), {"a": [3]}]}
     torch.save(value, tmp_path / "x.bin", _use_new_zipfile_serialization=zipped)
-    found = torch_file.read(tmp_path / "x.bin")
+    found = torch_pickle.read(tmp_path / "x.bin")
     assert found.pop("others") == [1, -2, 2 ** 70, 1.5, None, "text", (1, 2), {"a": [3]}]
     for name, tensor in found.items():
         want = value[name].detach()
@@ -293,7 +294,7 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(kind, layout, tmp_path):
     if layout == "zip":
         write_zip(path, pickled, {"0": b"1234"})
     elif layout == "legacy":
-        head = [torch_file.LEGACY_MAGIC, torch_file.LEGACY_PROTOCOL, {"little_endian": True}]
+        head = [torch_pickle.LEGACY_MAGIC, torch_pickle.LEGACY_PROTOCOL, {"little_endian": True}]
         path.write_bytes(b"".join(pickle.dumps(value, protocol=2) for value in head) + pickled)
     else:
         path.write_bytes(pickled)
@@ -318,11 +319,11 @@ def test_a_tuple_nested_without_end_does_not_crash_python(tmp_path):
                           ("long", b"\x80\x02" + b"]" * 1_100_000 + b".")):
         write_zip(tmp_path / f"{name}.bin", pickled)
     code = f"""
-from bort_mx.checkpoints import torch_file
+from bort_mx.checkpoints import torch_pickle
 for name in ("key", "value", "long"):
     try:
-        torch_file.read({str(tmp_path)!r} + f"/{{name}}.bin")
-    except torch_file.InputError:
+        torch_pickle.read({str(tmp_path)!r} + f"/{{name}}.bin")
+    except torch_pickle.InputError:
         print(name)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
@@ -333,10 +334,10 @@ def test_overlapping_views_take_no_more_memory_than_the_file(tmp_path):
     torch = pytest.importorskip("torch")
     base = torch.zeros(300, 300)
     torch.save({"a": base.T, "b": torch.zeros(3)}, tmp_path / "x.bin")
-    assert torch_file.read(tmp_path / "x.bin")["a"].shape == (300, 300)
+    assert torch_pickle.read(tmp_path / "x.bin")["a"].shape == (300, 300)
     torch.save({str(i): base.T[i:] for i in range(50)}, tmp_path / "x.bin")
     with pytest.raises(InputError, match="together exceed the file"):
-        torch_file.read(tmp_path / "x.bin")
+        torch_pickle.read(tmp_path / "x.bin")
 
 
 def test_a_storage_of_two_types_is_refused(tmp_path):
@@ -348,10 +349,10 @@ def test_a_storage_of_two_types_is_refused(tmp_path):
         write_zip(tmp_path / "x.bin", b"\x80\x02" + tensor(b"Float", 4) + tensor(kind, elements) + b"\x86.",
                   {"0": bytes(16)})
         if good:
-            assert len(torch_file.read(tmp_path / "x.bin")) == 2
+            assert len(torch_pickle.read(tmp_path / "x.bin")) == 2
         else:
             with pytest.raises(InputError, match="storage 0 is 4 of f4"):
-                torch_file.read(tmp_path / "x.bin")
+                torch_pickle.read(tmp_path / "x.bin")
 
 
 def test_an_archive_of_a_later_version_is_refused(tmp_path):
@@ -360,7 +361,7 @@ def test_an_archive_of_a_later_version_is_refused(tmp_path):
     data[data.rfind(b"PK\1\2") + 6] = 200
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(InputError, match="zip file version"):
-        torch_file.read(tmp_path / "x.bin")
+        torch_pickle.read(tmp_path / "x.bin")
 
 
 def test_tensors_outside_their_storage_are_refused(tmp_path):
@@ -371,10 +372,10 @@ def test_tensors_outside_their_storage_are_refused(tmp_path):
         pickled = head + bytes([75, offset, 75, shape, 0x85, 75, stride, 0x85]) + b"\x89}tR."
         write_zip(tmp_path / "x.bin", pickled, {"0": np.arange(4, dtype=np.float32).tobytes()})
         if good:
-            assert torch_file.read(tmp_path / "x.bin").shape == (shape,)
+            assert torch_pickle.read(tmp_path / "x.bin").shape == (shape,)
         else:
             with pytest.raises(InputError, match="not a whole PyTorch file"):
-                torch_file.read(tmp_path / "x.bin")
+                torch_pickle.read(tmp_path / "x.bin")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -385,14 +386,14 @@ def test_a_truncated_bin_is_refused(zipped, tmp_path):
     for length in (0, 1, 100, len(data) // 2, len(data) - 1):
         (tmp_path / "x.bin").write_bytes(data[:length])
         with pytest.raises(InputError, match="x.bin"):
-            torch_file.read(tmp_path / "x.bin")
+            torch_pickle.read(tmp_path / "x.bin")
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.bin", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2) + b"\0" * 10_000_000)
     with pytest.raises(InputError, match="compressed"):
-        torch_file.read(tmp_path / "x.bin")
+        torch_pickle.read(tmp_path / "x.bin")
 
 
 # -- safetensors and .params ---------------------------------------------------------------------------------------
@@ -423,7 +424,7 @@ def test_a_damaged_safetensors_file_is_refused(damage, whole, tmp_path):
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="x.safetensors") as caught:
-            stored.read_safetensors(path)
+            lazy_tensor.read_safetensors(path)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -478,7 +479,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 def folders(tmp_path):
     """One model as a checkpoint of ours, as a Hugging Face directory, and as .params."""
     model = random_model()
-    native.save(tmp_path / "ours", model)
+    checkpoint_directory.save(tmp_path / "ours", model)
     weights = read(tmp_path / "ours")
     for to in ("hf", "gluon"):
         convert.convert(weights, tmp_path / to, to)
@@ -679,7 +680,7 @@ def test_rows_that_no_id_reaches_are_cut():
     tokenizer = train_sentencepiece(["some text to train on"], 290)
     size = tokenizer.vocab_size
     padded = build_model(Architecture(1, 2, 8, 16), size + 21, "mlm", num_positions=32)
-    weights = Weights(padded.config, native.tensors_of(padded), tokenizer, "padded")
+    weights = Weights(padded.config, checkpoint_directory.tensors_of(padded), tokenizer, "padded")
     cut = assemble(weights.without_padding(), "mlm")
     ids = mx.nd.array([[0, 5, size - 1, 2]])
     assert cut.config.vocab_size == size and cut(ids).shape == (1, 4, size)

@@ -8,11 +8,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from bort_mx import convert as convert_command
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import assemble, convert, huggingface, load, read
-from bort_mx.checkpoints.native import tensors_of
+from bort_mx.checkpoints.directory import tensors_of
 from bort_mx.checkpoints.weights import Weights
+from bort_mx.commands import convert as convert_command
 from bort_mx.errors import InputError
 from bort_mx.models import build_model
 
@@ -180,7 +180,7 @@ def test_a_configuration_that_disagrees_is_refused(changes, said, tmp_path):
 
 
 def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
-    from bort_mx.data.tokenizer import train_sentencepiece
+    from bort_mx.data.tokenizers import train_sentencepiece
 
     random_peer("roberta", "encoder", SHAPES[1]).save_pretrained(tmp_path)
     train_sentencepiece(["some text to train on"], 290).save(tmp_path)
@@ -237,7 +237,7 @@ def _texts(count=100):
 
 
 def test_autotokenizer_gives_the_same_ids_from_a_sentencepiece_vocabulary(tmp_path):
-    from bort_mx.data.tokenizer import train_sentencepiece
+    from bort_mx.data.tokenizers import train_sentencepiece
 
     lines = [line for line in pathlib.Path(__file__).read_text(encoding="utf-8").splitlines() if line.strip()]
     tokenizer = train_sentencepiece(lines, 500)
@@ -249,7 +249,7 @@ def test_autotokenizer_gives_the_same_ids_from_a_sentencepiece_vocabulary(tmp_pa
 
 @pytest.mark.parametrize("name, family", [("roberta", "roberta"), ("bert_uncased", "bert")])
 def test_autotokenizer_gives_the_same_ids(name, family, shared, tmp_path):
-    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.data.tokenizers import load_tokenizer
 
     tokenizer = load_tokenizer(shared / "data" / "vocab" / name)
     model = random_ours(family, shape=(1, 2, 8, 8, tokenizer.vocab_size))
@@ -260,10 +260,10 @@ def test_autotokenizer_gives_the_same_ids(name, family, shared, tmp_path):
 
 
 def test_the_model_card_tells_the_run(tmp_path):
-    from bort_mx.checkpoints import native
+    from bort_mx.checkpoints import directory as checkpoint_directory
 
     step = tmp_path / "my-run" / "checkpoints" / "step-7"
-    native.save(step, random_ours(), progress={"step": 7})
+    checkpoint_directory.save(step, random_ours(), progress={"step": 7})
     (tmp_path / "my-run" / "config.json").write_text(json.dumps({"options": {"learning_rate": 0.125}}))
     assert convert_command.main([str(tmp_path / "my-run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
     card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
@@ -277,7 +277,7 @@ def test_the_model_card_tells_the_run(tmp_path):
 
 def test_tokenizers_agree_with_transformers_on_every_line(shared):
     """Every line of WikiText-2's test set and 2,000 random texts, special tokens written in the text included."""
-    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.data.tokenizers import load_tokenizer
 
     lines = (shared / "data" / "pretrain" / "wikitext-2" / "test.txt").read_text(encoding="utf-8").split("\n")
     rng = np.random.default_rng(0)

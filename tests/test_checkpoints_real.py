@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from bort_mx.checkpoints import assemble, convert, read
-from bort_mx.convert import FORMATS
+from bort_mx.commands.convert import FORMATS
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 STS_PAIRS = 300

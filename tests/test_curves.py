@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bort_mx.demo import verdict
+from bort_mx.commands.demo import verdict
 from bort_mx.report.curves import first_step_at, plot_curves, read_curve, steps_ratio
 
 SLOW = [(100, 0.1), (200, 0.2), (300, 0.3)]

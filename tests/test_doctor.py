@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from bort_mx import doctor
-from bort_mx.doctor import OK, PROBLEM, WARNING, Facts, Gpu, HorovodBuild
+from bort_mx.commands import doctor
+from bort_mx.commands.doctor import OK, PROBLEM, WARNING, Facts, Gpu, HorovodBuild
 
 HEALTHY = Facts(
     python=(3, 11), machine="x86_64", versions={"mxnet": "1.9.1", "numpy": "1.23.5"},

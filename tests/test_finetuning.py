@@ -17,29 +17,31 @@ import pytest
 import safetensors.numpy
 
 from bort_mx import Architecture
-from bort_mx.checkpoints import load, native
+from bort_mx.agora.hyperparameters import Theta
+from bort_mx.agora.trainer import Bench, Quiet
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import load
 from bort_mx.checkpoints.convert import convert
 from bort_mx.checkpoints.weights import Weights, assemble
 from bort_mx.checkpoints.weights import read as read_checkpoint
-from bort_mx.data.pairs import EncodedExamples
+from bort_mx.commands import finetune as command
+from bort_mx.data.batches import NOBODY, TrainingBatches
+from bort_mx.data.encoding import EncodedExamples
 from bort_mx.data.tasks import Example, Examples, get_task, synthetic
-from bort_mx.data.tokenizer import train_sentencepiece
+from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
-from bort_mx.finetuning import figures, several
 from bort_mx.finetuning import finetune as finetune_module
-from bort_mx.finetuning import main as command
-from bort_mx.finetuning.batching import NOBODY, TrainingBatches
-from bort_mx.finetuning.compact import CompactVocabulary, trainee_of
+from bort_mx.finetuning import plots
+from bort_mx.finetuning import seeds as finetuning_seeds
+from bort_mx.finetuning.classifier import classifier_of
 from bort_mx.finetuning.evaluation import BestEpoch, compute_scores, evaluate, probabilities
 from bort_mx.finetuning.finetune import finetune, read_weights
-from bort_mx.finetuning.job import Bench, Quiet
-from bort_mx.finetuning.labels import classifier_of
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
-from bort_mx.finetuning.outputs import write_predictions
-from bort_mx.finetuning.taskdata import read_task_data, resolve
-from bort_mx.finetuning.theta import Theta
+from bort_mx.finetuning.predictions import write_predictions
+from bort_mx.finetuning.task_data import read_task_data, resolve
+from bort_mx.finetuning.vocabulary_subset import CompactVocabulary, trainee_of
 from bort_mx.models import build_model, parameters_of
 from bort_mx.training.loop import Loop
 from bort_mx.training.optimizers import SGD, AdamW
@@ -61,7 +63,7 @@ def tokenizer():
 def encoder(tokenizer, tmp_path_factory):
     """A checkpoint of a tiny encoder."""
     path = tmp_path_factory.mktemp("encoder") / "checkpoint"
-    native.save(path, build_model(TINY, tokenizer.vocab_size, num_positions=64), tokenizer)
+    checkpoint_directory.save(path, build_model(TINY, tokenizer.vocab_size, num_positions=64), tokenizer)
     return path
 
 
@@ -516,7 +518,7 @@ def updated(tokenizer, batches, workers):
     """Weights after one step of plain gradients (AdamW hides their scale)."""
     model = classifier(tokenizer)
     TrainingStep(FineTuningObjective(model, False), SGD(parameters_of(model)), workers, clip=0.0)(batches, 0.1)
-    return native.tensors_of(model)
+    return checkpoint_directory.tensors_of(model)
 
 
 def gradients_of(tokenizer, batches):
@@ -760,9 +762,9 @@ def test_what_an_undefined_metric_of_a_diagnostic_set_is_stands_in_the_results(s
 
 
 def test_table_averages_when_every_task_is_there():
-    every = {get_task(k).name: dict.fromkeys(get_task(k).metrics, 0.5) for k in several.TASKS
+    every = {get_task(k).name: dict.fromkeys(get_task(k).metrics, 0.5) for k in finetuning_seeds.TASKS
              if get_task(k).benchmark == "glue"}
-    table = several.benchmark_table("glue", every)
+    table = finetuning_seeds.benchmark_table("glue", every)
     assert table.splitlines()[-1].endswith("| 50.0 |") and "| 94.1/92.3 | 50.0/50.0 |" in table
 
 
@@ -805,7 +807,7 @@ def test_all_says_which_benchmarks_are_not_there(small, superglue, tmp_path, cap
         raise OSError("no network")
 
     monkeypatch.setattr(download, "_open", offline)
-    monkeypatch.setattr(several, "TABLE", "scores.md")
+    monkeypatch.setattr(finetuning_seeds, "TABLE", "scores.md")
     found = command.run(dataclasses.replace(small, task="all", data_dir=str(superglue), epochs=1, batch_size=None,
                                             output_dir=str(tmp_path / "run")))
     assert set(found) == {"glue", "superglue", "race"} and (tmp_path / "run/superglue/scores.md").is_file()
@@ -843,7 +845,7 @@ def test_every_task_goes_through_the_loop(shared, small, tmp_path):
     a_few_of_everything(shared, tmp_path / "data")
     found = command.run(dataclasses.replace(small, task="all", data_dir=str(tmp_path / "data"), epochs=1,
                                             batch_size=None, checkpoint_interval=0, output_dir=str(tmp_path / "run")))
-    for key, kind in several.TASKS.items():
+    for key, kind in finetuning_seeds.TASKS.items():
         if kind.benchmark not in found:
             continue
         task = get_task(key)
@@ -859,7 +861,8 @@ def test_every_task_goes_through_the_loop(shared, small, tmp_path):
             rows = (folder / task.name / "predictions.tsv").read_text().splitlines()
             assert len(rows) == 1 + len(task.read(tmp_path / "data", "dev")), key
     for benchmark, result in found.items():
-        names = {get_task(key).submission_name for key, kind in several.TASKS.items() if kind.benchmark == benchmark}
+        names = {get_task(key).submission_name for key, kind in finetuning_seeds.TASKS.items()
+                 if kind.benchmark == benchmark}
         archive = zipfile.ZipFile(tmp_path / f"run/{benchmark}/{benchmark}.zip")
         assert set(archive.namelist()) == names and not any("lacks" in note for note in result["notes"])
         assert result["average"] == (None if benchmark == "race" else  # which has none
@@ -986,7 +989,8 @@ def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path)
 def test_outputs_are_reordered_whatever_the_head(family, parts):
     model = build_model(TINY, 300, "classifier", num_labels=2, family=family, labels=("Entailment", "NOT_entailment"),
                         **parts)
-    found, notes = classifier_of(Weights(model.config, native.tensors_of(model), None, "x"), "x", get_task("RTE"))
+    found, notes = classifier_of(Weights(model.config, checkpoint_directory.tensors_of(model), None, "x"), "x",
+                                 get_task("RTE"))
     moved = assemble(found)
     ids, lengths = mx.nd.array([[1, 5, 7]]), mx.nd.array([3])
     np.testing.assert_array_equal(moved(ids, lengths).asnumpy()[0], model(ids, lengths).asnumpy()[0, ::-1])
@@ -1001,7 +1005,7 @@ def test_outputs_are_reordered_whatever_the_head(family, parts):
 def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, columns):
     task = get_task(task)
     model = build_model(TINY, tokenizer.vocab_size, "classifier", num_labels=task.num_labels, pooler=True)
-    convert(Weights(model.config, native.tensors_of(model), tokenizer, "x"), tmp_path / "hf", "hf")
+    convert(Weights(model.config, checkpoint_directory.tensors_of(model), tokenizer, "x"), tmp_path / "hf", "hf")
     config = json.loads((tmp_path / "hf/config.json").read_text())
     (tmp_path / "hf/config.json").write_text(json.dumps({**config, "id2label": told}))
     weights = read_checkpoint(tmp_path / "hf")
@@ -1012,7 +1016,7 @@ def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, column
 
 def test_odd_labels_make_one_line():
     model = build_model(TINY, 300, "classifier", num_labels=2, labels=("a\nb", "x" * 100_000))
-    weights = Weights(model.config, native.tensors_of(model), None, "x")
+    weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")
     with pytest.raises(InputError) as caught:
         classifier_of(weights, "x", get_task("RTE"))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
@@ -1243,7 +1247,7 @@ def test_another_checkpoint_under_resume_is_refused_by_its_content(small, tmp_pa
     model, tokenizer, _ = load(tmp_path / "copy")
     name = next(name for name in parameters_of(model) if name.startswith("word_embed"))
     parameters_of(model)[name].set_data(parameters_of(model)[name].data() + 1)
-    native.save(tmp_path / "copy", model, tokenizer)
+    checkpoint_directory.save(tmp_path / "copy", model, tokenizer)
     with pytest.raises(InputError, match="copy is not what .*run began with, which was .*checkpoint; give that as it"):
         finetune(again)
     fresh = dataclasses.replace(options, checkpoint="fresh", output_dir=str(tmp_path / "fresh"))
@@ -1317,15 +1321,15 @@ def test_without_a_task_the_demo_is_taken(monkeypatch, capsys, tmp_path):
 
 
 def test_figures_are_drawn_without_training_rows(tmp_path):
-    figures.learning_curve([{"step": 3, "dev_loss": 1.0, "dev_f1": 0.5}], "dev_f1", "x", tmp_path / "curve.png")
-    figures.confusion([0, 2], [1, 2], ["a", "b", "c"], "x", tmp_path / "confusion.png")
+    plots.learning_curve([{"step": 3, "dev_loss": 1.0, "dev_f1": 0.5}], "dev_f1", "x", tmp_path / "curve.png")
+    plots.confusion([0, 2], [1, 2], ["a", "b", "c"], "x", tmp_path / "confusion.png")
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in ("curve.png", "confusion.png"))
 
 
 def test_figures_take_any_and_many_labels(tmp_path, recwarn):
-    figures.confusion([0, 1], [1, 1], ["$0_$10", "猫"], "a_$b_$", tmp_path / "odd.png")
-    figures.confusion([0, 299], [1, 299], [f"label {i}" for i in range(300)], "x", tmp_path / "many.png")
-    figures.scatter([0.0, 1.0], [0.5, 0.5], "$_$", tmp_path / "scatter.png")
+    plots.confusion([0, 1], [1, 1], ["$0_$10", "猫"], "a_$b_$", tmp_path / "odd.png")
+    plots.confusion([0, 299], [1, 299], [f"label {i}" for i in range(300)], "x", tmp_path / "many.png")
+    plots.scatter([0.0, 1.0], [0.5, 0.5], "$_$", tmp_path / "scatter.png")
     header = (tmp_path / "many.png").read_bytes()[:24]
     assert header[:4] == b"\x89PNG" and int.from_bytes(header[16:20], "big") < 2000  # pixels of its width
     assert not recwarn.list

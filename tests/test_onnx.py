@@ -7,10 +7,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from bort_mx import export as export_command
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import convert, native
+from bort_mx.checkpoints import convert
+from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights
+from bort_mx.commands import export as export_command
 from bort_mx.errors import InputError, RunError
 from bort_mx.models import build_model
 
@@ -30,7 +31,7 @@ def random_weights(family="roberta", head="mlm", architecture=(2, 4, 32, 48), nu
     rng = np.random.default_rng(0)
     for parameter in model.collect_params().values():
         parameter.set_data(mx.nd.array(rng.normal(0, 0.2, parameter.shape)))
-    return model, Weights(model.config, native.tensors_of(model), None, "test")
+    return model, Weights(model.config, checkpoint_directory.tensors_of(model), None, "test")
 
 
 @pytest.mark.parametrize("family, head, options", CASES)
@@ -117,11 +118,11 @@ def test_a_wrong_graph_is_not_written(tmp_path, monkeypatch):
 
 
 def test_the_command(tmp_path, capsys, caplog):
-    from bort_mx.data.tokenizer import train_sentencepiece
+    from bort_mx.data.tokenizers import train_sentencepiece
 
     tokenizer = train_sentencepiece(["the quick brown fox jumps over the lazy dog"] * 3, 300)
     model = build_model(Architecture(1, 2, 8, 8), tokenizer.vocab_size, "mlm", num_positions=16)
-    native.save(tmp_path / "checkpoint", model, tokenizer)
+    checkpoint_directory.save(tmp_path / "checkpoint", model, tokenizer)
     output = tmp_path / "onnx" / "model.onnx"
     assert export_command.main([str(tmp_path / "checkpoint"), str(output), "--opset", "18"]) == 0
     said = capsys.readouterr().out
@@ -185,7 +186,7 @@ def test_places_that_cannot_be_written_are_refused(tmp_path):
 
 
 def test_the_tokenizer_files_that_are_there_stay(tmp_path):
-    from bort_mx.data.tokenizer import train_sentencepiece
+    from bort_mx.data.tokenizers import train_sentencepiece
 
     _, weights = random_weights(num_positions=32)
     one, other = (train_sentencepiece([text], 275) for text in ("some text here", "and other words"))

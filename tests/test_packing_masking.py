@@ -11,7 +11,7 @@ from bort_mx.data.masking import MaskedBatches, MaskingVocabulary, mask_tokens, 
 from bort_mx.data.packing import PackedSequences, sequence_starts
 from bort_mx.data.prepare import PrepareOptions, prepare
 from bort_mx.data.shards import TokenShards
-from bort_mx.data.tokenizer import train_sentencepiece
+from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
 from bort_mx.random import generator
 

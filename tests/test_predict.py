@@ -6,12 +6,14 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from bort_mx import inference, predict
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import native, onnx_export, read
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import onnx_export, read
+from bort_mx.commands import predict
 from bort_mx.data.tasks import get_task
-from bort_mx.data.tokenizer import train_sentencepiece
+from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
+from bort_mx.inference import pipeline
 from bort_mx.models import build_model
 
 LINES = ["the quick brown fox", "jumps over\tthe lazy dog", "", "a dog",
@@ -27,7 +29,7 @@ def checkpoints(tmp_path_factory):
         model = build_model(Architecture(2, 2, 16, 24), tokenizer.vocab_size, head, 2, num_positions=64, seed=1)
         for parameter in model.collect_params().values():
             parameter.set_data(parameter.data() * 10)
-        native.save(directory / head, model, tokenizer)
+        checkpoint_directory.save(directory / head, model, tokenizer)
         onnx_export.export(read(directory / head), directory / head / "model.onnx")
     (directory / "lines.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
     return directory
@@ -40,7 +42,7 @@ def run(capsys, *arguments):
 
 def alone(directory, head):
     """The model's output for each line by itself, without padding."""
-    model, tokenizer = inference.open_model(directory / head, head)
+    model, tokenizer = pipeline.open_model(directory / head, head)
     for line in LINES:
         ids = tokenizer.encode(*line.split("\t"), recognise_specials=False, max_length=64)
         yield model(mx.nd.array([ids])).asnumpy()[0]
@@ -66,7 +68,7 @@ def test_classify(checkpoints, form, capsys, caplog, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["", "model.onnx"])
-@pytest.mark.parametrize("pooling", inference.POOLINGS)
+@pytest.mark.parametrize("pooling", pipeline.POOLINGS)
 def test_embed(checkpoints, form, pooling, capsys, tmp_path):
     run(capsys, "--checkpoint", checkpoints / "encoder" / form, "--embed", checkpoints / "lines.txt",
         "--pooling", pooling, "--output", tmp_path / "e.npy", "--batch-size", 4)
@@ -85,7 +87,7 @@ def test_fill_mask_from_both_forms(checkpoints, capsys):
 def test_a_regression_gives_values(checkpoints, tmp_path, capsys):
     tokenizer = read(checkpoints / "mlm").tokenizer
     model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", num_labels=1)
-    native.save(tmp_path / "c", model, tokenizer)
+    checkpoint_directory.save(tmp_path / "c", model, tokenizer)
     said = run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt")
     assert all(set(json.loads(line)) - {"text_pair"} == {"text", "value"} for line in said.splitlines())
 
@@ -97,14 +99,14 @@ def test_labels_have_the_names_that_the_checkpoint_tells(checkpoints, tmp_path, 
                                 (("ENTAILMENT", "not_Entailment"), "RTE", ["entailment", "not_entailment"]),
                                 (None, "RTE", ["not_entailment", "entailment"]), (("no", "yes"), "CoLA", ["0", "1"])):
         model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", labels=labels)
-        native.save(tmp_path / "c", model, tokenizer)
+        checkpoint_directory.save(tmp_path / "c", model, tokenizer)
         said = run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt",
                    *(["--task", task] if task else []))
         answer = json.loads(said.splitlines()[0])
         assert list(answer["probabilities"]) == (names or list(labels))
         assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
     model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", labels=("cat", "dog"))
-    native.save(tmp_path / "c", model, tokenizer)
+    checkpoint_directory.save(tmp_path / "c", model, tokenizer)
     with pytest.raises(InputError, match="has the labels cat, dog, but RTE has not_entailment, entailment"):
         run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt", "--task", "RTE")
 
@@ -135,8 +137,8 @@ def test_rows_of_the_embedding_beyond_the_vocabulary_are_no_words(checkpoints, t
     tokenizer = read(checkpoints / "mlm").tokenizer
     model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size + 9, "mlm", num_positions=64)
     model.decoder[3].bias.set_data(mx.nd.concat(mx.nd.zeros(tokenizer.vocab_size), mx.nd.full(9, 50), dim=0))
-    native.save(tmp_path / "wide", model, tokenizer)
-    answer, = predict.fill_masks(*inference.open_model(tmp_path / "wide", "mlm"), ["a <mask>"], top_k=999)
+    checkpoint_directory.save(tmp_path / "wide", model, tokenizer)
+    answer, = predict.fill_masks(*pipeline.open_model(tmp_path / "wide", "mlm"), ["a <mask>"], top_k=999)
     assert len(answer["fills"]) == 300
     assert sum(fill["probability"] for fill in answer["fills"]) == pytest.approx(1)
 

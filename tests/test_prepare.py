@@ -15,11 +15,12 @@ import time
 import psutil
 import pytest
 
-from bort_mx import files
-from bort_mx.data import TokenShards, corpus, train_sentencepiece
+from bort_mx.data import TokenShards, train_sentencepiece
+from bort_mx.data.corpora import text_files
 from bort_mx.data.prepare import WORK, PrepareOptions, _sample, main, prepare
 from bort_mx.data.shards import SPLITS
 from bort_mx.errors import InputError
+from bort_mx.io import files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOUNS = ["river", "stone", "cloud", "garden", "letter", "engine", "window", "doctor", "picture", "winter"]
@@ -94,7 +95,7 @@ def test_few_sentences_still_fill_every_split(tmp_path, vocabulary, count):
 
 
 def test_workers_file_order_and_compression_do_not_change_a_byte(tmp_path, monkeypatch, vocabulary):
-    monkeypatch.setattr(corpus, "BLOCK", 20_000)
+    monkeypatch.setattr(text_files, "BLOCK", 20_000)
     monkeypatch.setattr("bort_mx.data.prepare.BUCKET", 20_000)
     given = sentences(3000)
     one, two = tmp_path / "one", tmp_path / "two"
@@ -165,19 +166,19 @@ def test_special_tokens_written_in_a_corpus_stay_text(tmp_path):
      ["He said no.", "Then No. 5 came, e.g. This one.", "So did I.", "He knew."]),
     ("No end here", ["No end here"]), ])
 def test_sentence_splitting(text, expected):
-    assert corpus.split_sentences([text]) == expected
+    assert text_files.split_sentences([text]) == expected
 
 
 def test_splitting_nothing_gives_nothing():
-    assert corpus.split_sentences([]) == []
+    assert text_files.split_sentences([]) == []
 
 
 def test_a_vocabulary_is_trained_on_text_from_everywhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "BLOCK", 300_000)
+    monkeypatch.setattr(text_files, "BLOCK", 300_000)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text("\n".join(f"{name} {text}" for text in sentences(40_000)))
     options = PrepareOptions([str(tmp_path)], "unused", train_vocab=400, vocab_sample=1)
-    paths = corpus.list_files(options.data)[0]
+    paths = text_files.list_files(options.data)[0]
     sample = list(_sample(options, paths))
     assert sum(len(text) + 1 for text in sample) == pytest.approx(1e6, rel=0.2)
     shares = [sum(text.startswith(f"{name} ") for text in sample) / len(sample) for name in "abc"]

@@ -17,13 +17,14 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from bort_mx.checkpoints import load, native
-from bort_mx.data import builtin
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import load
+from bort_mx.commands import pretrain as command
+from bort_mx.data import sample_text
 from bort_mx.errors import InputError, RunError
-from bort_mx.pretraining import main as command
 from bort_mx.pretraining.options import PretrainingOptions
 from bort_mx.pretraining.pretrain import pretrain, resolve_architecture
-from bort_mx.training.run import RunDirectory
+from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -85,7 +86,8 @@ def test_a_run_writes_what_the_design_says(uninterrupted):
     assert results["provenance"]["packages"]["mxnet"]
     config = json.loads((uninterrupted / "config.json").read_text())
     assert config["options"]["architecture"] == "1,2,16,24" and len(config["data"]["manifest_sha256"]) == 64
-    assert [p.name for p in native.steps(uninterrupted / "checkpoints")] == ["step-4", "step-8", "step-12"]
+    kept = checkpoint_directory.steps(uninterrupted / "checkpoints")
+    assert [p.name for p in kept] == ["step-4", "step-8", "step-12"]
     assert list((uninterrupted / "tensorboard").iterdir())
 
 
@@ -118,8 +120,8 @@ def test_a_signal_leaves_a_checkpoint_and_130(uninterrupted, prepared, tmp_path,
     output, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert "--resume auto" in error and len(error.strip().splitlines()) == 1
-    newest = native.latest(tmp_path / "run/checkpoints")
-    step = native.read_progress(newest)["step"]
+    newest = checkpoint_directory.latest(tmp_path / "run/checkpoints")
+    step = checkpoint_directory.read_progress(newest)["step"]
     assert [row["step"] for row in rows(tmp_path / "run")][-1] == step
     assert rows(tmp_path / "run")[:3] == [row for row in rows(uninterrupted) if "loss" in row][:3]
 
@@ -138,7 +140,7 @@ def test_going_back_drops_what_came_after_and_arrives_where_the_run_did(uninterr
     shutil.copytree(uninterrupted, tmp_path / "run")
     back = tmp_path / "run/checkpoints/step-4"
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--max-steps", "6", "--resume", back)
-    assert [p.name for p in native.steps(tmp_path / "run/checkpoints")] == ["step-4", "step-6"]
+    assert [p.name for p in checkpoint_directory.steps(tmp_path / "run/checkpoints")] == ["step-4", "step-6"]
     assert "deleted: " in caplog.text and "step-12" in caplog.text
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--resume", "auto")
     assert same_weights(weights(tmp_path / "run"), weights(uninterrupted))
@@ -154,7 +156,7 @@ def test_a_damaged_newest_checkpoint_does_not_outlive_the_new_ones(uninterrupted
     (tmp_path / "run/checkpoints/step-12/manifest.json").write_text("[]")
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--resume", "auto", "--keep-checkpoints", "1",
         "--max-steps", "5")
-    assert [p.name for p in native.steps(tmp_path / "run/checkpoints")] == ["step-5"]
+    assert [p.name for p in checkpoint_directory.steps(tmp_path / "run/checkpoints")] == ["step-5"]
 
 
 def test_more_steps_keep_the_warm_up_and_its_curve(prepared, tmp_path):
@@ -248,7 +250,7 @@ def test_resuming_with_another_teacher_is_refused(uninterrupted, prepared, tmp_p
 
 def test_init_goes_on_from_weights_and_names_what_it_lacks(uninterrupted, prepared, tmp_path, caplog):
     model, tokenizer, config = load(uninterrupted, "encoder")
-    native.save(tmp_path / "encoder", model, tokenizer)
+    checkpoint_directory.save(tmp_path / "encoder", model, tokenizer)
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY[2:], "--init", tmp_path / "encoder")
     assert "initialised" in caplog.text and "decoder.0.weight" in caplog.text
     assert rows(tmp_path / "run")[-1]["step"] == 12
@@ -275,31 +277,31 @@ def test_ten_non_finite_steps_end_the_run_and_keep_the_last_good_checkpoint(prep
     monkeypatch.setattr(PretrainingObjective, "__call__", poisoned)
     with pytest.raises(RunError, match="10 steps in a row"):
         pretrain(options(prepared, tmp_path / "run", max_steps=30))
-    newest = native.latest(tmp_path / "run/checkpoints")
+    newest = checkpoint_directory.latest(tmp_path / "run/checkpoints")
     assert all(np.isfinite(w).all() for w in weights(tmp_path / "run", int(newest.name[5:])).values())
     assert rows(tmp_path / "run")[-1]["skipped"] >= 9 and len(calls) == 15
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(prepared, tmp_path, monkeypatch):
-    genuine = native.files.write_json
+    genuine = checkpoint_directory.files.write_json
 
     def full(path, value):
-        if path.name == native.MANIFEST and "step-8" in str(path):
+        if path.name == checkpoint_directory.MANIFEST and "step-8" in str(path):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         genuine(path, value)
 
-    monkeypatch.setattr(native.files, "write_json", full)
+    monkeypatch.setattr(checkpoint_directory.files, "write_json", full)
     with pytest.raises(OSError, match="No space left"):
         pretrain(options(prepared, tmp_path / "run"))
     assert [p.name for p in (tmp_path / "run/checkpoints").iterdir()] == ["step-4"]
-    native.verify(tmp_path / "run/checkpoints/step-4")
+    checkpoint_directory.verify(tmp_path / "run/checkpoints/step-4")
 
 
 def test_safetensors_own_word_for_a_full_disk_is_understood(prepared, tmp_path, monkeypatch):
     def full(tensors, path):
         raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(native.safetensors.numpy, "save_file", full)
+    monkeypatch.setattr(checkpoint_directory.safetensors.numpy, "save_file", full)
     with pytest.raises(OSError) as caught:
         pretrain(options(prepared, tmp_path / "run"))
     assert caught.value.errno == errno.ENOSPC and "model.safetensors" in str(caught.value)
@@ -316,7 +318,7 @@ def test_weights_that_are_not_finite_are_a_failure_of_the_run_and_not_written(un
     directory = RunDirectory(tmp_path / "run", NoOptions(), [], writes=True)
     with pytest.raises(RunError, match="layer_norm.gamma are not finite"):
         directory.save_checkpoint(1, model, tokenizer, {}, {}, keep=1)
-    assert not native.steps(tmp_path / "run/checkpoints")
+    assert not checkpoint_directory.steps(tmp_path / "run/checkpoints")
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
@@ -350,7 +352,7 @@ def test_a_loop_that_was_asked_at_its_end_has_the_next_one_stop_after_a_checkpoi
         pretrain(options(prepared, tmp_path / "run"))
     with StopSignals() as later:
         assert not later.asked
-    assert native.latest(tmp_path / "run/checkpoints").name == "step-1"
+    assert checkpoint_directory.latest(tmp_path / "run/checkpoints").name == "step-1"
     assert ("stopped", True) in waited
 
 
@@ -425,15 +427,15 @@ def test_an_altered_shard_is_named(prepared, tmp_path):
 
 def test_a_teacher_of_another_vocabulary_is_refused(uninterrupted, prepared, tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text("\n".join(line for line, _ in zip(builtin.paragraphs(), range(400))))
+    text.write_text("\n".join(line for line, _ in zip(sample_text.paragraphs(), range(400))))
     with pytest.raises(InputError, match="vocabulary"):
         pretrain(options(text, tmp_path / "run", train_vocab=500, teacher=str(uninterrupted)))
 
 
 def test_data_of_another_vocabulary_than_tokenizer_names_is_refused(prepared, tmp_path):
-    from bort_mx.data.tokenizer import train_sentencepiece
+    from bort_mx.data.tokenizers import train_sentencepiece
 
-    other = train_sentencepiece(itertools.islice(builtin.paragraphs(), 400), 600)
+    other = train_sentencepiece(itertools.islice(sample_text.paragraphs(), 400), 600)
     other.save(tmp_path / "other")
     with pytest.raises(InputError, match="--tokenizer .*other: .*was prepared with another vocabulary"):
         pretrain(options(prepared, tmp_path / "run", tokenizer=str(tmp_path / "other")))
@@ -442,7 +444,7 @@ def test_data_of_another_vocabulary_than_tokenizer_names_is_refused(prepared, tm
 def test_a_run_that_is_there_keeps_its_prepared_data(prepared, tmp_path):
     """The refusal comes before text is prepared over that of the run."""
     text = tmp_path / "text.txt"
-    text.write_text("\n".join(itertools.islice(builtin.paragraphs(), 400)))
+    text.write_text("\n".join(itertools.islice(sample_text.paragraphs(), 400)))
     pretrain(options(text, tmp_path / "run", train_vocab=500, max_steps=1))
     before = (tmp_path / "run/data/manifest.json").read_bytes()
     with pytest.raises(InputError, match="holds a run already"):
@@ -452,7 +454,7 @@ def test_a_run_that_is_there_keeps_its_prepared_data(prepared, tmp_path):
 
 def test_options_are_refused_before_text_is_prepared(tmp_path):
     text = tmp_path / "text.txt"
-    text.write_text("\n".join(itertools.islice(builtin.paragraphs(), 400)))
+    text.write_text("\n".join(itertools.islice(sample_text.paragraphs(), 400)))
     with pytest.raises(InputError, match="not divisible by num_heads 3"):
         pretrain(options(text, tmp_path / "run", train_vocab=500, architecture="1,3,16,24"))
     assert not (tmp_path / "run").exists()

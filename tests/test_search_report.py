@@ -9,7 +9,7 @@ import pytest
 from bort_mx import PRESETS, Architecture
 from bort_mx.errors import InputError
 from bort_mx.search import Objectives, fptas, grid, read_space
-from bort_mx.search.conditions import (
+from bort_mx.search.abnc import (
     RuntimeTerms,
     approximation_bound,
     bound_note,
@@ -18,7 +18,7 @@ from bort_mx.search.conditions import (
     strong_conditions,
     weak_conditions,
 )
-from bort_mx.search.costs import (
+from bort_mx.search.cost_model import (
     Workload,
     candidate_work,
     forward_work,
@@ -27,7 +27,7 @@ from bort_mx.search.costs import (
     predict_search,
     teacher_work,
 )
-from bort_mx.search.figure import draw, front_of
+from bort_mx.search.plots import draw, front_of
 from bort_mx.search.report import SearchReport, markdown, ranking_csv, results, table, write_report
 
 SPACE = grid([2, 4, 6], [2, 4], [64, 128], [64, 128, 256])

@@ -13,7 +13,7 @@ from bort_mx import Architecture
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.search import CandidateLog, Execution, Objectives, fptas, grid
-from bort_mx.search.shares import assign
+from bort_mx.search.work_sharing import assign
 
 SPACE = grid([2, 4, 6], [2, 4], [64, 128], [64, 128, 256])
 T = Objectives(1e12, 1e12, math.nan)

@@ -17,6 +17,7 @@ import pytest
 from bort_mx import PRESETS, Architecture
 from bort_mx.checkpoints import save
 from bort_mx.cli import run_command
+from bort_mx.commands.search import main
 from bort_mx.data import Batch, MaskedBatches, TokenShards
 from bort_mx.data import prepare as preparation
 from bort_mx.distributed import Workers
@@ -26,12 +27,11 @@ from bort_mx.options import parse_options
 from bort_mx.pretraining.objective import PretrainingObjective, evaluate
 from bort_mx.pretraining.pretrain import resolve_architecture
 from bort_mx.search import run as running
-from bort_mx.search.main import main
+from bort_mx.search.evaluator import Setting
 from bort_mx.search.options import Hyperparameters, SearchOptions
-from bort_mx.search.setting import Setting
 from bort_mx.search.space import admit
 from bort_mx.search.surrogates import MeasuredLatency, TeacherObjective, TrainedError, parameters_counted
-from bort_mx.search.teacher import NumberedBatch, SearchBatches, place_of_states, run_teacher, states_shape
+from bort_mx.search.teacher_states import NumberedBatch, SearchBatches, place_of_states, run_teacher, states_shape
 from bort_mx.training import schedules
 from bort_mx.training.optimizers import SGD
 from bort_mx.training.step import TrainingStep

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from bort_mx.data.pairs import encode_examples, truncate_pair
+from bort_mx.data.encoding import encode_examples, truncate_pair
 from bort_mx.data.tasks import TASKS, Example, MissingSplit, get_task, synthetic, write_benchmark_zip
 from bort_mx.data.tasks.common import read_lines
 from bort_mx.data.tasks.glue.mrpc import build_from_release
@@ -213,7 +213,7 @@ def test_find_words(text, span, index, found):
 
 
 def test_marks_are_single_tokens_that_no_text_contains(shared):
-    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.data.tokenizers import load_tokenizer
 
     for vocabulary in ("roberta", "bert_uncased"):
         tokenizer = load_tokenizer(shared / "data" / "vocab" / vocabulary)
@@ -368,7 +368,7 @@ def test_test_sets_cannot_be_scored():
 
 def test_regression_mistakes_compare_rounded_values():
     """P1 §5.1: "comparing the rounded version of the predictions and the labels"."""
-    from bort_mx.finetuning.job import are_right
+    from bort_mx.agora.trainer import are_right
 
     task = get_task("STS-B")
     pairs = [Example(0, ("a", "b"), label) for label in (2.6, 3.4, 5.0)]
@@ -527,7 +527,7 @@ def test_longest_first_equals_removing_one_token_at_a_time():
 
 @pytest.mark.parametrize("vocabulary", ["roberta", "bert_uncased"])
 def test_encoding_equals_the_tokenizers_own_pairs(shared, vocabulary):
-    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.data.tokenizers import load_tokenizer
 
     tokenizer = load_tokenizer(shared / "data" / "vocab" / vocabulary)
     for name in ("RTE", "SST-2"):
@@ -541,7 +541,7 @@ def test_encoding_equals_the_tokenizers_own_pairs(shared, vocabulary):
 
 
 def test_answers_survive_a_long_passage(shared):
-    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.data.tokenizers import load_tokenizer
 
     tokenizer = load_tokenizer(shared / "data" / "vocab" / "roberta")
     task = get_task("RACE-H")

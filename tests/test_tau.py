@@ -5,10 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from bort_mx.data.tasks import Example
-from bort_mx.data.tasks.spans import MARKS, mark_spans
-from bort_mx.errors import InputError
-from bort_mx.finetuning.tau import (
+from bort_mx.agora.perturbation import (
     MASK,
     Perturbed,
     alternatives,
@@ -22,6 +19,9 @@ from bort_mx.finetuning.tau import (
     swap,
     typo,
 )
+from bort_mx.data.tasks import Example
+from bort_mx.data.tasks.spans import MARKS, mark_spans
+from bort_mx.errors import InputError
 from bort_mx.random import generator
 
 TEXT = "The quick, brown fox jumps over the lazy dog and runs far away from here."

@@ -2,10 +2,10 @@
 
 import pytest
 
+from bort_mx.agora.budget import estimate, parse_duration, within_budget
+from bort_mx.agora.hyperparameters import Theta, convergent_set, load_thetas, paper_thetas
 from bort_mx.errors import InputError
-from bort_mx.files import read_json
-from bort_mx.finetuning.cost import estimate, parse_duration, within_budget
-from bort_mx.finetuning.theta import Theta, convergent_set, load_thetas, paper_thetas
+from bort_mx.io.files import read_json
 
 
 def test_paper_thetas():

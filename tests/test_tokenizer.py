@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bort_mx.data.tokenizer import (
-    ByteBPETokenizer,
-    WordPieceTokenizer,
-    load_tokenizer,
-    train_sentencepiece,
-)
+from bort_mx.data.tokenizers import ByteBPETokenizer, WordPieceTokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.errors import InputError
 
 TEXTS = ["Hello world", " the  end\n", "", "don't stop",

@@ -1,6 +1,6 @@
 """Checkpoints: our own directory format, and the conversion from and to others."""
 
-from bort_mx.checkpoints.native import save
+from bort_mx.checkpoints.directory import save
 from bort_mx.checkpoints.weights import Weights, assemble, load, read
 
 __all__ = ["Weights", "assemble", "load", "read", "save"]

@@ -6,10 +6,12 @@ import pathlib
 import shutil
 from typing import Dict
 
-from bort_mx import files, provenance
-from bort_mx.checkpoints import gluon, hf_tokenizer, huggingface, names, native
+from bort_mx import provenance
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import gluonnlp, huggingface, huggingface_tokenizer, tensor_names
 from bort_mx.checkpoints.weights import Weights
-from bort_mx.destination import new_folder, writing
+from bort_mx.io import files
+from bort_mx.io.output import new_folder, writing
 
 _TASKS = {"encoder": ("feature-extraction", "AutoModel"), "mlm": ("fill-mask", "AutoModelForMaskedLM"),
           "classifier": ("text-classification", "AutoModelForSequenceClassification")}
@@ -29,7 +31,7 @@ def convert(weights: Weights, destination: os.PathLike, to: str) -> None:
         InputError: something stands at `destination`, or it cannot be written; tensors that do not fit their
             configuration.
     """
-    names.check(weights.tensors, weights.config, weights.source)
+    tensor_names.check(weights.tensors, weights.config, weights.source)
     with writing(destination):
         path = new_folder(destination)
         if to != "bort-mx":
@@ -38,7 +40,7 @@ def convert(weights: Weights, destination: os.PathLike, to: str) -> None:
         tensors = {name: weights.float32(name) for name in weights.tensors}
         if path.is_dir():
             path.rmdir()
-        native.write(path, tensors, weights.tokenizer, weights.config)
+        checkpoint_directory.write(path, tensors, weights.tokenizer, weights.config)
 
 
 def _write_folder(path: pathlib.Path, weights: Weights, to: str) -> None:
@@ -54,7 +56,7 @@ def _write_folder(path: pathlib.Path, weights: Weights, to: str) -> None:
 
 
 def _write_gluon(directory: pathlib.Path, weights: Weights) -> None:
-    gluon.write(directory, weights)
+    gluonnlp.write(directory, weights)
     if weights.tokenizer is not None:
         weights.tokenizer.save(directory)
 
@@ -62,7 +64,7 @@ def _write_gluon(directory: pathlib.Path, weights: Weights) -> None:
 def _write_hugging_face(directory: pathlib.Path, weights: Weights) -> None:
     huggingface.write(directory, weights)
     if weights.tokenizer is not None:
-        hf_tokenizer.write(directory, weights.tokenizer, weights.config.num_positions)
+        huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.num_positions)
     files.write_text(directory / "README.md", model_card(weights))
 
 
@@ -88,17 +90,18 @@ def model_card(weights: Weights) -> str:
 
 def _title(source: pathlib.Path) -> str:
     """The name of the run that a checkpoint belongs to, else its own."""
-    return source.parent.parent.name if source.parent.name == native.CHECKPOINTS else source.name
+    return source.parent.parent.name if source.parent.name == checkpoint_directory.CHECKPOINTS else source.name
 
 
 def _run_of(source: pathlib.Path) -> Dict[str, Dict]:
     """What the run that wrote a checkpoint of ours says of itself: its options and versions, its step, its results."""
-    if not native.is_checkpoint(source):
+    if not checkpoint_directory.is_checkpoint(source):
         return {"Converted from": {"format": "not a checkpoint of bort_mx; its training is not known here"}}
-    places = {"Progress of the checkpoint": source / native.PROGRESS}
-    if source.parent.name == native.CHECKPOINTS:  # elsewhere, what lies two folders up belongs to something else
+    places = {"Progress of the checkpoint": source / checkpoint_directory.PROGRESS}
+    # Elsewhere, what lies two folders up belongs to something else.
+    if source.parent.name == checkpoint_directory.CHECKPOINTS:
         run = source.parent.parent
-        places.update({"Run": run / native.CONFIG, "Results of the run": run / "results.json"})
+        places.update({"Run": run / checkpoint_directory.CONFIG, "Results of the run": run / "results.json"})
     return {title: files.read_json(path) for title, path in places.items() if path.is_file()}
 
 

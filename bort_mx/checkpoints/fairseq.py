@@ -12,7 +12,7 @@ import re
 from typing import Any, Dict, Optional, Tuple
 
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import names, stored, torch_file
+from bort_mx.checkpoints import lazy_tensor, tensor_names, torch_pickle
 from bort_mx.checkpoints.huggingface import read_tokenizer
 from bort_mx.checkpoints.shapes import architecture_of
 from bort_mx.checkpoints.weights import Weights
@@ -34,7 +34,7 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
         InputError: not RoBERTa's tensors, or a damaged or hostile file.
     """
     path = pathlib.Path(path)
-    state, options = _parts(torch_file.read(path), path)
+    state, options = _parts(torch_pickle.read(path), path)
     found = _split(_without_prefix(state, path), path)
     activation = options.get("activation_fn", "gelu")
     if activation not in ("gelu", "gelu_accurate_erf"):
@@ -43,20 +43,20 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     matches = (re.match(r"sentence_encoder\.layers\.(\d+)\.", name) for name in found)
     layers = {int(match[1]) for match in matches if match}
     depth = max(layers, default=-1) + 1
-    names.check_depth(depth, found, str(path))
-    tensors, rest = names.matched(found, names.fairseq_names(depth))
+    tensor_names.check_depth(depth, found, str(path))
+    tensors, rest = tensor_names.matched(found, tensor_names.fairseq_names(depth))
     tensors, rest, head = _with_our_classifier(tensors, {name: found[name] for name in rest}, path)
     unknown = [name for name in rest if not _BUFFERS.fullmatch(name)]
     if unknown or "encoder.position_weight" not in tensors:
-        raise InputError(f"{path}: not RoBERTa's tensors; unknown: {names.listed(unknown) or 'none'}")
+        raise InputError(f"{path}: not RoBERTa's tensors; unknown: {tensor_names.listed(unknown) or 'none'}")
     _check_tied(found, path)
     positions = tensors["encoder.position_weight"]
     if len(positions.shape) != 2 or positions.shape[0] <= OFFSET:
         raise InputError(f"{path}: the position table is of shape {tuple(positions.shape)}; "
                          f"{OFFSET} rows and those of the positions are due")
-    tensors["encoder.position_weight"] = stored.rows(positions, OFFSET, positions.shape[0])
+    tensors["encoder.position_weight"] = lazy_tensor.rows(positions, OFFSET, positions.shape[0])
     config = _config(tensors, options, num_heads, path).replace(**head)
-    names.check(tensors, config, str(path))
+    tensor_names.check(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path.parent, config.vocab_size), str(path))
 
 
@@ -65,10 +65,10 @@ def _parts(value: Any, path: pathlib.Path) -> Tuple[Dict, Dict]:
     if not isinstance(value, dict) or not isinstance(value.get("model"), dict):
         raise InputError(f"{path}: no entry 'model' in it, which a checkpoint of fairseq has")
     state = value["model"]
-    if not stored.are_tensors(state):
+    if not lazy_tensor.are_tensors(state):
         raise InputError(f"{path}: its entry 'model' holds something else than tensors by name")
     options = value.get("args")
-    return state, options.values if isinstance(options, torch_file.Namespace) else {}
+    return state, options.values if isinstance(options, torch_pickle.Namespace) else {}
 
 
 def _without_prefix(state: Dict, path: pathlib.Path) -> Dict:
@@ -77,7 +77,7 @@ def _without_prefix(state: Dict, path: pathlib.Path) -> Dict:
         short = re.sub(r"^(decoder|encoder)\.(?=sentence_encoder\.|lm_head\.)", "", name)
         return short.replace("sentence_encoder.layernorm_embedding.", "sentence_encoder.emb_layer_norm.")
 
-    return names.renamed(state, plain, str(path))
+    return tensor_names.renamed(state, plain, str(path))
 
 
 def _split(state: Dict, path: pathlib.Path) -> Dict:
@@ -88,17 +88,17 @@ def _split(state: Dict, path: pathlib.Path) -> Dict:
         if not fused:
             result[name] = tensor
             continue
-        third, left = divmod(stored.length(tensor), 3)
+        third, left = divmod(lazy_tensor.length(tensor), 3)
         if left or not third:
-            raise InputError(f"{path}: {name} has {stored.length(tensor)} rows, not three times the hidden size")
+            raise InputError(f"{path}: {name} has {lazy_tensor.length(tensor)} rows, not three times the hidden size")
         for i, letter in enumerate("qkv"):
-            result[f"{fused[1]}{letter}_proj.{fused[2]}"] = stored.rows(tensor, i * third, (i + 1) * third)
+            result[f"{fused[1]}{letter}_proj.{fused[2]}"] = lazy_tensor.rows(tensor, i * third, (i + 1) * third)
     return result
 
 
 def _check_tied(found: Dict, path: pathlib.Path) -> None:
     decoder, embedding = found.get("lm_head.weight"), found.get("sentence_encoder.embed_tokens.weight")
-    if decoder is not None and embedding is not None and not stored.equal(decoder, embedding):
+    if decoder is not None and embedding is not None and not lazy_tensor.equal(decoder, embedding):
         raise InputError(f"{path}: lm_head.weight differs from the word embedding; this model ties them")
 
 
@@ -108,16 +108,17 @@ def _with_our_classifier(tensors: Dict, rest: Dict, path: pathlib.Path) -> Tuple
     if not heads:
         return tensors, rest, {"head": "mlm" if "decoder.3.bias" in tensors else "encoder"}
     if heads[1:]:
-        logger.warning("%s: left out, as this model has one: classification heads %s", path, names.listed(heads[1:]))
+        logger.warning("%s: left out, as this model has one: classification heads %s", path,
+                       tensor_names.listed(heads[1:]))
     prefix = f"classification_heads.{heads[0]}."
     moved = {f"{ours}.{leaf}": rest[f"{prefix}{theirs}.{leaf}"]
              for ours, theirs in (("pooler", "dense"), ("classifier.1", "out_proj")) for leaf in ("weight", "bias")
              if f"{prefix}{theirs}.{leaf}" in rest}
     if len(moved) != 4:
-        raise InputError(f"{path}: classification head {heads[0]} is not whole; it has {names.listed(moved)}")
+        raise InputError(f"{path}: classification head {heads[0]} is not whole; it has {tensor_names.listed(moved)}")
     rest = {name: tensor for name, tensor in rest.items() if not name.startswith("classification_heads.")}
     return ({**tensors, **moved}, rest,
-            {"head": "classifier", "pooler": True, "num_labels": stored.length(moved["classifier.1.bias"])})
+            {"head": "classifier", "pooler": True, "num_labels": lazy_tensor.length(moved["classifier.1.bias"])})
 
 
 def _config(tensors: Dict, options: Dict, num_heads: Optional[int], path: pathlib.Path) -> ModelConfig:

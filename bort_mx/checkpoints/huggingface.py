@@ -23,11 +23,11 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import safetensors.numpy
 
-from bort_mx import files
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import names, stored, torch_file
+from bort_mx.checkpoints import lazy_tensor, tensor_names, torch_pickle
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError
+from bort_mx.io import files
 from bort_mx.models.bert import ModelConfig, is_text
 
 EPSILON = 2.0 ** -16
@@ -63,10 +63,10 @@ def read(path: os.PathLike, name: Optional[str] = None) -> Weights:
     if not isinstance(values, dict):
         raise InputError(f"{path / 'config.json'}: not a JSON object")
     _check_function(values, path / "config.json")
-    found = names.renamed(_read_tensors(path, name), _plain, str(path))
+    found = tensor_names.renamed(_read_tensors(path, name), _plain, str(path))
     config = _model_config(values, _family(values, path), path / "config.json")
     tensors, config = _ours(found, config, values, path)
-    names.check(tensors, config, str(path))
+    tensor_names.check(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path, config.vocab_size), str(path))
 
 
@@ -141,7 +141,7 @@ def _model_config(values: Dict, family: str, path: pathlib.Path) -> ModelConfig:
 # -- the tensors -------------------------------------------------------------------------------------------------
 
 
-def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, stored.Tensor]:
+def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_tensor.Tensor]:
     """The tensors by the file's own names, from one file or several with an index."""
     name = name or next((name for name in WEIGHT_FILES if (path / name).is_file()), None)
     if name is None:
@@ -161,17 +161,17 @@ def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, stored.T
     differing = sorted({(key, shard) for shard, part in held.items() for key in part} ^ set(places.items()))
     if differing:
         raise InputError(f"{path / name}: the files and the index disagree about "
-                         f"{names.listed(sorted({key for key, _ in differing}))}")
+                         f"{tensor_names.listed(sorted({key for key, _ in differing}))}")
     return tensors
 
 
-def _read_file(path: pathlib.Path) -> Dict[str, stored.Tensor]:
+def _read_file(path: pathlib.Path) -> Dict[str, lazy_tensor.Tensor]:
     if path.suffix == ".safetensors":
-        return stored.read_safetensors(path)
-    value = torch_file.read(path)
+        return lazy_tensor.read_safetensors(path)
+    value = torch_pickle.read(path)
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
-    if not stored.are_tensors(value):
+    if not lazy_tensor.are_tensors(value):
         raise InputError(f"{path}: holds something else than a dictionary of tensors by name")
     return value
 
@@ -184,9 +184,9 @@ def _plain(name: str) -> str:
 
 def _ours(found: Dict, config: ModelConfig, values: Dict, path: pathlib.Path) -> Tuple[Dict, ModelConfig]:
     """The tensors by our names, and the configuration with the head that they hold."""
-    names.check_depth(config.architecture.num_layers, found, str(path))
+    tensor_names.check_depth(config.architecture.num_layers, found, str(path))
     style = "bert" if any(name.startswith("cls.") for name in found) else "roberta"
-    tensors, rest = names.matched(found, names.hugging_face_names(config.architecture.num_layers, style))
+    tensors, rest = tensor_names.matched(found, tensor_names.hugging_face_names(config.architecture.num_layers, style))
     _check_tied(found, path)
     tensors = _with_our_positions(tensors, values, config, path)
     if config.token_types == 1 and _zero_token_type(tensors):
@@ -196,10 +196,11 @@ def _ours(found: Dict, config: ModelConfig, values: Dict, path: pathlib.Path) ->
     dropped = [name for name in rest if _OTHER_HEADS.fullmatch(name)]
     unknown = [name for name in rest if name not in dropped and not _COPIES.fullmatch(name)]
     if unknown:
-        raise InputError(f"{path}: tensors of no known place: {names.listed(unknown)}; only {', '.join(MODEL_TYPES)} "
+        raise InputError(f"{path}: tensors of no known place: {tensor_names.listed(unknown)}; only "
+                         f"{', '.join(MODEL_TYPES)} "
                          "with no head, an MLM head or a sequence classifier can be read")
     if dropped:
-        logger.warning("%s: left out, as this model has no such head: %s", path, names.listed(dropped))
+        logger.warning("%s: left out, as this model has no such head: %s", path, tensor_names.listed(dropped))
     return tensors, _with_head(config, tensors)
 
 
@@ -213,7 +214,7 @@ def _with_head(config: ModelConfig, tensors: Dict) -> ModelConfig:
 
 def _zero_token_type(tensors: Dict) -> bool:
     tensor = tensors.get("token_type_embed.0.weight")
-    return tensor is not None and stored.length(tensor) == 1 and stored.is_zero(tensor)
+    return tensor is not None and lazy_tensor.length(tensor) == 1 and lazy_tensor.is_zero(tensor)
 
 
 def _check_tied(found: Dict, path: pathlib.Path) -> None:
@@ -221,7 +222,7 @@ def _check_tied(found: Dict, path: pathlib.Path) -> None:
     pairs = [(f"{head}.decoder.weight", "embeddings.word_embeddings.weight") for head in ("lm_head", "cls.predictions")]
     pairs += [(f"{head}.decoder.bias", f"{head}.bias") for head in ("lm_head", "cls.predictions")]
     for copy, original in pairs:
-        if copy in found and original in found and not stored.equal(found[copy], found[original]):
+        if copy in found and original in found and not lazy_tensor.equal(found[copy], found[original]):
             raise InputError(f"{path}: {copy} differs from {original}; this model ties them")
 
 
@@ -230,9 +231,9 @@ def _with_our_positions(tensors: Dict, values: Dict, config: ModelConfig, path: 
     if table is None or not offset:
         return tensors
     if len(table.shape) != 2 or table.shape[0] != config.num_positions + offset:
-        raise InputError(f"{path}: the position table has {stored.length(table)} rows, not "
+        raise InputError(f"{path}: the position table has {lazy_tensor.length(table)} rows, not "
                          f"{config.num_positions + offset} (max_position_embeddings)")
-    return {**tensors, "encoder.position_weight": stored.rows(table, offset, table.shape[0])}
+    return {**tensors, "encoder.position_weight": lazy_tensor.rows(table, offset, table.shape[0])}
 
 
 def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values: Dict,
@@ -246,11 +247,11 @@ def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values:
             for leaf in ("weight", "bias")}
     absent = [name for name, tensor in used.items() if tensor is None]
     if absent:
-        raise InputError(f"{path}: the classifier lacks {names.listed(absent)}")
+        raise InputError(f"{path}: the classifier lacks {tensor_names.listed(absent)}")
     if dense:
         tensors = {**tensors, "pooler.weight": used[f"{dense}.weight"], "pooler.bias": used[f"{dense}.bias"]}
     tensors = {**tensors, "classifier.1.weight": used[f"{outer}.weight"], "classifier.1.bias": used[f"{outer}.bias"]}
-    labels = stored.length(tensors["classifier.1.bias"])
+    labels = lazy_tensor.length(tensors["classifier.1.bias"])
     if _labels(values) not in (None, labels):
         raise InputError(f"{path}: config.json names {_labels(values)} labels, the classifier has {labels} outputs")
     names_of = names_of_outputs(values) if labels > 1 else None
@@ -267,8 +268,8 @@ def _unscaled(tensors: Dict, config: ModelConfig, mark: Any, path: pathlib.Path)
     H = config.architecture.hidden_size
     if not isinstance(mark, dict) or mark.get("epsilon") != EPSILON or "pooler.weight" not in tensors:
         raise InputError(f"{path / 'config.json'}: {MARK} is {mark!r}; this program writes {{'epsilon': {EPSILON}, …}}")
-    weight, bias = (stored.float32(tensors[f"pooler.{leaf}"]) for leaf in ("weight", "bias"))
-    last = {"weight": stored.float32(tensors["classifier.1.weight"]) * np.float32(EPSILON),
+    weight, bias = (lazy_tensor.float32(tensors[f"pooler.{leaf}"]) for leaf in ("weight", "bias"))
+    last = {"weight": lazy_tensor.float32(tensors["classifier.1.weight"]) * np.float32(EPSILON),
             "bias": tensors["classifier.1.bias"]}
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(("pooler.", "classifier."))}
     if mark.get("extra_layer"):
@@ -307,7 +308,7 @@ def find_tokenizer(path: pathlib.Path) -> Any:
     Raises:
         InputError: a damaged vocabulary.
     """
-    from bort_mx.data.tokenizer import load_tokenizer
+    from bort_mx.data.tokenizers import load_tokenizer
 
     found = {entry.name for entry in path.iterdir()}
     whole = {"vocab.json", "merges.txt"} <= found or found & {"vocab.txt", "tokenizer.json", "encoder.json"}
@@ -324,7 +325,7 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
         InputError: the tensors do not fit the configuration.
     """
     config = weights.config
-    names.check(weights.tensors, config, weights.source)
+    tensor_names.check(weights.tensors, config, weights.source)
     offset = _our_offset(weights)
     tensors, mark = _theirs(weights, offset)
     safetensors.numpy.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
@@ -352,7 +353,7 @@ def _theirs(weights: Weights, offset: int) -> Tuple[Dict[str, np.ndarray], Optio
     if not config.token_types:
         ours["token_type_embed.0.weight"] = np.zeros((1, H), np.float32)  # their models always have one
     classifier, mark = _their_classifier(ours, config) if config.head == "classifier" else ({}, None)
-    table = names.hugging_face_names(config.architecture.num_layers, config.family)
+    table = tensor_names.hugging_face_names(config.architecture.num_layers, config.family)
     prefix = "" if config.head == "encoder" else f"{config.family}."
     body = {name if name.startswith(_HEAD_PREFIXES) else prefix + name: ours[key] for key, name in table.items()
             if key in ours and not (classifier and key.startswith("pooler."))}

@@ -14,7 +14,7 @@ import pathlib
 import struct
 from typing import BinaryIO, Dict, Tuple
 
-from bort_mx.checkpoints.stored import BFLOAT16, StoredTensor
+from bort_mx.checkpoints.lazy_tensor import BFLOAT16, StoredTensor
 from bort_mx.errors import InputError
 
 LIST_MAGIC, V1_MAGIC, V2_MAGIC, V3_MAGIC = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA

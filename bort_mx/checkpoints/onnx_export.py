@@ -16,8 +16,8 @@ import numpy as np
 from bort_mx import random
 from bort_mx.checkpoints import huggingface
 from bort_mx.checkpoints.weights import Weights, assemble
-from bort_mx.destination import writing
 from bort_mx.errors import InputError, RunError
+from bort_mx.io.output import writing
 
 TOLERANCE = 1e-4
 """Largest difference of a float32 file's outputs from the model's, over the largest output where that is above 1."""

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bort_mx.checkpoints import names
+from bort_mx.checkpoints import tensor_names
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError
 from bort_mx.models.bert import ModelConfig
@@ -45,7 +45,7 @@ def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: bool = False) 
     """
     if opset not in OPSETS:
         raise InputError(f"--opset {opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
-    names.check(weights.tensors, weights.config, weights.source)
+    tensor_names.check(weights.tensors, weights.config, weights.source)
     return _Graph(weights, opset, int8).model()
 
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from bort_mx.checkpoints import names, onnx_graph
+from bort_mx.checkpoints import onnx_graph, tensor_names
 from bort_mx.errors import InputError
 from bort_mx.models.bert import ModelConfig
 from bort_mx.runtime import set_threads
@@ -54,7 +54,7 @@ class OnnxModel:
         if text is None:
             raise InputError(f"{self.path}: says nothing of its model; give a file that bort-mx export wrote")
         try:
-            config = names.model_config(json.loads(text), str(self.path))
+            config = tensor_names.model_config(json.loads(text), str(self.path))
         except (json.JSONDecodeError, TypeError, RecursionError) as error:
             raise InputError(f"{self.path}: what it says of its model is damaged ({error})") from None
         inputs = [value.name for value in self._session.get_inputs()]

@@ -9,9 +9,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from bort_mx import files
-from bort_mx.checkpoints import names, stored
+from bort_mx.checkpoints import lazy_tensor, tensor_names
 from bort_mx.errors import InputError
+from bort_mx.io import files
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
 from bort_mx.models.initialization import initialize
 
@@ -28,7 +28,7 @@ class Weights:
     """Tensors by GluonNLP's names (`bort_mx.models.parameters_of`): arrays, or `stored.StoredTensor`s, which stay in
     their file until they are asked for."""
     tokenizer: Any
-    """A `bort_mx.data.tokenizer.Tokenizer`, or None where the files have none."""
+    """A `bort_mx.data.tokenizers.Tokenizer`, or None where the files have none."""
     source: str
     """The path, for messages."""
 
@@ -39,7 +39,7 @@ class Weights:
             InputError: it holds values that are not finite, or not in float32.
         """
         with np.errstate(over="ignore"):  # said below
-            values = stored.float32(self.tensors[name])
+            values = lazy_tensor.float32(self.tensors[name])
         if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):  # takes no memory
             raise InputError(f"{self.source}: {name} holds values that are not finite in float32; use other weights")
         return values
@@ -50,7 +50,8 @@ class Weights:
         multiple of 8 or 64 leave some that no id reaches.
         """
         size = self.config.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
-        cut = {name: stored.rows(self.tensors[name], 0, size) for name in names.BY_VOCABULARY if name in self.tensors}
+        cut = {name: lazy_tensor.rows(self.tensors[name], 0, size)
+               for name in tensor_names.BY_VOCABULARY if name in self.tensors}
         return dataclasses.replace(self, config=self.config.replace(vocab_size=size), tensors={**self.tensors, **cut})
 
 
@@ -60,14 +61,14 @@ def fingerprint(path: os.PathLike) -> str:
     Raises:
         InputError: nothing is there, or it cannot be read.
     """
-    from bort_mx.checkpoints import native
+    from bort_mx.checkpoints import directory as checkpoint_directory
 
     path = pathlib.Path(path)
-    path = native.of_output(path) or path
+    path = checkpoint_directory.of_output(path) or path
     digest = hashlib.sha256()
     try:
-        if native.is_checkpoint(path):
-            parts = [path / native.MANIFEST]  # it has the hashes of the others
+        if checkpoint_directory.is_checkpoint(path):
+            parts = [path / checkpoint_directory.MANIFEST]  # it has the hashes of the others
         else:
             parts = _parts(path)
         for part in parts:
@@ -115,21 +116,22 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
 
 
 def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
-    from bort_mx.checkpoints import fairseq, gluon, hub, huggingface, native
+    from bort_mx.checkpoints import directory as checkpoint_directory
+    from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface
 
     if not os.path.exists(path) and hub.is_name(str(path)):
         path = hub.fetch(str(path))
     path = pathlib.Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or directory")
-    path = native.of_output(path) or path
-    if native.is_checkpoint(path):
-        return native.read(path)
+    path = checkpoint_directory.of_output(path) or path
+    if checkpoint_directory.is_checkpoint(path):
+        return checkpoint_directory.read(path)
     if huggingface.is_directory(path):
         return huggingface.read(path)
     file = _single_file(path) if path.is_dir() else path
     if file.suffix == ".params":
-        return gluon.read(file, num_heads)
+        return gluonnlp.read(file, num_heads)
     if file.suffix == ".pt":
         return fairseq.read(file, num_heads)
     if file.name in huggingface.WEIGHT_FILES:

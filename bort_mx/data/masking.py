@@ -14,7 +14,7 @@ import numpy as np
 
 from bort_mx.data.packing import PackedSequences
 from bort_mx.data.shards import TokenShards
-from bort_mx.data.tokenizer import Tokenizer
+from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.random import generator
 

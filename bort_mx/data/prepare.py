@@ -35,11 +35,11 @@ import numpy as np
 import tokenizers
 
 import bort_mx
-from bort_mx import files
-from bort_mx.data import corpus
+from bort_mx.data.corpora import text_files
 from bort_mx.data.shards import FORMAT, MANIFEST, OFFSET, SPLITS, TOKEN, TOKENIZER, VERSION
-from bort_mx.data.tokenizer import Tokenizer, load_tokenizer, train_sentencepiece
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.errors import InputError
+from bort_mx.io import files
 from bort_mx.options import at_least, parse_options
 from bort_mx.progress import Progress
 from bort_mx.random import derive_seed
@@ -142,7 +142,7 @@ def prepare(options: PrepareOptions) -> dict:
         InputError: bad options; a file missing, not text, not UTF-8 or a damaged gzip; no text at all; an unusable
             vocabulary; an output directory with other files in it.
     """
-    paths, hidden = corpus.list_files(options.data)
+    paths, hidden = text_files.list_files(options.data)
     output = pathlib.Path(options.output_dir)
     with _Claim(output, options.data) as work:
         tokenizer = _vocabulary(options, paths)
@@ -233,12 +233,12 @@ def _sample(options: PrepareOptions, paths: List[pathlib.Path], run: int = 1 << 
     total = sum(_text_size(path) for path in paths)
     share, due = min(1.0, options.vocab_sample * 1e6 / max(total, 1)), float(run)
     with Progress(sum(path.stat().st_size for path in paths), "Reading for the vocabulary", "B") as progress:
-        for block in _blocks(corpus.TextFile(path, options.format) for path in paths):
+        for block in _blocks(text_files.TextFile(path, options.format) for path in paths):
             due += share * len(block.data)
             if share == 1 or due >= run:
                 end = len(block.data) if share == 1 else block.data.find(b"\n", int(due)) + 1 or len(block.data)
                 due -= end
-                yield from corpus.block_sentences(dataclasses.replace(block, data=block.data[:end]))[0]
+                yield from text_files.block_sentences(dataclasses.replace(block, data=block.data[:end]))[0]
             progress.update(block.disk)
 
 
@@ -267,8 +267,8 @@ class _Encoder:
         self._salt = derive_seed(seed, "prepare").to_bytes(16, "little")
         self._min_words, self._bits = min_words, bits
 
-    def __call__(self, block: corpus.Block) -> _Encoded:
-        sentences, counts = corpus.block_sentences(block)
+    def __call__(self, block: text_files.Block) -> _Encoded:
+        sentences, counts = text_files.block_sentences(block)
         if self._min_words > 1:
             long_enough = [sentence for sentence in sentences if sentence.count(" ") + 1 >= self._min_words]
             counts["too_short"], sentences = len(sentences) - len(long_enough), long_enough
@@ -369,7 +369,7 @@ class _Buckets:
 def _first_pass(options: PrepareOptions, paths: List[pathlib.Path], work: pathlib.Path, buckets: _Buckets,
                 workers: int, threads: int) -> Tuple[Counter[str], List[dict]]:
     """Fill the buckets; returns the counts, and name, size and hash of every input file."""
-    texts = [corpus.TextFile(path, options.format) for path in paths]
+    texts = [text_files.TextFile(path, options.format) for path in paths]
     arguments = (str(work / TOKENIZER), options.seed, options.min_words, buckets.bits)
     counts: Counter[str] = collections.Counter()
     size = sum(path.stat().st_size for path in paths)
@@ -386,7 +386,7 @@ def _first_pass(options: PrepareOptions, paths: List[pathlib.Path], work: pathli
     return counts, sorted(inputs, key=lambda entry: entry["path"])
 
 
-def _blocks(texts: Iterable[corpus.TextFile]) -> Iterator[corpus.Block]:
+def _blocks(texts: Iterable[text_files.TextFile]) -> Iterator[text_files.Block]:
     for text in texts:
         yield from text.blocks()
 

@@ -12,9 +12,9 @@ from typing import Iterator, List
 
 import numpy as np
 
-from bort_mx import files
-from bort_mx.data.tokenizer import Tokenizer, load_tokenizer
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
 from bort_mx.errors import InputError
+from bort_mx.io import files
 
 FORMAT, VERSION = "bort_mx token shards", 1
 SPLITS = ("train", "validation", "test")

@@ -8,10 +8,10 @@ from typing import Dict, List, Optional
 
 import numpy as np
 
+from bort_mx.data.batches import NOBODY, Batches
 from bort_mx.data.tasks import Examples, Task
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
-from bort_mx.finetuning.batching import NOBODY, Batches
 from bort_mx.finetuning.objective import FineTuningObjective
 
 

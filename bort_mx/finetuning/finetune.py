@@ -7,23 +7,23 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
-from bort_mx import files
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import native
+from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import weights as checkpoint_weights
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
-from bort_mx.data.tokenizer import Tokenizer, train_sentencepiece
+from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
-from bort_mx.finetuning import outputs
-from bort_mx.finetuning.labels import classifier_of, run_config, without_classifier
+from bort_mx.finetuning import predictions as prediction_files
+from bort_mx.finetuning.classifier import classifier_of, run_config, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
-from bort_mx.finetuning.session import BestOnDisk, Session, Training, build_classifier, train
-from bort_mx.finetuning.taskdata import TaskData, once_a_host, read_task_data, resolve
+from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
+from bort_mx.finetuning.trainer import BestOnDisk, Session, Training, build_classifier, train
+from bort_mx.io import files
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
-from bort_mx.training.run import RunDirectory
+from bort_mx.training.run_directory import RunDirectory
 
 FRESH = "fresh"
 """As --checkpoint: no pre-training at all, a small encoder with a vocabulary of the task's own texts."""
@@ -54,7 +54,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     if not run.before:
         options.refuse_unused()
     keep_checkpoint(run, options)
-    if options.resume == "auto" and run.checkpoint and (run.path / native.RESULTS).is_file():
+    if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
         return finished(run, workers)
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
     length, of_length = _trained_length(options)
@@ -65,14 +65,15 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         begin()
     run.open()
     if workers.is_first:
-        (run.path / native.RESULTS).unlink(missing_ok=True)  # of a finished run that goes back to a checkpoint
+        # The results of a finished run that goes back to a checkpoint.
+        (run.path / checkpoint_directory.RESULTS).unlink(missing_ok=True)
     try:
         found = {} if options.predict_only else _train(session, run, micro)
     finally:
         run.close()
     results = {**found, **conclude(session, run, not options.predict_only)}
     if workers.is_first:
-        print(outputs.describe(results, run.path), flush=True)
+        print(prediction_files.describe(results, run.path), flush=True)
     run.write_results(results)
     return results
 
@@ -87,9 +88,9 @@ def _trained_length(options: FineTuningOptions) -> Tuple[Optional[int], List[str
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     """The results of a run that is not done again, which is said."""
-    results = files.read_json(run.path / native.RESULTS)
+    results = files.read_json(run.path / checkpoint_directory.RESULTS)
     if workers.is_first:
-        print(f"{run.path} is finished already:\n{outputs.describe(results, run.path)}", flush=True)
+        print(f"{run.path} is finished already:\n{prediction_files.describe(results, run.path)}", flush=True)
     return results
 
 
@@ -121,7 +122,7 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
     """
     notes: List[str] = []
     if run.checkpoint is not None:
-        weights = native.read(run.checkpoint)
+        weights = checkpoint_directory.read(run.checkpoint)
     elif options.predict_only or options.keep_classifier:
         weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
     else:
@@ -163,7 +164,8 @@ def _fresh(data: TaskData, seed: int) -> Weights:
     """A small encoder with random weights, and a vocabulary of the training texts: what pre-training is to beat."""
     tokenizer = _vocabulary([text for example in data.train for text in example.texts])
     config = ModelConfig(FRESH_ARCHITECTURE, tokenizer.vocab_size, "encoder", num_positions=FRESH_POSITIONS)
-    return Weights(config, native.tensors_of(build_from_config(config, seed=seed)), tokenizer, "a fresh encoder")
+    model = build_from_config(config, seed=seed)
+    return Weights(config, checkpoint_directory.tensors_of(model), tokenizer, "a fresh encoder")
 
 
 def _vocabulary(texts: List[str]) -> Tokenizer:
@@ -213,15 +215,16 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
     data, task = session.data, session.data.task
     sets = []
     if data.dev is not None:
-        sets.append(outputs.Predicted(task, "dev", "dev", session.evaluate_dev()))
+        sets.append(prediction_files.Predicted(task, "dev", "dev", session.evaluate_dev()))
     if data.test is not None:
-        sets.append(outputs.Predicted(task, "test", "test", session.evaluate(task, data.test, "test")))
+        sets.append(prediction_files.Predicted(task, "test", "test", session.evaluate(task, data.test, "test")))
     for item in data.diagnostics:
         for split, examples in (("dev", item.dev), ("test", item.test)):
             if examples is not None:
                 name = f"{item.task.key} {split}"
-                sets.append(outputs.Predicted(item.task, split, name, session.evaluate(item.task, examples, name)))
-    submissions = outputs.write_all(run, task, sets, trained) if session.workers.is_first else []
+                found = session.evaluate(item.task, examples, name)
+                sets.append(prediction_files.Predicted(item.task, split, name, found))
+    submissions = prediction_files.write_all(run, task, sets, trained) if session.workers.is_first else []
     return {"task": task.key, "checkpoint": session.options.checkpoint, "seed": session.options.seed,
             **{found.name: found.evaluation.metrics for found in sets
                if found.task is task and found.evaluation.metrics},
@@ -230,6 +233,6 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
             "notes": session.notes + [f"{found.name}: {note}" for found in sets for note in found.evaluation.notes]}
 
 
-def _diagnosed(task: Task, sets: List[outputs.Predicted]) -> Dict[str, float]:
+def _diagnosed(task: Task, sets: List[prediction_files.Predicted]) -> Dict[str, float]:
     """The metrics of a diagnostic set, of its dev set if that has labels."""
     return next((found.evaluation.metrics for found in sets if found.task is task and found.evaluation.metrics), {})

@@ -8,7 +8,7 @@ from typing import Optional
 import mxnet as mx
 import numpy as np
 
-from bort_mx.finetuning.batching import TextBatch
+from bort_mx.data.batches import TextBatch
 from bort_mx.pretraining.losses import cross_entropy
 from bort_mx.training.step import Sums
 

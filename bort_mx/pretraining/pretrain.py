@@ -12,23 +12,23 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from bort_mx import files
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import hub
 from bort_mx.checkpoints import weights as checkpoint_weights
 from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.shards import TokenShards
-from bort_mx.data.tokenizer import Tokenizer, load_tokenizer
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError, RunError
+from bort_mx.io import files
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
 from bort_mx.pretraining.objective import PretrainingObjective, evaluate
 from bort_mx.pretraining.options import MAY_CHANGE_ON_RESUME, PretrainingOptions
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.optimizers import SGD, AdamW, Optimizer
-from bort_mx.training.run import RunDirectory, refuse_a_run
+from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
 
 
@@ -173,9 +173,9 @@ def _prepare(options: PretrainingOptions, target: pathlib.Path) -> Tuple[int, st
 
     It runs as a program of its own, as its processes must not be forked from one that runs MXNet.
     """
-    from bort_mx.data import builtin
+    from bort_mx.data import sample_text
 
-    sources = options.data or [str(builtin.write_corpus(target.with_name("text")))]
+    sources = options.data or [str(sample_text.write_corpus(target.with_name("text")))]
     command = [sys.executable, "-m", "bort_mx", "prepare", "--data", *sources, "--output-dir", str(target),
                "--seed", str(options.seed)]
     if options.tokenizer:

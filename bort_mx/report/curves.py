@@ -5,8 +5,8 @@ import os
 import pathlib
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from bort_mx import files
-from bort_mx.training.run import METRICS
+from bort_mx.io import files
+from bort_mx.training.run_directory import METRICS
 
 Curve = List[Tuple[int, float]]
 

@@ -1,8 +1,8 @@
 """Optimal subarchitecture extraction: the FPTAS of the paper's §3. Nothing here imports MXNet but `surrogates`."""
 
 from bort_mx.search.baselines import interval_bound, random_regrets, random_search, regret
-from bort_mx.search.candidates import CandidateLog
-from bort_mx.search.fptas import Execution, Ranked, SearchResult, check_maximum_point, fptas
+from bort_mx.search.candidate_log import CandidateLog
+from bort_mx.search.fptas_algorithm import Execution, Ranked, SearchResult, check_maximum_point, fptas
 from bort_mx.search.objectives import Objectives, w_coefficient
 from bort_mx.search.pareto import pareto_front
 from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, grid, intrinsic_order, read_space

@@ -12,7 +12,7 @@ import numpy as np
 from bort_mx import random
 from bort_mx.architecture import ROBERTA_POSITIONS, ROBERTA_VOCABULARY, Architecture
 from bort_mx.errors import InputError
-from bort_mx.search.fptas import Evaluate, Execution, SearchResult, search
+from bort_mx.search.fptas_algorithm import Evaluate, Execution, SearchResult, search
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.space import admit, intrinsic_order
 

@@ -14,13 +14,13 @@ import pathlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from bort_mx.architecture import PRESETS, Architecture
-from bort_mx.files import write_json, write_text
+from bort_mx.io.files import write_json, write_text
+from bort_mx.search.abnc import Condition, RuntimeTerms, approximation_bound, as_rows, bound_note
 from bort_mx.search.baselines import interval_bound, random_regrets, regret
-from bort_mx.search.conditions import Condition, RuntimeTerms, approximation_bound, as_rows, bound_note
-from bort_mx.search.costs import Prediction
-from bort_mx.search.figure import draw, front_of
-from bort_mx.search.fptas import Ranked, SearchResult
+from bort_mx.search.cost_model import Prediction
+from bort_mx.search.fptas_algorithm import Ranked, SearchResult
 from bort_mx.search.objectives import Objectives
+from bort_mx.search.plots import draw, front_of
 
 RESULTS, RANKING, FIGURE, RUNTIME, REPORT = "results.json", "ranking.csv", "pareto.png", "runtime.json", "report.md"
 _DRAWS = 1000  # random searches simulated for the baseline

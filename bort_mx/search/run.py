@@ -15,24 +15,25 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 import mxnet as mx
 import numpy as np
 
-from bort_mx import files, runtime
+from bort_mx import runtime
 from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
+from bort_mx.io import files
 from bort_mx.progress import Progress
 from bort_mx.provenance import provenance
-from bort_mx.search import conditions, costs, teacher
+from bort_mx.search import abnc, cost_model, teacher_states
 from bort_mx.search.baselines import random_search
-from bort_mx.search.candidates import CandidateLog
-from bort_mx.search.fptas import Execution, SearchResult, fptas
+from bort_mx.search.candidate_log import CandidateLog
+from bort_mx.search.evaluator import Setting
+from bort_mx.search.fptas_algorithm import Execution, SearchResult, fptas
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.options import SearchOptions
 from bort_mx.search.report import REPORT, SearchReport, write_report
-from bort_mx.search.setting import Setting
 from bort_mx.search.sources import find_sources, refuse_another_run
 from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, check_epsilon, read_space
 from bort_mx.search.surrogates import TrainedError
-from bort_mx.training.run import CONFIG
+from bort_mx.training.run_directory import CONFIG
 from bort_mx.training.signals import StopRequested, StopSignals
 
 Strategy = Callable[[Objectives, Execution], SearchResult]
@@ -66,7 +67,7 @@ def run_search(options: SearchOptions) -> SearchResult:
                  for name, strategy in _strategies(setting, space, architectures, error).items()}
     finally:
         if workers.is_first:
-            (pathlib.Path(options.output_dir) / teacher.FILE).unlink(missing_ok=True)
+            (pathlib.Path(options.output_dir) / teacher_states.FILE).unlink(missing_ok=True)
     if workers.is_first:
         _write_config(options, setting.inputs)
         _report(setting, space, found, states, error, phases, _device_name(ctx))
@@ -91,13 +92,13 @@ class Phases(Dict[str, float]):
             self[name] = self.get(name, 0.0) + time.perf_counter() - start
 
 
-def _run_teacher(setting: Setting, workers: Workers, ctx: mx.Context) -> teacher.TeacherStates:
+def _run_teacher(setting: Setting, workers: Workers, ctx: mx.Context) -> teacher_states.TeacherStates:
     """T's states on all batches; T itself is released when this returns."""
     model, options = setting.load_teacher(), setting.options
-    shape = teacher.states_shape(setting.batches, model.config.architecture.hidden_size)
-    path = teacher.place_of_states(shape, options.output_dir, options.cache_memory * 1_000_000, workers)
-    _tell(workers, setting.describe_lines(), teacher.describe_states(shape, path))
-    return teacher.run_teacher(model, setting.batches, path, workers, ctx)
+    shape = teacher_states.states_shape(setting.batches, model.config.architecture.hidden_size)
+    path = teacher_states.place_of_states(shape, options.output_dir, options.cache_memory * 1_000_000, workers)
+    _tell(workers, setting.describe_lines(), teacher_states.describe_states(shape, path))
+    return teacher_states.run_teacher(model, setting.batches, path, workers, ctx)
 
 
 # -- candidates ------------------------------------------------------------------------------------------------------
@@ -187,14 +188,14 @@ class _Watch:
 # -- report ----------------------------------------------------------------------------------------------------------
 
 
-def _report(setting: Setting, space: SearchSpace, found: Mapping[str, SearchResult], states: teacher.TeacherStates,
-            error: TrainedError, phases: Phases, device_name: str) -> None:
+def _report(setting: Setting, space: SearchSpace, found: Mapping[str, SearchResult],
+            states: teacher_states.TeacherStates, error: TrainedError, phases: Phases, device_name: str) -> None:
     """Write the report, and say the three best."""
     result, options = found["candidates"], setting.options
     V, S = setting.vocab_size, setting.num_positions
-    checked = [*conditions.weak_conditions(space.architectures, V, S),
-               *conditions.strong_conditions(result, options.clip or None), *conditions.order_conditions(result, V, S)]
-    terms = conditions.RuntimeTerms(len(space.architectures), max(a.parameters(V, S) for a in space.architectures),
+    checked = [*abnc.weak_conditions(space.architectures, V, S),
+               *abnc.strong_conditions(result, options.clip or None), *abnc.order_conditions(result, V, S)]
+    terms = abnc.RuntimeTerms(len(space.architectures), max(a.parameters(V, S) for a in space.architectures),
                                     len(options.theta), options.batch_size, options.epsilon, options.seq_len)
     write_report(options.output_dir, SearchReport(
         result, _provenance(setting), setting.describe_t(), setting.latency_unit, checked, terms,
@@ -223,14 +224,14 @@ def _presets(setting: Setting, result: SearchResult) -> Dict[str, Objectives]:
             for name, a in PRESETS.items()}
 
 
-def _predictions(setting: Setting, error: TrainedError) -> List[costs.Prediction]:
+def _predictions(setting: Setting, error: TrainedError) -> List[cost_model.Prediction]:
     """The paper's search at the speed of the largest candidate trained here; none if all came from the log."""
     if not error.step_seconds:
         return []
     largest = max(error.step_seconds, key=setting.cost)
-    rate = costs.measured_rate(largest, setting.workload, error.step_seconds[largest],
+    rate = cost_model.measured_rate(largest, setting.workload, error.step_seconds[largest],
                                setting.teacher_architecture.hidden_size)
-    return costs.predict_paper_search(rate)
+    return cost_model.predict_paper_search(rate)
 
 
 def _command_without(option: str) -> str:

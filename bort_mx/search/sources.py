@@ -6,17 +6,17 @@ from typing import Tuple
 
 import numpy as np
 
-from bort_mx import files
-from bort_mx.checkpoints import native
+from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights
+from bort_mx.commands.pretrain import BUILT_IN as PRETRAINING_BUILT_IN
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.pretraining import pretrain as pretraining
-from bort_mx.pretraining.main import BUILT_IN as PRETRAINING_BUILT_IN
 from bort_mx.pretraining.options import PretrainingOptions
 from bort_mx.search.options import SearchOptions
-from bort_mx.training.run import CONFIG
+from bort_mx.training.run_directory import CONFIG
 
 BUILT_IN_TEACHER = [*PRETRAINING_BUILT_IN, "--architecture", "4,4,128,512"]
 """The tiny T of a search without --teacher, which is pre-trained first."""
@@ -48,7 +48,7 @@ def newest_checkpoint(path: pathlib.Path) -> pathlib.Path:
     """
     if not (path / "checkpoints").is_dir():
         return path
-    newest = native.latest(path / "checkpoints")
+    newest = checkpoint_directory.latest(path / "checkpoints")
     if newest is None:
         raise InputError(f"{path}: a run without an undamaged checkpoint; go on with it by run_pretraining.py "
                          "--resume auto")
@@ -61,7 +61,7 @@ def _pretrained_here(options: SearchOptions, workers: Workers) -> pathlib.Path:
     argv = [*BUILT_IN_TEACHER, "--output-dir", str(target), "--seed", str(options.seed),
             "--device", options.device]
     wanted = parse_options(PretrainingOptions, argv, "run_pretraining.py", "")
-    if not native.is_checkpoint(target / "checkpoints" / f"step-{wanted.max_steps}"):
+    if not checkpoint_directory.is_checkpoint(target / "checkpoints" / f"step-{wanted.max_steps}"):
         if workers.is_first:
             print("no --teacher: a tiny one is pre-trained first", flush=True)
         pretraining.pretrain(wanted)

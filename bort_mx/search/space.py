@@ -11,9 +11,9 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import yaml
 
-from bort_mx import files
 from bort_mx.architecture import ROBERTA_POSITIONS, ROBERTA_VOCABULARY, Architecture
 from bort_mx.errors import InputError
+from bort_mx.io import files
 
 PAPER_SPACE = pathlib.Path(__file__).with_name("search_paper.yaml")
 REPRESENTATIVES = ("first", "middle")

@@ -18,7 +18,7 @@ from bort_mx.distributed import Workers
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
 from bort_mx.pretraining.losses import distillation_cross_entropy
 from bort_mx.search.options import Hyperparameters
-from bort_mx.search.teacher import NumberedBatch, SearchBatches, TeacherStates
+from bort_mx.search.teacher_states import NumberedBatch, SearchBatches, TeacherStates
 from bort_mx.training import schedules
 from bort_mx.training.optimizers import OPTIMIZERS
 from bort_mx.training.step import NonFiniteError, Sums, TrainingStep

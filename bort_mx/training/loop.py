@@ -6,10 +6,10 @@ import time
 from typing import Any, Callable, Dict, Iterable, Optional, Protocol
 
 from bort_mx import random
-from bort_mx.checkpoints import native
+from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.distributed import Workers
 from bort_mx.progress import Progress
-from bort_mx.training.run import RunDirectory
+from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 from bort_mx.training.step import NonFiniteError, StepResult, TrainingStep
 
@@ -74,8 +74,8 @@ class Loop:
         path = self._run.checkpoint
         if path is None:
             return
-        self._core.optimizer.load_state(native.read_states(path), str(path / native.STATES))
-        progress = native.read_progress(path)
+        self._core.optimizer.load_state(checkpoint_directory.read_states(path), str(path / checkpoint_directory.STATES))
+        progress = checkpoint_directory.read_progress(path)
         self._core.skipped, self._core.skipped_in_a_row = progress["skipped"], progress["skipped_in_a_row"]
         self._core.scaler.scale, self._core.scaler.good = progress["loss_scale"], progress["loss_scale_good"]
         self._saved = progress["step"]

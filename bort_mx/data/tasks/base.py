@@ -14,7 +14,7 @@ import yaml
 
 from bort_mx import random
 from bort_mx.errors import InputError
-from bort_mx.files import write_text
+from bort_mx.io.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import numpy as np
 
-from bort_mx import files
 from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
 from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table, without_blank_end
 from bort_mx.errors import InputError
+from bort_mx.io import files
 
 FIELDS = ("name", "files", "columns", "labels", "regression", "metrics", "criterion", "batch_size", "cut")
 OPTIONAL_COLUMNS = ("text_pair", "idx")

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Sequ
 from bort_mx.data.tasks.base import Folder, Task, load_table
 from bort_mx.data.tasks.glue.mrpc import build_from_release
 from bort_mx.errors import InputError
-from bort_mx.files import atomic_path
+from bort_mx.io.files import atomic_path
 from bort_mx.progress import Progress
 
 MAX_UNPACKED = 4 << 30  # bytes; the largest official archive (MNLI) unpacks to about 1 GB

@@ -15,7 +15,7 @@ from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Pic
 from bort_mx.data.tasks.common import field, json_lines, json_object
 from bort_mx.data.tasks.download import tar_members
 from bort_mx.errors import InputError
-from bort_mx.files import not_utf8
+from bort_mx.io.files import not_utf8
 
 ARCHIVE = "RACE.tar.gz"
 LETTERS = ("A", "B", "C", "D")

@@ -7,7 +7,7 @@ from typing import List
 
 from bort_mx.data.tasks.base import Task
 from bort_mx.errors import InputError
-from bort_mx.files import atomic_path
+from bort_mx.io.files import atomic_path
 
 
 def write_benchmark_zip(path: os.PathLike, benchmark: str, folder: os.PathLike) -> List[str]:

@@ -24,7 +24,7 @@ from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from bort_mx import random
 from bort_mx.errors import InputError
-from bort_mx.files import write_text
+from bort_mx.io.files import write_text
 
 NOUNS = ("cat", "dog", "king", "queen", "child", "teacher", "doctor", "farmer", "painter", "soldier", "baker", "sailor")
 THINGS = ("ball", "book", "letter", "cake", "bottle", "hat", "lamp", "ring", "box", "bag", "key", "coin")

@@ -4,7 +4,7 @@ import pathlib
 
 from bort_mx.data.tasks.common import TableTask, read_lines
 from bort_mx.errors import InputError
-from bort_mx.files import atomic_path
+from bort_mx.io.files import atomic_path
 
 
 class MRPC(TableTask):

@@ -1,0 +1,128 @@
+"""What a run of Agora will cost, and the part of Theta that fits a budget."""
+
+import dataclasses
+import re
+from typing import Callable, Hashable, List, Optional, Sequence
+
+import numpy as np
+
+from bort_mx.agora.pruning import prune
+from bort_mx.errors import InputError
+from bort_mx.random import generator
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Trainings of Timaeus, before a run starts."""
+
+    expected: float
+    """Mean number of trainings if the accuracies were in random order."""
+    most: int
+    """More there cannot be: one theta goes a round, and every round is replayed as often as allowed."""
+    seconds_each: float
+    """Measured or assumed time of one training on the data at the start; the data grow, and with them the time."""
+
+    @property
+    def seconds(self) -> float:
+        """Expected total, at the time of one training on the data at the start."""
+        return self.expected * self.seconds_each
+
+    def __str__(self) -> str:
+        return (f"{self.expected:.0f} trainings expected (at most {self.most}), {self.seconds_each:.3g} s each on the "
+                f"data at the start: {spelled(self.seconds)} in all, more as the data grow")
+
+
+def estimate(thetas: Sequence[Hashable], seconds_each: float, strategy: str = "lcs", replay: int = 0,
+             max_rounds: Optional[int] = None, seed: int = 0, draws: int = 5) -> Cost:
+    """The number of trainings expected, by pruning Theta with accuracies in random order, `draws` times.
+
+    [I] Real accuracies are not in random order: good and bad values of a hyperparameter go together. The figure is an
+    orientation; `most` is certain. Replays are not in `expected`. With the strategy "none" nothing is pruned, and the
+    number is |Theta| times `max_rounds`.
+    """
+    if not thetas:
+        raise InputError("cost: Theta is empty; give at least one theta")
+    if strategy == "none":
+        total = len(thetas) * (max_rounds or 1)
+        return Cost(float(total), total, seconds_each)
+    counts = [_simulate(thetas, strategy, max_rounds, generator(seed, "cost", draw)) for draw in range(draws)]
+    rounds = range(min(len(thetas), max_rounds or len(thetas)))
+    most = sum(len(thetas) - i for i in rounds) * (1 + replay)
+    if max_rounds is not None:
+        most = min(most, max_rounds * len(thetas))
+    return Cost(float(np.mean(counts)), most, seconds_each)
+
+
+def within_budget(thetas: Sequence[Hashable], seconds_each: float, budget: float, strategy: str = "lcs",
+                  max_rounds: Optional[int] = None, seed: int = 0,
+                  beside: Callable[[int], int] = lambda count: 0) -> List[Hashable]:
+    """A part of Theta whose expected cost is within the budget.
+
+    The rule: Theta is put in an order drawn by the seed, and its first m sets are taken, where bisection finds that
+    `estimate` expects at most `budget` seconds for m, the trainings `beside` counted in, and more for m + 1 (the
+    estimate may dip, so that a larger m may fit again). They are returned in the order given.
+
+    Args:
+        thetas, seconds_each, strategy, max_rounds, seed: as in `estimate`.
+        budget: seconds.
+        beside: m -> trainings that so many sets cost besides, of baselines.
+
+    Raises:
+        InputError: an empty Theta, or not even one training fits.
+    """
+    if not thetas:
+        raise InputError("budget: Theta is empty; give at least one theta")
+    order = generator(seed, "budget").permutation(len(thetas))
+
+    def trainings(count: int) -> float:
+        part = [thetas[i] for i in sorted(order[:count])]
+        return estimate(part, seconds_each, strategy, max_rounds=max_rounds, seed=seed).expected + beside(count)
+
+    def fits(count: int) -> bool:
+        return trainings(count) * seconds_each <= budget
+
+    if not fits(1):
+        raise InputError(f"budget of {budget:g} s: one training alone takes {seconds_each:g} s, and a Theta of one set "
+                         f"needs {trainings(1):g}; give more time")
+    low, high = 1, len(thetas) + 1  # low fits, high does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return [thetas[i] for i in sorted(order[:low])]
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as "90", "45s", "30m", "2h", "1h30m" or "1.5d".
+
+    Raises:
+        InputError: not such a duration, or not above 0.
+    """
+    text = text.strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        seconds = float(text)
+    elif parts and "".join(number + unit for number, unit in parts) == text:
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    else:
+        raise InputError(f"budget {text!r}: not a duration; write it like 45s, 30m, 2h or 1h30m")
+    if seconds <= 0:
+        raise InputError(f"budget {text!r}: give a time above 0")
+    return seconds
+
+
+def spelled(seconds: float) -> str:
+    """A duration in the unit that suits it: "40 s", "12 min", "3.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _simulate(thetas: Sequence[Hashable], strategy: str, max_rounds: Optional[int], rng: np.random.Generator) -> int:
+    alive, trainings, rounds = list(thetas), 0, 0
+    while alive and (max_rounds is None or rounds < max_rounds):
+        trainings += len(alive)
+        rounds += 1
+        alive = prune(dict(zip(alive, rng.random(len(alive)))), strategy)
+    return trainings

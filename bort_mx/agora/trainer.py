@@ -1,0 +1,280 @@
+"""One job of Agora: a training with one hyperparameter set on a round's data, by the loop of all fine-tuning.
+
+Agora's accuracy (P1 §5) is the part of single examples whose class is right: a regression's predictions and targets are
+rounded, and a candidate answer is an example by itself.
+
+Dimensions: N examples, C labels (1 in a regression).
+"""
+
+import contextlib
+import dataclasses
+import gc
+import logging
+import pathlib
+import time
+from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Sequence, Tuple
+
+import mxnet as mx
+import numpy as np
+
+from bort_mx import random
+from bort_mx.agora.hyperparameters import Theta
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.data.batches import TrainingBatches
+from bort_mx.data.tasks import Example, Examples, Task
+from bort_mx.data.tasks.base import PickOneTask
+from bort_mx.distributed import Workers
+from bort_mx.errors import RunError
+from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.task_data import TaskData
+from bort_mx.finetuning.trainer import Session, build_classifier, longest_sequence, outputs_of, train
+from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+
+EXAMPLE_ACCURACY = "example_accuracy"
+"""Agora's accuracy among the metrics of a set."""
+REHEARSED = 8
+"""Steps and evaluation batches that are timed to tell the cost of a run."""
+NEVER = 10 ** 9
+Tensors = Dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a job leaves."""
+
+    accuracy: float
+    """Agora's, on dev, of the best epoch; it also picks that epoch [I]."""
+    dev: List[Any]
+    """The label (or number) predicted for each dev example."""
+    audit: List[Any]
+    """The same of the audit slice."""
+    steps: int
+    """Of the best epoch."""
+    diverged: bool = False
+    """The training ended without a finite loss: what counts is what it had reached [I]."""
+    tensors: Optional[Tensors] = None
+    """The weights, where they are at hand."""
+
+
+def as_class(task: Task) -> Callable[[Any], Hashable]:
+    """What a label counts as: a regression's target rounded (P1 §5.1), any other as it is."""
+    return (lambda label: round(float(label))) if task.is_regression else (lambda label: label)
+
+
+def predicted(task: Task, scores: np.ndarray) -> List[Any]:
+    """The label, or a regression's number, of each row of scores (N, C)."""
+    return [float(row[0]) if task.is_regression else task.labels[int(row.argmax())] for row in scores]
+
+
+def are_right(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> List[bool]:
+    """Whether each example got its class."""
+    to_class = as_class(task)
+    return [to_class(prediction) == to_class(example.label) for example, prediction in zip(examples, predictions)]
+
+
+def metrics_of(task: Task, examples: Examples, predictions: Sequence[Any]) -> Dict[str, float]:
+    """Agora's accuracy, and the task's own metrics where single examples are what they are about; {} of no examples."""
+    if not examples:
+        return {}
+    own = {} if isinstance(task, PickOneTask) else task.metrics_of(examples, list(predictions))
+    return {EXAMPLE_ACCURACY: float(np.mean(are_right(task, examples, predictions))), **own}
+
+
+class Quiet(Workers):
+    """Workers of whom none is the first: their training prints and writes nothing."""
+
+    is_first = False
+
+    def __init__(self, workers: Workers):
+        self.rank, self.size, self.local_rank = workers.rank, workers.size, workers.local_rank
+        self.sum_, self.sum_numpy = workers.sum_, workers.sum_numpy
+        self.broadcast_, self.gather = workers.broadcast_, workers.gather
+
+
+class JobSession(Session):
+    """A session whose best epoch is picked by Agora's accuracy."""
+
+    @property
+    def criterion(self) -> str:
+        """See `Session`."""
+        return f"dev_{EXAMPLE_ACCURACY}"
+
+    def dev_values(self) -> Dict[str, float]:
+        """See `Session`; with Agora's accuracy."""
+        found, task = self.evaluate_dev(), self.data.task
+        right = are_right(task, found.examples, predicted(task, found.scores))
+        return {**{f"dev_{name}": value for name, value in found.metrics.items()},
+                self.criterion: float(np.mean(right))}
+
+
+class Bench:
+    """What jobs have in common, on every worker.
+
+    Args:
+        options: resolved; a job takes learning rate, decay, warm-up and seed from its theta.
+        data: the task's, without the audit slice.
+        audit: that slice.
+        weights: what every job starts from.
+        ctx: the device.
+    """
+
+    def __init__(self, options: FineTuningOptions, data: TaskData, audit: Examples, weights: Weights, ctx: mx.Context):
+        fields = dataclasses.fields(FineTuningOptions)
+        self.options = FineTuningOptions(**{field.name: getattr(options, field.name) for field in fields})
+        self.data, self.audit, self.weights, self.ctx = data, audit, weights, ctx
+
+    def check(self, workers: Workers) -> None:
+        """Raises InputError for what would only be seen in the first job of these workers: lengths, batch sizes."""
+        longest_sequence(self.options, self.weights.config.num_positions)
+        self._micro(workers)
+
+    def train(self, theta: Theta, examples: Sequence[Example], workers: Workers) -> Trained:
+        """Train on the examples from the starting weights.
+
+        Raises:
+            StopRequested: stopped by the user.
+        """
+        session = self._session(JobSession, theta, examples, workers)
+        keeper, diverged = BestInMemory(session.model), False
+        try:
+            train(session, JobRun(), keeper, self._micro(workers))
+        except RunError:  # a theta that does not converge is a bad one, and no reason to end the run
+            diverged = True
+            keeper.restore()
+        dev, audit = (self._predict(session, examples, name)
+                      for name, examples in (("dev", self.data.dev), ("audit", self.audit)))
+        accuracy = float(np.mean(are_right(self.data.task, self.data.dev, dev)))
+        result = Trained(accuracy, dev, audit, keeper.step, diverged, checkpoint_directory.tensors_of(session.model))
+        del session, keeper
+        gc.collect()  # a compiled model refers to itself: hundreds of jobs would fill the memory
+        return result
+
+    def predict(self, tensors: Tensors, examples: Sequence[Example], workers: Workers) -> List[Any]:
+        """What a trained model says of examples."""
+        session = Session(self.options, self.data, self.model_of(tensors), self.weights.tokenizer, workers, self.ctx)
+        return self._predict(session, Examples(examples), "train")
+
+    def model_of(self, tensors: Tensors) -> BERT:
+        """The model with a job's weights."""
+        weights = Weights(self._config(), tensors, self.weights.tokenizer, "a job's weights")
+        return build_classifier(weights, self.options, self.data.task, self.ctx)
+
+    def write(self, path: pathlib.Path, tensors: Tensors, progress: Dict[str, Any]) -> None:
+        """Write a job's weights as a checkpoint."""
+        checkpoint_directory.write(path, tensors, self.weights.tokenizer, self._config(), progress=progress)
+
+    def _config(self) -> ModelConfig:
+        return self.weights.config.replace(head="classifier", **outputs_of(self.data.task),
+                                           pooler=self.options.pooler, extra_layer=self.options.extra_layer,
+                                           dropout=self.options.dropout)
+
+    def measure(self, examples: Sequence[Example], workers: Workers) -> float:
+        """Seconds of one training on the examples, by the median of a few steps and a few batches of evaluation."""
+        options, run = dataclasses.replace(self.options, epochs=1, log_interval=1, evaluation_interval=None), JobRun()
+        theta = Theta(options.learning_rate, options.weight_decay, options.warmup, options.seed)
+        session = self._session(_Rehearsal, theta, examples, workers, options)
+        train(session, run, BestInMemory(session.model), self._micro(workers))
+        start = time.perf_counter()
+        session.dev_values()
+        an_example = (time.perf_counter() - start) / len(session.rehearsed)
+        steps = self.options.epochs * -(-len(examples) // options.batch_size)
+        evaluations = max(self.options.epochs, steps // (self.options.evaluation_interval or steps)) + 1
+        seen = evaluations * len(self.data.dev) + len(self.audit)
+        return steps * run.seconds_per_step() + seen * an_example
+
+    def _session(self, kind: type, theta: Theta, examples: Sequence[Example], workers: Workers,
+                 options: Optional[FineTuningOptions] = None) -> Any:
+        options = options or dataclasses.replace(self.options, log_interval=NEVER, checkpoint_interval=0)
+        options = dataclasses.replace(options, **theta._asdict())
+        with _without_warnings():  # that the checkpoint has no classifier, for every job anew
+            model = build_classifier(self.weights, options, self.data.task, self.ctx)
+        data = dataclasses.replace(self.data, train=Examples(examples))
+        return kind(options, data, model, self.weights.tokenizer, workers, self.ctx)
+
+    def _micro(self, workers: Workers) -> int:
+        return workers.micro_batch(self.options.batch_size, self.options.micro_batch_size)
+
+    def _predict(self, session: Session, examples: Examples, split: str) -> List[Any]:
+        if not examples:
+            return []
+        scores = session.scores(session.batches(self.data.task, examples, split))
+        return predicted(self.data.task, np.where(np.isfinite(scores), scores, 0))  # not finite only if it diverged
+
+
+class _Rehearsal(JobSession):
+    """A session of a few training and a few dev batches, which looks at none of the answers."""
+
+    @property
+    def training_set(self) -> Examples:
+        """See `Session`."""
+        return self._some(self.data.train, self.options.batch_size, "rehearsal")
+
+    def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
+        """See `Session`; those of the whole set, as they are what an update costs."""
+        return self.batches(self.data.task, self.data.train, "train").tokens()
+
+    @property
+    def rehearsed(self) -> Examples:
+        """The dev examples that are evaluated."""
+        return self._some(self.data.dev, self.options.evaluation_batch_size, "rehearsal of dev")
+
+    def _some(self, examples: Examples, batch_size: int, purpose: str) -> Examples:
+        order = random.generator(self.options.seed, purpose).permutation(len(examples))
+        return Examples([examples[i] for i in order[:REHEARSED * batch_size]])
+
+    def dev_values(self) -> Dict[str, float]:
+        """The time is what counts."""
+        self.scores(self.batches(self.data.task, self.rehearsed, "dev"))
+        return {self.criterion: 0.0}
+
+
+class JobRun:
+    """In the place of a `RunDirectory`: a job that is killed is done again, so nothing of it is written."""
+
+    checkpoint, start_step = None, 0
+
+    def __init__(self):
+        self._steps: List[Tuple[int, float]] = []
+
+    def log(self, step: int, values: Dict[str, float]) -> None:
+        """Note when a step was over."""
+        if "loss" in values:
+            self._steps.append((step, time.perf_counter()))
+
+    def save_checkpoint(self, *arguments: Any) -> None:
+        """Nothing to go on from."""
+
+    def seconds_per_step(self) -> float:
+        """Median time of a step (of a training of several that logged each)."""
+        times = [seconds for _, seconds in self._steps]
+        return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+class BestInMemory:
+    """Keeps the best epoch's weights of a model as arrays."""
+
+    def __init__(self, model: BERT):
+        self._model, self._tensors = model, None
+        self.step = 0
+
+    def save(self, step: int, value: float) -> None:
+        """Take the weights as they are now."""
+        self.step, self._tensors = step, checkpoint_directory.tensors_of(self._model)
+
+    def restore(self) -> None:
+        """Put the best weights back; of a training that ended before its first evaluation, those it had stay."""
+        for name, parameter in parameters_of(self._model).items() if self._tensors else ():
+            parameter.set_data(self._tensors[name])
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    logger = logging.getLogger(checkpoint_weights.__name__)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

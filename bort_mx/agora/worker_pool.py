@@ -1,0 +1,127 @@
+"""The workers of a run of Agora: rank 0 alone decides and writes, and orders what all carry out together.
+
+A worker either takes trainings of its own, or all share each; labelling and scoring is always shared. Nothing but what
+is told here goes from one to another, so the hosts need no folder in common.
+"""
+
+import dataclasses
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+
+from bort_mx.agora.loop import Job
+from bort_mx.agora.teacher import Answer, Socrates
+from bort_mx.agora.trainer import Bench, Quiet, Tensors, Trained
+from bort_mx.data.tasks import Example
+from bort_mx.distributed import Workers
+from bort_mx.errors import InputError
+from bort_mx.training.signals import StopRequested
+
+Standing = Optional[Tuple[float, int]]
+"""Accuracy and minus the index of the best job so far."""
+_DISMISS = "dismiss"
+
+
+class Crew:
+    """Methods without an underscore are rank 0's; the other ranks `serve`.
+
+    Args:
+        bench: trains and predicts.
+        socrates: labels.
+        workers: who there is.
+        shared: all workers share each training; else each takes its own.
+    """
+
+    def __init__(self, bench: Bench, socrates: Socrates, workers: Workers, shared: bool):
+        self.bench, self._socrates, self._workers = bench, socrates, workers
+        self._shared = shared or workers.size == 1
+        self._trainers = Quiet(workers if shared else Workers())
+        self._at_work = False
+
+    @property
+    def at_once(self) -> int:
+        """Trainings that go on at the same time."""
+        return 1 if self._shared else self._workers.size
+
+    def train(self, jobs: Sequence[Job]) -> Iterator[Tuple[Job, Trained, float]]:
+        """Train all jobs; the best of them (of equal ones that of the lowest index) comes with its weights.
+
+        Raises:
+            StopRequested: stopped by the user.
+        """
+        best: Standing = None
+        for begin in range(0, len(jobs), self.at_once):
+            wave = list(jobs[begin:begin + self.at_once])
+            for job, trained in zip(wave, self._order("_train", wave, best)):
+                best = max(filter(None, (best, (trained.accuracy, -job.index))))
+                yield job, trained, trained.accuracy
+
+    def label(self, inputs: Sequence[Any]) -> Answer:
+        """Socrates' labels and confidences."""
+        return self._order("_socrates", [tuple(texts) for texts in inputs])
+
+    def predict(self, tensors: Tensors, examples: Sequence[Example]) -> List[Any]:
+        """What a trained model says of examples."""
+        return self._order("_predict", tensors, list(examples))
+
+    def measure(self, examples: Sequence[Example]) -> float:
+        """Seconds of one training on the examples."""
+        return self._order("_measure", list(examples))
+
+    def dismiss(self, failure: str = "") -> None:
+        """Let the others go on after `serve`, or end with an InputError.
+
+        If it was in an order that rank 0 failed, the others do not listen, but wait for it where the order has them
+        communicate: they are left to horovodrun, which ends them when rank 0 ends.
+        """
+        if not self._at_work:
+            self._tell((_DISMISS, (failure,)))
+
+    def serve(self) -> None:
+        """Carry out orders until dismissed.
+
+        Raises:
+            InputError: that which ended rank 0.
+            StopRequested: stopped by the user.
+        """
+        while True:
+            name, arguments = self._tell(None)
+            if name == _DISMISS:
+                if arguments[0]:
+                    raise InputError(arguments[0])
+                return
+            getattr(self, name)(*arguments)
+
+    def _order(self, name: str, *arguments: Any) -> Any:
+        self._tell((name, arguments))
+        self._at_work = True
+        result = getattr(self, name)(*arguments)
+        self._at_work = False
+        return result
+
+    def _tell(self, order: Any) -> Any:
+        """Rank 0's order, on every rank."""
+        return self._workers.gather(order, "order")[0]
+
+    def _train(self, wave: List[Job], best: Standing) -> List[Trained]:
+        """One wave of trainings, one a worker or one in all; the weights of the best go to rank 0 if it is a new best.
+        """
+        rank = 0 if self._shared else self._workers.rank
+        try:
+            own = self.bench.train(wave[rank].theta, wave[rank].data, self._trainers) if rank < len(wave) else None
+        except StopRequested:
+            raise StopRequested("every training that was finished is recorded; go on with --resume auto") from None
+        if self._shared:
+            return [own]
+        bare = None if own is None else dataclasses.replace(own, tensors=None)
+        found = self._workers.gather(bare, "trained")[:len(wave)]
+        standing, at = max(((trained.accuracy, -job.index), place)
+                           for place, (job, trained) in enumerate(zip(wave, found)))
+        if best is None or standing > best:
+            tensors = self._workers.gather(own.tensors if rank == at else None, "weights of the best")[at]
+            found[at] = dataclasses.replace(found[at], tensors=tensors)
+        return found
+
+    def _predict(self, tensors: Tensors, examples: List[Example]) -> List[Any]:
+        return self.bench.predict(tensors, examples, Quiet(self._workers))
+
+    def _measure(self, examples: List[Example]) -> float:
+        return self.bench.measure(examples, self._trainers)

@@ -1,0 +1,272 @@
+"""A checkpoint directory: config.json, model.safetensors, tokenizer files, and what a resumed run needs.
+
+It is written under a temporary name, synced, hashed into manifest.json and renamed, so that it is there whole or not
+at all; `latest` passes over a torn or altered one by name and takes the one before it.
+"""
+
+import errno
+import logging
+import os
+import pathlib
+import shutil
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from bort_mx.checkpoints import lazy_tensor, tensor_names
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.errors import InputError
+from bort_mx.io import files
+from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+
+FORMAT = "bort_mx"
+VERSION = 1
+WEIGHTS, CONFIG, MANIFEST, STATES, PROGRESS = ("model.safetensors", "config.json", "manifest.json", "trainer.states",
+                                               "progress.json")
+CHECKPOINTS = "checkpoints"
+"""The folder of a run that holds its checkpoints step-N, and of a fine-tuning run `BEST` beside them."""
+BEST = "best"
+"""The checkpoint of the best epoch on dev."""
+RESULTS = "results.json"
+"""What a finished run leaves; of several seeds it names the best."""
+logger = logging.getLogger(__name__)
+
+
+def tensors_of(model: BERT) -> Dict[str, np.ndarray]:
+    """The model's weights by GluonNLP's names, as NumPy arrays."""
+    return {name: parameter.data(parameter.list_ctx()[0]).asnumpy() for name, parameter in parameters_of(model).items()}
+
+
+def save(path: os.PathLike, model: BERT, tokenizer: Any = None, config: Optional[ModelConfig] = None, *,
+         states: Optional[Dict[str, np.ndarray]] = None, progress: Optional[Dict] = None) -> None:
+    """Write a checkpoint directory, whole or not at all.
+
+    Args:
+        path: the directory; one that stands there is replaced if it is a checkpoint.
+        model: the model.
+        tokenizer: its tokenizer, whose files are stored beside it.
+        config: the model's configuration (by default `model.config`).
+        states: the optimizer's arrays, for resuming (written as safetensors: nothing is pickled).
+        progress: step and counters, for resuming.
+    Raises:
+        InputError: `path` is something else than a checkpoint; a weight is not finite.
+        OSError: the disk is full; what stood at `path` before is untouched.
+    """
+    write(path, tensors_of(model), tokenizer, config or model.config, states=states, progress=progress)
+
+
+def write(path: os.PathLike, tensors: Dict[str, np.ndarray], tokenizer: Any, config: ModelConfig, *,
+          states: Optional[Dict[str, np.ndarray]] = None, progress: Optional[Dict] = None) -> None:
+    """As `save`, of tensors by GluonNLP's names rather than a model."""
+    path = pathlib.Path(path)
+    if path.exists() and not is_checkpoint(path):
+        raise InputError(f"{path}: is there and is not a checkpoint; choose another directory")
+    bad = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
+    if bad:
+        raise InputError(f"{path}: not written, as the weights {', '.join(bad)} are not finite")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        _write_files(temporary, tensors, tokenizer, config, states, progress)
+        _replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_files(directory: pathlib.Path, tensors, tokenizer, config: ModelConfig, states, progress) -> None:
+    _save_tensors(tensors, directory / WEIGHTS)
+    if states is not None:
+        _save_tensors(states, directory / STATES)
+    if progress is not None:
+        files.write_json(directory / PROGRESS, progress)
+    if tokenizer is not None:
+        tokenizer.save(directory)
+    files.write_json(directory / CONFIG, {"format": FORMAT, "format_version": VERSION, **config.to_dict()})
+    names = sorted(entry.name for entry in directory.iterdir())
+    for name in names:
+        with open(directory / name, "rb") as file:
+            os.fsync(file.fileno())
+    files.write_json(directory / MANIFEST, {name: files.sha256(directory / name) for name in names})
+
+
+def _save_tensors(tensors: Dict[str, np.ndarray], path: pathlib.Path) -> None:
+    """A safetensors file; its library tells of a full disk by an error of its own, which becomes the usual one."""
+    try:
+        safetensors.numpy.save_file(tensors, path)
+    except safetensors.SafetensorError as error:
+        number = next((n for n in (errno.ENOSPC, errno.EDQUOT) if f"os error {n})" in str(error)), errno.EIO)
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Rename a finished directory to its name; an older one steps aside first and goes last."""
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    files.sync_directory(temporary)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(temporary, path)
+    files.sync_directory(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def is_checkpoint(path: os.PathLike) -> bool:
+    """Whether `path` is a directory with a config.json of ours (its contents may still be damaged)."""
+    config = pathlib.Path(path) / CONFIG
+    if not config.is_file():
+        return False
+    try:
+        values = files.read_json(config)
+    except InputError:
+        return (config.parent / MANIFEST).is_file()
+    return isinstance(values, dict) and values.get("format") == FORMAT
+
+
+def verify(path: os.PathLike) -> None:
+    """Check every file of a checkpoint against its manifest.
+
+    Raises:
+        InputError: the file that is missing or altered, by name.
+    """
+    path = pathlib.Path(path)
+    manifest = files.read_json(path / MANIFEST)
+    if not isinstance(manifest, dict):
+        raise InputError(f"{path / MANIFEST}: not a JSON object of file: SHA-256; use an earlier checkpoint")
+    absent = sorted({CONFIG, WEIGHTS} - set(manifest))
+    outside = [name for name in manifest if pathlib.PurePath(name).name != name]
+    if absent or outside:
+        said = f"does not name {absent[0]}" if absent else f"{outside[0]!r} is not the name of a file beside it"
+        raise InputError(f"{path / MANIFEST}: {said}; use an earlier checkpoint")
+    for name, digest in manifest.items():
+        if not (path / name).is_file():
+            raise InputError(f"{path / name}: missing from the checkpoint; use an earlier one")
+        if files.sha256(path / name) != digest:
+            raise InputError(f"{path / name}: altered or torn (its SHA-256 is not the manifest's); use an earlier one")
+
+
+def read(path: os.PathLike) -> Weights:
+    """Read a checkpoint directory.
+
+    Raises:
+        InputError: a damaged file, or one of a later format version.
+    """
+    from bort_mx.data.tokenizers import load_tokenizer
+
+    path = pathlib.Path(path)
+    verify(path)
+    values = files.read_json(path / CONFIG)
+    version = values.pop("format_version", None)
+    values.pop("format", None)
+    if version != VERSION:
+        raise InputError(f"{path / CONFIG}: format version {version!r}, this program reads {VERSION}; upgrade bort_mx")
+    has_tokenizer = (path / "tokenizer_config.json").is_file()
+    weights = Weights(config=tensor_names.model_config(values, str(path / CONFIG)),
+                      tensors=lazy_tensor.read_safetensors(path / WEIGHTS),
+                      tokenizer=load_tokenizer(path) if has_tokenizer else None, source=str(path))
+    tensor_names.check(weights.tensors, weights.config, weights.source)
+    return weights
+
+
+def read_tensors(path: os.PathLike) -> Dict[str, np.ndarray]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        InputError: truncated or not safetensors.
+    """
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def read_states(path: os.PathLike) -> Dict[str, np.ndarray]:
+    """The optimizer's arrays of a checkpoint."""
+    return read_tensors(pathlib.Path(path) / STATES)
+
+
+def read_progress(path: os.PathLike) -> Dict:
+    """The step and counters of a checkpoint."""
+    return files.read_json(pathlib.Path(path) / PROGRESS)
+
+
+def is_resumable(path: os.PathLike) -> bool:
+    """Whether a checkpoint holds what a training goes on from, beside weights."""
+    return (pathlib.Path(path) / STATES).is_file()
+
+
+def steps(directory: os.PathLike) -> List[pathlib.Path]:
+    """The checkpoints step-N of a run, oldest first."""
+    found = [p for p in pathlib.Path(directory).glob("step-*") if p.name[5:].isdigit() and p.is_dir()]
+    return sorted(found, key=lambda p: int(p.name[5:]))
+
+
+def discard_after(directory: os.PathLike, step: int) -> None:
+    """Delete a run's checkpoints of later steps, and say so: they are damaged, or the run has gone back before them."""
+    for path in steps(directory):
+        if int(path.name[5:]) > step:
+            logger.warning("deleted: %s, as the run goes on from %s", path, f"step {step}" if step else "its start")
+            shutil.rmtree(path)
+
+
+def of_output(directory: os.PathLike) -> Optional[pathlib.Path]:
+    """The checkpoint that stands for an output directory: a run's best where it keeps one, else its newest; of several
+    seeds that of the best seed. Undamaged ones only.
+
+    Raises:
+        InputError: of several seeds none is said to be the best.
+    """
+    run = run_of_output(directory)
+    return None if run is None else _of_run(run / CHECKPOINTS)
+
+
+def run_of_output(directory: os.PathLike) -> Optional[pathlib.Path]:
+    """The run whose checkpoints stand for an output directory: itself, or the best of several seeds; None if it holds
+    neither.
+
+    Raises:
+        InputError: of several seeds none is said to be the best.
+    """
+    directory = pathlib.Path(directory)
+    if (directory / CHECKPOINTS).is_dir():
+        return directory
+    seeds = sorted(path.name for path in directory.glob("seed-*") if (path / CHECKPOINTS).is_dir())
+    if not seeds:
+        return None
+    results = files.read_json(directory / RESULTS) if (directory / RESULTS).is_file() else {}
+    best = f"seed-{results.get('best_seed') if isinstance(results, dict) else None}"
+    if best not in seeds:
+        raise InputError(f"{directory}: holds {', '.join(seeds)}, and no {RESULTS} that says which is the best; give "
+                         "one of them")
+    return directory / best
+
+
+def _of_run(directory: pathlib.Path) -> Optional[pathlib.Path]:
+    best = directory / BEST
+    if is_checkpoint(best):
+        try:
+            verify(best)
+            return best
+        except InputError as error:
+            logger.warning("passed over: %s", error)
+    return latest(directory)
+
+
+def latest(directory: os.PathLike) -> Optional[pathlib.Path]:
+    """The newest undamaged checkpoint of a run; damaged ones are named in a warning and passed over."""
+    for path in reversed(steps(directory)):
+        try:
+            verify(path)
+            return path
+        except InputError as error:
+            logger.warning("passed over: %s", error)
+    return None
+
+
+def keep_last(directory: os.PathLike, count: int) -> None:
+    """Delete all but the `count` newest checkpoints of a run, and what an interrupted writer left behind."""
+    for path in steps(directory)[:-count]:
+        shutil.rmtree(path)
+    for path in [*pathlib.Path(directory).glob(".step-*"), *pathlib.Path(directory).glob(f".{BEST}.*")]:
+        shutil.rmtree(path, ignore_errors=True)

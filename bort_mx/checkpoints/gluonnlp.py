@@ -1,0 +1,109 @@
+"""GluonNLP's .params files, bort.params included, read and written.
+
+Names differ a little between releases: 0.8 and 0.10 write `attention_cell.proj_query.weight`, 0.9.0 wrote
+`attention_cell.query_weight`. A fine-tuned model stands under `bert.`, `roberta.` or `bort.`, its classifier beside
+it. Nothing says the number of heads nor LayerNorm's epsilon: they are in a config.json beside the file where this
+program wrote one, else given or taken from the presets and the family (two token types: bert; none: roberta and Bort).
+"""
+
+import logging
+import os
+import pathlib
+import re
+from typing import Dict, Optional, Tuple
+
+from bort_mx.checkpoints import lazy_tensor, mxnet_file, tensor_names
+from bort_mx.checkpoints.huggingface import read_tokenizer
+from bort_mx.checkpoints.shapes import architecture_of
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.errors import InputError
+from bort_mx.io import files
+from bort_mx.models.bert import ModelConfig
+
+PARAMETERS, CONFIG, FORMAT = "model.params", "config.json", "bort_mx-gluon"
+logger = logging.getLogger(__name__)
+
+
+def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
+    """Read a .params file, and the vocabulary beside it.
+
+    Args:
+        path: the file.
+        num_heads: A; see the module.
+    Raises:
+        InputError: not such a file, or not a BERT's tensors.
+    """
+    path = pathlib.Path(path)
+    tensors = tensor_names.renamed(mxnet_file.read(path), _plain, str(path))
+    decoder = tensors.pop("decoder.3.weight", None)
+    embedding = tensors.get("word_embed.0.weight")
+    if decoder is not None and embedding is not None and not lazy_tensor.equal(decoder, embedding):
+        raise InputError(f"{path}: decoder.3.weight differs from word_embed.0.weight; this model ties them")
+    for name in ("classifier.weight", "classifier.bias"):  # next-sentence prediction
+        if tensors.pop(name, None) is not None:
+            logger.warning("%s: left out, as this model has no such head: %s", path, name)
+    config = _stored_config(path)
+    if config is None:
+        tensors, head = _with_our_classifier(tensors)
+        config = _config(tensors, num_heads, path).replace(**head)
+    tensor_names.check(tensors, config, str(path))
+    return Weights(config, tensors, read_tokenizer(path.parent, config.vocab_size), str(path))
+
+
+def _plain(name: str) -> str:
+    """The name of 0.8 and 0.10, without the prefix of a fine-tuned model."""
+    name = re.sub(r"^(bert|roberta|bort)\.", "", name)
+    return re.sub(r"attention_cell\.(query|key|value)_(weight|bias)$", r"attention_cell.proj_\1.\2", name)
+
+
+def _with_our_classifier(tensors: Dict) -> Tuple[Dict, Dict]:
+    """The head: RoBERTaClassifier has two dense layers with a tanh between (a pooler here), BERTClassifier has one."""
+    weights = sorted(name for name in tensors if re.fullmatch(r"classifier\.\d+\.weight", name))
+    if not weights or len(weights) > 2:
+        return tensors, {"head": "mlm" if "decoder.3.bias" in tensors else "encoder",
+                         "pooler": "pooler.weight" in tensors}
+    modules = [name[:-len(".weight")] for name in weights]
+    places = dict(zip(modules, ["pooler", "classifier.1"] if modules[1:] else ["classifier.1"]))
+    moved = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    for module, place in places.items():
+        moved.update({f"{place}.{leaf}": tensors[f"{module}.{leaf}"] for leaf in ("weight", "bias")
+                      if f"{module}.{leaf}" in tensors})
+    return moved, {"head": "classifier", "pooler": "pooler.weight" in moved,
+                   "num_labels": moved["classifier.1.weight"].shape[0]}
+
+
+def _config(tensors: Dict, num_heads: Optional[int], path: pathlib.Path) -> ModelConfig:
+    architecture = architecture_of(tensors, num_heads, path)
+    types, positions = tensors.get("token_type_embed.0.weight"), tensors.get("encoder.position_weight")
+    if positions is None:
+        raise InputError(f"{path}: no BERT in it, as encoder.position_weight is missing")
+    return ModelConfig(architecture, vocab_size=tensors["word_embed.0.weight"].shape[0],
+                       family="roberta" if types is None else "bert", num_positions=positions.shape[0],
+                       token_types=0 if types is None else types.shape[0])
+
+
+def _stored_config(path: pathlib.Path) -> Optional[ModelConfig]:
+    """The configuration that `write` put beside a file."""
+    config = path.parent / CONFIG
+    if path.name != PARAMETERS or not config.is_file():
+        return None
+    values = files.read_json(config)
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+        return None
+    return tensor_names.model_config(values, str(config))
+
+
+def write(directory: pathlib.Path, weights: Weights) -> None:
+    """Write model.params, which GluonNLP's `load_parameters` reads, and config.json into an empty directory.
+
+    Raises:
+        InputError: the tensors do not fit the configuration.
+    """
+    import mxnet as mx
+
+    tensor_names.check(weights.tensors, weights.config, weights.source)
+    arrays = {name: mx.nd.array(weights.float32(name)) for name in weights.tensors}
+    if "decoder.3.bias" in arrays:
+        arrays["decoder.3.weight"] = arrays["word_embed.0.weight"]  # tied, and written twice by GluonNLP too
+    mx.nd.save(str(directory / PARAMETERS), arrays)
+    files.write_json(directory / CONFIG, {"format": FORMAT, **weights.config.to_dict()})

@@ -1,0 +1,77 @@
+"""The command line of `run_finetune.py`."""
+
+import os
+import pathlib
+import re
+from typing import Callable, List, Optional
+
+from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.errors import InputError
+from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
+from bort_mx.options import parse_options
+
+DESCRIPTION = ("Fine-tune a checkpoint on a task of GLUE, SuperGLUE or RACE, on one's own, or on a whole benchmark; "
+               "plainly, or by Agora.")
+BUILT_IN = ["--task", "demo", "--epochs", "3", "--batch-size", "16", "--learning-rate", "1e-3", "--resume", "auto"]
+"""The small run on the built-in task, where no --task is given; options on the command line win."""
+BUILT_IN_OUTPUT = "runs/finetuning-demo"
+"""Gets a directory for each checkpoint that the small run starts from."""
+DEMO_CHECKPOINTS = ("runs/demo/student-distilled", "runs/demo/student-mlm")
+"""What `make demo` leaves."""
+
+
+def main(argv: List[str]) -> int:
+    """Parse, then fine-tune once, with several seeds, on a whole benchmark, or by Agora."""
+    options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
+    if options.task is None:
+        given = options.checkpoint != FineTuningOptions.checkpoint or any(w.startswith("--checkpoint") for w in argv)
+        checkpoint = options.checkpoint if given else _demo_checkpoint()
+        output = f"{BUILT_IN_OUTPUT}/{'-'.join(re.findall(r'[A-Za-z0-9_]+', checkpoint)) or 'checkpoint'}"
+        options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION,
+                                first=[*BUILT_IN, "--checkpoint", checkpoint, "--output-dir", output])
+        if os.environ.get("HOROVOD_RANK", "0") == "0":
+            print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
+                  flush=True)
+    run(options if options.agora else options.without_agora())
+    return 0
+
+
+def run(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> dict:
+    """What the options ask for: one run, several seeds, a benchmark; of Agora if they are its own.
+
+    Args:
+        options: of the run.
+        begin: see `bort_mx.finetuning.finetune.finetune`; of one run or several seeds.
+    Raises:
+        InputError: see `bort_mx.finetuning.finetune.finetune` and `bort_mx.agora.run.run_agora`.
+    """
+    from bort_mx.finetuning import seeds  # MXNet is loaded only now: --help and bad options stay quick
+
+    by_agora = getattr(options, "agora", False)
+    if options.task in BENCHMARKS:
+        if by_agora:
+            raise InputError(f"--task {options.task}: Socrates is a teacher of one task; give --agora one task")
+        return seeds.run_benchmarks(options, run)
+    single = _single(by_agora)
+    return seeds.run_seeds(options, single, begin) if options.seeds > 1 else single(options, begin)
+
+
+def _single(by_agora: bool) -> Callable[..., dict]:
+    """What makes one run."""
+    if by_agora:
+        from bort_mx.agora.run import run_agora
+        return run_agora
+    from bort_mx.finetuning.finetune import finetune
+    return finetune
+
+
+def _demo_checkpoint() -> str:
+    """The demo's model if it is there, else a fresh one."""
+    there = [path for path in DEMO_CHECKPOINTS if any(pathlib.Path(path).glob("checkpoints/step-*"))]
+    return there[0] if there else "fresh"
+
+
+def _named(checkpoint: str) -> str:
+    if checkpoint == "fresh":
+        return "a small encoder that was not pre-trained (`make demo` trains one)"
+    return checkpoint

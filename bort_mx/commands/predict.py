@@ -1,0 +1,258 @@
+"""`python -m bort_mx predict`: fill masks, classify or embed with a checkpoint of any format, or an ONNX file.
+
+B batch, M masked positions, V vocabulary size.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+
+import numpy as np
+
+from bort_mx.errors import InputError
+from bort_mx.inference import pipeline
+from bort_mx.io import files
+from bort_mx.io.output import writing
+from bort_mx.options import at_least, one_of, parse_options
+from bort_mx.progress import Progress
+
+DESCRIPTION = "Fill the masks of texts, classify the lines of a file, or embed them."
+
+
+@dataclasses.dataclass
+class PredictOptions:
+    """Options of `bort-mx predict`."""
+
+    checkpoint: str
+    """A checkpoint of any format, a run's output directory (its newest checkpoint, or the best epoch of fine-tuning),
+    or an exported .onnx file."""
+
+    fill_mask: Optional[List[str]] = None
+    """Texts with at least one <mask> ([MASK] and <mask> are both understood)."""
+
+    input: Optional[str] = None
+    """A file of such texts, one a line."""
+
+    classify: Optional[str] = None
+    """A file with a text in each line, or two with a tab between; the answers are JSON lines in the same order."""
+
+    task: Optional[str] = None
+    """The task that the classifier was trained on, e.g. RTE: answers then have its labels' names. Default: the names
+    that the checkpoint tells, else numbers."""
+
+    embed: Optional[str] = None
+    """A file as for --classify; the embeddings go to --output as one .npy array (lines, hidden size)."""
+
+    pooling: str = "mean"
+    """What an embedding is: the mean over all tokens' hidden states, or that of the first token (mean or first)."""
+
+    output: Optional[str] = None
+    """Where to write JSON lines, or the array of --embed (by default JSON lines go to standard output, and the answers
+    to --fill-mask as a table)."""
+
+    top_k: int = 5
+    """Words to show for each mask."""
+
+    batch_size: int = 16
+    """Texts in one forward pass."""
+
+    def __post_init__(self):
+        if not (self.fill_mask or self.input or self.classify or self.embed):
+            raise InputError("nothing to predict: give --fill-mask \"The <mask> of the function\", --input FILE, "
+                             "--classify FILE or --embed FILE")
+        if bool(self.fill_mask or self.input) + bool(self.classify) + bool(self.embed) > 1:
+            raise InputError("--fill-mask and --input, --classify, and --embed are different models' work; give one")
+        if self.task is not None and not self.classify:
+            raise InputError("--task names the labels of --classify; give both, or neither")
+        one_of(self, pipeline.POOLINGS, "pooling")
+        at_least(self, 1, "top_k", "batch_size")
+        if self.embed and not str(self.output).endswith(".npy"):
+            raise InputError("--embed writes an array: give --output FILE.npy")
+
+
+def main(argv: List[str]) -> int:
+    """Parse, load, predict."""
+    options = parse_options(PredictOptions, argv, "bort-mx predict", DESCRIPTION)
+    if options.classify is not None:
+        _classify_file(options)
+    elif options.embed is not None:
+        _embed_file(options)
+    else:
+        _fill_masks(options)
+    return 0
+
+
+def _fill_masks(options: PredictOptions) -> None:
+    """Texts on the command line are answered in a table, those of a file, and all with --output, in JSON lines."""
+    lines = [] if options.input is None else read_lines(pathlib.Path(options.input))
+    model, tokenizer = pipeline.open_model(options.checkpoint, "mlm")
+    given = options.fill_mask or []
+    places = [*(("--fill-mask", text) for text in given), *((f"{options.input}:{n}", line) for n, line in lines)]
+    for place, text in places:
+        _encode(tokenizer, text, model.config.num_positions, f"{place}: ")  # every error before the first answer
+    texts = [line for _, line in lines]
+    if options.output is None:
+        for answer in fill_masks(model, tokenizer, given, options.top_k, options.batch_size):
+            print(table(answer), flush=True)
+    else:
+        texts = given + texts
+    if texts:
+        answers = fill_masks(model, tokenizer, texts, options.top_k, options.batch_size)
+        _write_json_lines(options.output, answers, len(texts), finished=lambda answer: answer["mask"] == 0)
+
+
+def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
+               batch_size: int = 16) -> Iterator[Dict]:
+    """The most probable words for each mask of each text.
+
+    Args:
+        model: a model with an MLM head.
+        tokenizer: its tokenizer.
+        texts: texts with at least one mask, written as <mask> or [MASK].
+        top_k: words for each mask.
+        batch_size: texts in one forward pass.
+    Yields:
+        for each mask, in order: {"text", "mask" (its number in the text, from 0), "fills": [{"token", "probability"}]}.
+    Raises:
+        InputError: a text without a mask, or longer than the model's positions.
+    """
+    texts = list(texts)
+    for begin in range(0, len(texts), batch_size):
+        part = texts[begin:begin + batch_size]
+        encoded = [_encode(tokenizer, text, model.config.num_positions) for text in part]
+        for text, ids, logits in zip(part, encoded, _logits_at_masks(model, tokenizer, encoded)):
+            for number, row in enumerate(logits[:ids.count(tokenizer.mask_id)]):
+                yield {"text": text, "mask": number, "fills": _top(tokenizer, row, top_k)}
+
+
+def _encode(tokenizer: Any, text: str, longest: int, place: str = "") -> List[int]:
+    ids = tokenizer.encode(text.replace("<mask>", tokenizer.mask_token).replace("[MASK]", tokenizer.mask_token))
+    if tokenizer.mask_id not in ids:
+        raise InputError(f"{place}{text[:60]!r}: holds no {tokenizer.mask_token}; write it where a word is to be found")
+    if len(ids) > longest:
+        raise InputError(f"{place}{text[:60]!r}…: {len(ids)} tokens, the model takes {longest}; shorten it")
+    return ids
+
+
+def _logits_at_masks(model: Any, tokenizer: Any, encoded: List[List[int]]) -> np.ndarray:
+    """Logits (B, M, V) in float64 at each text's masks; rows beyond a text's own masks mean nothing."""
+    masks = [[i for i, token in enumerate(ids) if token == tokenizer.mask_id] for ids in encoded]
+    positions = np.zeros((len(encoded), max(map(len, masks))))
+    for row, places in enumerate(masks):
+        positions[row, :len(places)] = places
+    batch = pipeline.pad(encoded, tokenizer, model.config.token_types)
+    return pipeline.forward(model, batch["ids"], batch["lengths"], positions, batch["types"]).astype(np.float64)
+
+
+def _top(tokenizer: Any, logits: np.ndarray, top_k: int) -> List[Dict]:
+    """The best words of logits (V,); rows of the embedding beyond the vocabulary, as some models have, are no words."""
+    logits = logits[:tokenizer.vocab_size]
+    probabilities = np.exp(logits - logits.max())
+    probabilities /= probabilities.sum()
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return [{"token": tokenizer.decode([int(i)], skip_special_tokens=False), "probability": float(probabilities[i])}
+            for i in best]
+
+
+def table(answer: Dict) -> str:
+    """One mask's fills for people to read: the text, then a probability and a word a line."""
+    rows = [f"  {fill['probability']:6.1%}  {fill['token'].strip() or repr(fill['token'])}" for fill in answer["fills"]]
+    return "\n".join([f"{answer['text']}  (mask {answer['mask'] + 1})", *rows])
+
+
+def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int,
+                      finished: Callable[[Dict], bool] = lambda answer: True) -> None:
+    """Write answers to a file, with progress over `count` texts, or to standard output."""
+    if output is None:
+        for answer in answers:
+            sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        return
+    with writing(output), files.atomic_path(output) as temporary, open(temporary, "w", encoding="utf-8") as file, \
+            Progress(count, "predict", "text") as progress:
+        for answer in answers:
+            file.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            progress.update(finished(answer))
+
+
+def _classify_file(options: PredictOptions) -> None:
+    texts = read_texts(pathlib.Path(options.classify))
+    model, tokenizer = pipeline.open_model(options.checkpoint, "classifier")
+    labels = _label_names(options.task, model.config)
+    found = pipeline.classify(model, tokenizer, texts, options.batch_size)
+    answers = (_classified(text, values, labels) for text, values in zip(texts, found))
+    _write_json_lines(options.output, answers, len(texts))
+
+
+def _label_names(task: Optional[str], config: Any) -> List[str]:
+    """The labels' names: those of --task, in the order that the checkpoint tells; its own; or their numbers."""
+    own = list(config.labels or [])
+    if task is None:
+        return own or [str(i) for i in range(config.num_labels)]
+    from bort_mx.data.tasks import get_task
+    from bort_mx.finetuning.classifier import are_told, outputs_for
+
+    known = get_task(task)
+    if known.num_labels != config.num_labels:
+        raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
+                         "task that it was trained on")
+    columns = outputs_for(own, known, "--checkpoint") if are_told(own) else range(config.num_labels)
+    labels = dict(zip(columns, known.labels))
+    return [labels[i] for i in range(len(labels))]
+
+
+def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str]) -> Dict:
+    """One line of the answer: the label with all probabilities, or a regression's value."""
+    said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
+    if len(values) == 1:
+        return {**said, "value": float(values[0])}
+    return {**said, "label": labels[int(values.argmax())],
+            "probabilities": {label: float(p) for label, p in zip(labels, values)}}
+
+
+def _embed_file(options: PredictOptions) -> None:
+    texts = read_texts(pathlib.Path(options.embed))
+    model, tokenizer = pipeline.open_model(options.checkpoint, "encoder")
+    shape = (len(texts), model.config.architecture.hidden_size)
+    with writing(options.output), files.atomic_path(options.output) as temporary, \
+            Progress(len(texts), "embed", "text") as progress:
+        array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        found = pipeline.embed(model, tokenizer, texts, options.pooling, options.batch_size)
+        for row, embedding in enumerate(found):
+            array[row] = embedding
+            progress.update()
+        array.flush()
+    print(f"{options.output}: {shape[0]} embeddings of {shape[1]} numbers")
+
+
+def read_texts(path: pathlib.Path) -> List[pipeline.Text]:
+    """Every line of a file as a text, empty ones too, or as a pair where a tab stands between two.
+
+    Raises:
+        InputError: as `read_lines`; or a line with more than one tab, with its number.
+    """
+    texts: List[pipeline.Text] = []
+    for number, line in enumerate(_lines(path), 1):
+        parts = line.split("\t")
+        if len(parts) > 2:
+            raise InputError(f"{path}:{number}: {len(parts) - 1} tabs; a line is one text, or two with one tab between")
+        texts.append((parts[0], parts[1] if len(parts) == 2 else None))
+    return texts
+
+
+def read_lines(path: pathlib.Path) -> List[Tuple[int, str]]:
+    """The lines of a UTF-8 text file that are not empty, with their numbers.
+
+    Raises:
+        InputError: no such file, not UTF-8 (with the byte offset), or nothing in it.
+    """
+    return [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+
+
+def _lines(path: pathlib.Path) -> List[str]:
+    """All lines, of which one at least holds text."""
+    lines = files.read_lines(path)
+    if not any(line.strip() for line in lines):
+        raise InputError(f"{path}: holds no text; put a text in each line")
+    return lines

@@ -1,0 +1,1 @@
+"""Readers of corpora: files to texts."""

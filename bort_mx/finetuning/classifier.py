@@ -1,0 +1,156 @@
+"""What the outputs of a checkpoint's classifier stand for, and the classifier in the order of a task's labels."""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import lazy_tensor
+from bort_mx.checkpoints.huggingface import names_of_outputs
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.data.tasks import Task, get_task
+from bort_mx.errors import InputError
+from bort_mx.io import files
+from bort_mx.training.run_directory import CONFIG
+
+
+def classifier_of(weights: Weights, path: str, task: Task, option: str = "--checkpoint") -> Tuple[Weights, List[str]]:
+    """Weights with a classifier for a task, output i standing for the task's label i.
+
+    Args:
+        weights: as read from `path`.
+        path: the checkpoint, where its labels are looked for if its own configuration does not tell them.
+        task: what is to be predicted.
+        option: gave the path, for errors.
+    Returns:
+        the weights, and notes on what was taken for granted.
+    Raises:
+        InputError: no trained classifier, or one with other labels than the task's.
+    """
+    config = weights.config
+    if config.head != "classifier":
+        raise InputError(f"{option} {path}: has no trained classifier; give a checkpoint fine-tuned on {task.key}")
+    run = run_config(path)
+    labels = list(config.labels) if config.labels else _labels_in(run)
+    if config.num_labels != task.num_labels:
+        has = "is a regression" if config.num_labels == 1 else f"has {config.num_labels} labels"
+        wants = "is a regression" if task.is_regression else f"has {named(task.labels)}"
+        raise InputError(f"{option} {path}: {has}, but {task.key} {wants}; give a checkpoint fine-tuned on {task.key}")
+    columns, notes = list(range(task.num_labels)), []
+    if not task.is_regression and are_told(labels):
+        columns = outputs_for(labels, task, f"{option} {path}")
+        if sorted(map(str.lower, labels)) != sorted(map(str.lower, task.labels)):
+            notes.append(f"the labels {named(labels)} of {path} are taken to be {named(task.labels)}")
+    elif not task.is_regression and labels != list(task.labels):
+        notes.append(f"{path} does not tell what its outputs stand for; they are taken to be {named(task.labels)}, in "
+                     "this order")
+    trained_on = _task_in(run)
+    if trained_on is not None and _place(trained_on) != _place(task.key):
+        notes.append(f"{path} was fine-tuned on {trained_on}, not on {task.key}")
+    return _reordered(weights, columns, task), notes
+
+
+def outputs_for(labels: Sequence[str], task: Task, source: str) -> List[int]:
+    """Which output stands for each of a task's labels.
+
+    [I] Labels are the same if they are spelled the same up to case. Labels 0, 1, … are no names: any will do for them.
+
+    Args:
+        labels: of the outputs, in order.
+        task: of as many labels.
+        source: has the labels, for errors.
+    Raises:
+        InputError: other labels than the task's.
+    """
+    if are_told(labels) and not are_told(task.labels):
+        return list(range(len(labels)))
+    found = []
+    for wanted in task.labels:
+        alike = [i for i, label in enumerate(labels) if label == wanted] or [
+            i for i, label in enumerate(labels) if label.lower() == wanted.lower()]
+        found += alike[:1]
+    if sorted(found) != list(range(len(labels))):
+        raise InputError(f"{source}: has the labels {named(labels)}, but {task.key} has {named(task.labels)}; give a "
+                         f"checkpoint fine-tuned on {task.key}")
+    return found
+
+
+def are_told(labels: Optional[Sequence[str]]) -> bool:
+    """Whether labels say more than the numbers of the outputs."""
+    return bool(labels) and list(labels) != [str(i) for i in range(len(labels))]
+
+
+def named(labels: Sequence[str]) -> str:
+    """Labels in one line of an error or a note."""
+    shown = [label if label.isprintable() and len(label) <= 40 else f"{label!r:.40}…" for label in labels[:20]]
+    return ", ".join(shown) + (f" … ({len(labels)} in all)" if len(labels) > 20 else "")
+
+
+def _reordered(weights: Weights, columns: List[int], task: Task) -> Weights:
+    config = weights.config.replace(labels=None if task.is_regression else tuple(task.labels))
+    last = f"classifier.{3 if config.extra_layer else 1}"
+    moved = {} if columns == sorted(columns) else {
+        f"{last}.{leaf}": lazy_tensor.float32(weights.tensors[f"{last}.{leaf}"])[columns]
+        for leaf in ("weight", "bias")}
+    return dataclasses.replace(weights, config=config, tensors={**weights.tensors, **moved})
+
+
+def without_classifier(weights: Weights) -> Weights:
+    """Weights from which a new classifier starts: RoBERTa's dense layer goes with the old one, as it is a part of it;
+    BERT's pooler is pre-trained and stays.
+    """
+    head = ("classifier.", "pooler.") if weights.config.family == "roberta" else ("classifier.",)
+    return dataclasses.replace(weights, tensors={name: tensor for name, tensor in weights.tensors.items()
+                                                 if not name.startswith(head)})
+
+
+# -- what lies beside a checkpoint ---------------------------------------------------------------------------------
+
+
+def labels_of(path: str) -> Optional[List[str]]:
+    """The labels of a run's or a Hugging Face folder's outputs in order, where its config.json tells them.
+
+    None where it does not; empty for a regression.
+    """
+    return _labels_in(run_config(path))
+
+
+def run_config(path: str) -> Dict[str, Any]:
+    """config.json of the run that a checkpoint belongs to, or of a Hugging Face folder; {} where there is none."""
+    if not os.path.exists(path):
+        return {}
+    folder = pathlib.Path(path)
+    beside = [folder.parent.parent] if folder.parent.name == checkpoint_directory.CHECKPOINTS else []
+    for place in (checkpoint_directory.run_of_output(folder) or folder, *beside):
+        if (place / CONFIG).is_file():
+            found = files.read_json(place / CONFIG)
+            if isinstance(found, dict) and (isinstance(found.get("options"), dict) or "id2label" in found):
+                return found
+    return {}
+
+
+def _labels_in(config: Dict[str, Any]) -> Optional[List[str]]:
+    if isinstance(config.get("labels"), list):
+        return [str(label) for label in config["labels"]]
+    name = _task_in(config)
+    if name is not None:  # a run from before labels were recorded
+        return list(get_task(name).labels)
+    return names_of_outputs(config)
+
+
+def _task_in(config: Dict[str, Any]) -> Optional[str]:
+    """The key of the task that a run was trained on; None where that is not told."""
+    options = config.get("options")
+    name = options.get("task") if isinstance(options, dict) else None
+    if not isinstance(name, str) or not name:
+        return None
+    if name.lower().endswith((".yaml", ".yml")):  # one's own, whose description may be gone
+        return name
+    task = get_task(name)
+    return task.scored_by or task.key
+
+
+def _place(key: str) -> str:
+    """A task's key, one's own tasks by the place of their description."""
+    return os.path.realpath(key) if key.lower().endswith((".yaml", ".yml")) else key

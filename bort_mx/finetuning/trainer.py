@@ -1,0 +1,262 @@
+"""A model at work on a task: built from weights, its data encoded, trained and scored (paper §5.1)."""
+
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol
+
+import mxnet as mx
+import numpy as np
+
+from bort_mx import random
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.data.batches import Batches, TrainingBatches
+from bort_mx.data.encoding import EncodedExamples, encode_examples
+from bort_mx.data.tasks import Examples, Task
+from bort_mx.data.tokenizers import Tokenizer
+from bort_mx.distributed import Workers
+from bort_mx.errors import InputError
+from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
+from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.task_data import TaskData
+from bort_mx.finetuning.vocabulary_subset import trainee_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.training import schedules
+from bort_mx.training.loop import Cadence, Loop
+from bort_mx.training.run_directory import RunDirectory
+from bort_mx.training.step import TrainingStep
+
+LONGEST = 512
+BERT_DEVIATION = np.float32(0.02)
+"""BERT's own, for the classifier of a pre-trained encoder of any width."""
+
+
+class Session:
+    """A model at work on a task: everything between options and outputs.
+
+    Args:
+        options: resolved.
+        data: what is trained and scored on.
+        model, tokenizer: on the device `ctx`.
+        workers: share the work.
+    Raises:
+        InputError: --max-length exceeds the model's positions.
+    """
+
+    def __init__(self, options: FineTuningOptions, data: TaskData, model: BERT, tokenizer: Tokenizer,
+                 workers: Workers, ctx: mx.Context):
+        self.options, self.data, self.model, self.tokenizer = options, data, model, tokenizer
+        self.workers, self.ctx = workers, ctx
+        self.longest = longest_sequence(options, model.config.num_positions)
+        self.objective = FineTuningObjective(model, data.task.is_regression, ctx)
+        self.notes: List[str] = list(data.notes)
+        self._dev: Optional[Batches] = None
+
+    def encode(self, task: Task, examples: Examples, split: str) -> EncodedExamples:
+        """Token ids of a split; how many texts were cut is noted."""
+        encoded = encode_examples(self.tokenizer, examples, self.longest, task.cut)
+        if encoded.truncated:
+            self.notes.append(f"{split}: {encoded.truncated} of {len(examples)} examples cut to {self.longest} tokens")
+        return encoded
+
+    def batches(self, task: Task, examples: Examples, split: str) -> Batches:
+        """A split, ready to be scored."""
+        return Batches(self.encode(task, examples, split), targets_of(task, examples), self.tokenizer.pad_id)
+
+    @property
+    def training_set(self) -> Examples:
+        """What is trained on."""
+        return self.data.train
+
+    def training_batches(self) -> TrainingBatches:
+        """The training set, encoded."""
+        task, train, options = self.data.task, self.training_set, self.options
+        return TrainingBatches(self.encode(task, train, "train"), targets_of(task, train), self.tokenizer.pad_id,
+                               options.batch_size, options.seed, options.group_by_length)
+
+    def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
+        """The ids that training meets, ascending."""
+        return batches.tokens()
+
+    @property
+    def criterion(self) -> str:
+        """The one of `dev_values` that picks the best epoch."""
+        return f"dev_{self.data.task.criterion}"
+
+    def dev_values(self) -> Dict[str, float]:
+        """What is logged of dev after an epoch."""
+        return {f"dev_{name}": value for name, value in self.evaluate_dev().metrics.items()}
+
+    def evaluate_dev(self) -> Evaluation:
+        """The dev set, encoded once."""
+        if self._dev is None:
+            self._dev = self.batches(self.data.task, self.data.dev, "dev")
+        return evaluate(self.data.task, self.data.dev, self.scores(self._dev))
+
+    def evaluate(self, task: Task, examples: Examples, split: str) -> Evaluation:
+        """Another set, perhaps of a diagnostic task with the same labels in another order."""
+        scores = self.scores(self.batches(task, examples, split))
+        if not task.is_regression:
+            scores = scores[:, [self.data.task.label_index(label) for label in task.labels]]
+        return evaluate(task, examples, scores)
+
+    def scores(self, batches: Batches) -> np.ndarray:
+        """The model's outputs (N, C), the same on all workers."""
+        return compute_scores(self.objective, batches, self.data.task.num_labels, self.options.evaluation_batch_size,
+                              self.workers)
+
+
+def longest_sequence(options: FineTuningOptions, positions: int) -> int:
+    """Tokens of the longest example: --max-length, or 512 as far as the model has positions.
+
+    Raises:
+        InputError: --max-length exceeds the model's positions.
+    """
+    longest = options.max_length or min(LONGEST, positions)
+    if longest > positions:
+        raise InputError(f"--max-length {longest}: longer than the {positions} positions of {options.checkpoint}; "
+                         "lower it or leave it out")
+    return longest
+
+
+# -- the model -----------------------------------------------------------------------------------------------------
+
+
+def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, ctx: mx.Context,
+                     new_head: bool = True) -> BERT:
+    """A classifier on the device, ready to train or to predict; what `weights` lack is drawn from options.seed.
+
+    Args:
+        weights: what to start from.
+        options: resolved; dropout, and what a new head looks like.
+        task: gives the outputs and what they stand for.
+        ctx: the device.
+        new_head: build the head that the options ask for; False: the one that `weights` have.
+    """
+    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
+    if new_head:
+        changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
+    model = checkpoint_weights.assemble(weights, "classifier", seed=options.seed, **changes)
+    if options.classifier_init == "normal":
+        _initialize_normal(model, options.seed)
+    model.collect_params().reset_ctx(ctx)
+    if options.dtype == "float16":
+        model.cast("float16")
+    return model
+
+
+def outputs_of(task: Task) -> Dict[str, Any]:
+    """The fields of `ModelConfig` that a task determines."""
+    return {"num_labels": task.num_labels, "labels": None if task.is_regression else tuple(task.labels)}
+
+
+def _initialize_normal(model: BERT, seed: int) -> None:
+    """Give the new weights of the classifier BERT's distribution N(0, 0.02²) instead of the paper's."""
+    parameters = parameters_of(model)
+    for name in model.initialized:
+        if name.startswith("classifier.") and name.endswith("weight"):
+            values = random.generator(seed, "initial " + name).standard_normal(parameters[name].shape, np.float32)
+            parameters[name].set_data(mx.nd.array(values * BERT_DEVIATION))
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+
+
+class Training(NamedTuple):
+    """How a training went."""
+
+    best: BestEpoch
+    steps_per_epoch: int
+    total: int
+    """Planned steps."""
+    skipped: int
+    """Steps without a finite loss and gradient."""
+
+
+class Keeper(Protocol):
+    """Keeps the best epoch's weights during a training."""
+
+    def save(self, step: int, value: float) -> None:
+        """The weights are now the best so far."""
+
+    def restore(self) -> None:
+        """Put the best ones back into the model."""
+
+
+def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
+          begin: Optional[Callable[[str], None]] = None) -> Training:
+    """Train to the end, and leave the best epoch's weights in the model.
+
+    Args:
+        session: model, data, options, workers.
+        run: where steps are logged and checkpoints written, or something that behaves like it.
+        keeper: keeps the best epoch's weights.
+        micro: examples in one forward pass of one worker.
+        begin: is given a line that says what is trained on, on rank 0.
+    Raises:
+        StopRequested: stopped by the user, after a checkpoint.
+        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
+    """
+    options, workers, model = session.options, session.workers, session.model
+    batches = session.training_batches()
+    total = options.epochs * batches.steps_per_epoch
+    workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
+    trainee = trainee_of(model, session.training_tokens(batches), options.weight_decay, session.data.task.is_regression,
+                         session.ctx)
+    core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
+    best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
+    loop = Loop(run, core, model, session.tokenizer, workers, _cadence(options, batches.steps_per_epoch, total),
+                _learning_rate(options, total),
+                lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
+                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
+    loop.restore()
+    if workers.is_first and begin is not None:
+        begin(_summary(session, batches, total))
+    try:
+        loop.train()
+    finally:  # however it ends, the model is what was trained
+        trainee.optimizer.settle()
+    keeper.restore()
+    return Training(best, batches.steps_per_epoch, total, core.skipped)
+
+
+def _cadence(options: FineTuningOptions, steps_per_epoch: int, total: int) -> Cadence:
+    interval = options.evaluation_interval or steps_per_epoch
+    checkpoint = interval if options.checkpoint_interval is None else options.checkpoint_interval
+    return Cadence(total, options.log_interval, interval, checkpoint, options.keep_checkpoints)
+
+
+def _learning_rate(options: FineTuningOptions, total: int):
+    warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
+    return lambda step: options.learning_rate * schedules.linear(step, warmup, total)
+
+
+def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
+    options, size = session.options, sum(int(np.prod(p.shape)) for p in parameters_of(session.model).values())
+    workers = session.workers.size
+    return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters) "
+            f"on {session.data.task.key}: {len(batches):,} examples, {total:,} steps of {options.batch_size} on "
+            f"{workers} worker{'s' if workers > 1 else ''}, lr {options.learning_rate:g}, decay "
+            f"{options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}, into {options.output_dir}")
+
+
+class BestOnDisk:
+    """Keeps the best epoch's weights in checkpoints/best of a run."""
+
+    def __init__(self, session: Session, run: RunDirectory):
+        self._session, self._path = session, run.path / checkpoint_directory.CHECKPOINTS / checkpoint_directory.BEST
+
+    def save(self, step: int, value: float) -> None:
+        """Rank 0 writes the weights as they are now."""
+        if self._session.workers.is_first:
+            checkpoint_directory.save(self._path, self._session.model, self._session.tokenizer,
+                        progress={"step": step, "criterion": self._session.data.task.criterion, "value": value})
+
+    def restore(self) -> None:
+        """Rank 0 reads the best weights, the others get them from it, as the folder may not be theirs."""
+        parameters = parameters_of(self._session.model)
+        if self._session.workers.is_first:
+            tensors = checkpoint_directory.read(self._path).tensors
+            for name, parameter in parameters.items():
+                parameter.set_data(tensors[name].astype(parameter.dtype, copy=False))
+        self._session.workers.broadcast_([p.list_data()[0] for p in parameters.values()], "best weights")

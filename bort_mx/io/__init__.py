@@ -1,0 +1,1 @@
+"""Files, places to write to, and append-only logs."""

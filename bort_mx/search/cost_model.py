@@ -1,0 +1,127 @@
+"""What a search costs: multiply-adds of each candidate, and from a measured speed the hours of a whole search.
+
+B batch, s sequence length, M masked positions of a sequence, V vocabulary size, H hidden size.
+"""
+
+import dataclasses
+import statistics
+from typing import List, Sequence
+
+from bort_mx.architecture import PRESETS, ROBERTA_VOCABULARY, Architecture
+from bort_mx.errors import InputError
+from bort_mx.search.space import admit, intervals, intrinsic_order, read_space, representatives
+from bort_mx.search.work_sharing import assign
+
+_TRAINING = 3  # forward, and a backward pass of twice its cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """What is done with each candidate; the defaults are the paper's search (§3.3)."""
+
+    steps: int = 3
+    """n, training steps per candidate and hyperparameter set."""
+    batch_size: int = 1024
+    """B, sequences per training step."""
+    length: int = 512
+    """s, tokens per sequence."""
+    masked_positions: int = 77
+    """M, masked positions per sequence: 15 % of s."""
+    evaluation_lines: int = 11828
+    """Sequences on which error and latency are evaluated."""
+    hyperparameter_sets: int = 1
+    """|Theta|."""
+    vocab_size: int = ROBERTA_VOCABULARY
+    """V."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Predicted wall-clock time of a search on a number of devices."""
+
+    devices: int
+    """Number of devices, each evaluating its own candidates."""
+    teacher_seconds: float
+    """The teacher's single pass over all batches, divided over the devices."""
+    candidate_seconds: float
+    """The busiest device's candidates."""
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of the whole search."""
+        return self.teacher_seconds + self.candidate_seconds
+
+    @property
+    def device_hours(self) -> float:
+        """Wall-clock hours times devices."""
+        return self.seconds * self.devices / 3600
+
+
+def encoder_work(architecture: Architecture, length: int, masked_positions: int) -> int:
+    """Multiply-adds of one sequence through the encoder for the last states at M of its s tokens alone.
+
+    The whole encoder's, less what the last layer need not compute: (s − M)(2H² + 2HI + 2sH).
+    """
+    H, I, s = architecture.hidden_size, architecture.intermediate_size, length
+    return architecture.multiply_adds(s) - (s - masked_positions) * (2 * H * H + 2 * H * I + 2 * s * H)
+
+
+def forward_work(architecture: Architecture, length: int, masked_positions: int, vocab_size: int) -> int:
+    """Multiply-adds of one sequence through encoder and MLM head: encoder + M (H² + V H)."""
+    H = architecture.hidden_size
+    return encoder_work(architecture, length, masked_positions) + masked_positions * (H * H + vocab_size * H)
+
+
+def candidate_work(architecture: Architecture, workload: Workload, maximum_point: Architecture) -> float:
+    """Multiply-adds of one candidate: training, error and latency on the evaluation lines, T's head re-applied.
+
+    T's V logits are made anew from its cached hidden states for every candidate: M V H(T) a sequence.
+    """
+    w = workload
+    own = forward_work(architecture, w.length, w.masked_positions, w.vocab_size)
+    head_of_t = w.masked_positions * w.vocab_size * maximum_point.hidden_size
+    trained = w.hyperparameter_sets * w.steps * w.batch_size * (_TRAINING * own + head_of_t)
+    evaluated = w.hyperparameter_sets * w.evaluation_lines * (own + head_of_t)
+    return float(trained + evaluated + w.evaluation_lines * architecture.multiply_adds(w.length))
+
+
+def teacher_work(maximum_point: Architecture, workload: Workload) -> float:
+    """Multiply-adds of T: every training and evaluation sequence once, whatever the candidates, and its latency."""
+    w = workload
+    sequences = w.steps * w.batch_size + w.evaluation_lines
+    return float(sequences * encoder_work(maximum_point, w.length, w.masked_positions)
+                 + w.evaluation_lines * maximum_point.multiply_adds(w.length))
+
+
+def measured_rate(architecture: Architecture, workload: Workload, step_seconds: Sequence[float],
+                  teacher_hidden_size: int = 0) -> float:
+    """Multiply-adds per second of training, from the median of measured times of a step of B sequences.
+
+    `teacher_hidden_size` is that of T where the step applied T's head to cached states too: M V H(T) a sequence.
+
+    Raises:
+        InputError: no times, or a time that is not positive.
+    """
+    if not step_seconds or min(step_seconds) <= 0:
+        raise InputError(f"measured step times: {list(step_seconds)!r}; at least one is needed, all above 0 seconds")
+    own = forward_work(architecture, workload.length, workload.masked_positions, workload.vocab_size)
+    head_of_t = workload.masked_positions * workload.vocab_size * teacher_hidden_size
+    return workload.batch_size * (_TRAINING * own + head_of_t) / statistics.median(step_seconds)
+
+
+def predict_search(candidates: Sequence[Architecture], maximum_point: Architecture, rate: float, devices: int = 1,
+                   workload: Workload = Workload()) -> Prediction:
+    """Time of a search at `rate` multiply-adds per second and device.
+
+    An extrapolation: it supposes that every candidate reaches the rate that was measured for one, and leaves out
+    start-up, data reading and the update. It speaks of the kind of device on which the rate was measured, no other.
+    """
+    costs = [candidate_work(architecture, workload, maximum_point) for architecture in candidates]
+    busiest = max(sum(costs[i] for i in share) for share in assign(costs, devices))
+    return Prediction(devices, teacher_work(maximum_point, workload) / (rate * devices), busiest / rate)
+
+
+def predict_paper_search(rate: float, devices: Sequence[int] = (1, 8)) -> List[Prediction]:
+    """Time of the paper's own search (§3.3: 150 candidates, T = RoBERTa-large) at a measured rate per device."""
+    candidates = representatives(intervals(intrinsic_order(admit(read_space()).architectures), 2))
+    return [predict_search(candidates, PRESETS["roberta-large"], rate, count) for count in devices]

@@ -1,0 +1,122 @@
+"""What a search stands on once T and the data are known: batches, objectives of size and time, what names them."""
+
+import pathlib
+from typing import Any, Dict
+
+import mxnet as mx
+
+from bort_mx.architecture import Architecture
+from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.data.masking import MaskedBatches
+from bort_mx.data.shards import TokenShards
+from bort_mx.distributed import Workers
+from bort_mx.models.bert import BERT, ModelConfig
+from bort_mx.pretraining import pretrain as pretraining
+from bort_mx.pretraining.options import PretrainingOptions
+from bort_mx.search import cost_model
+from bort_mx.search.fptas_algorithm import check_maximum_point
+from bort_mx.search.options import SearchOptions
+from bort_mx.search.sources import hash_of
+from bort_mx.search.space import SearchSpace
+from bort_mx.search.surrogates import MeasuredLatency, parameters_by_formula, parameters_counted
+from bort_mx.search.teacher_states import SearchBatches
+
+_ROBERTA_ROWS = 2  # unused rows of RoBERTa's position table, which eq. 13's S = 514 counts and our models leave out
+
+
+class Setting:
+    """See the module.
+
+    Args:
+        options: the search's.
+        space: Xi, which T must not lie below.
+        teacher: T's checkpoint.
+        data: the directory of prepared data.
+        workers: only the first compares the data's hashes with their files.
+        ctx: the device.
+
+    Attributes:
+        config: of the candidates; their architecture is to be replaced.
+        teacher_architecture: that of the checkpoint that teaches.
+        maximum_point: T's architecture, that of the teacher unless --maximum-point gives another.
+        vocab_size, num_positions: V and S of eq. 13.
+        batches: the sequences of training and evaluation.
+        workload: what is done with each candidate.
+        parameters: p, a function of the architecture.
+        measure_latency: î in seconds a sample, a function of the architecture.
+        inputs: hashes of T and of the data.
+
+    Raises:
+        InputError: T below every architecture of the space, or of fewer positions than --seq-len; damaged data.
+    """
+
+    def __init__(self, options: SearchOptions, space: SearchSpace, teacher: pathlib.Path, data: pathlib.Path,
+                 workers: Workers, ctx: mx.Context):
+        self.options, self._teacher, self._ctx = options, teacher, ctx
+        weights = checkpoint_weights.read(teacher)
+        self.teacher_architecture = weights.config.architecture
+        self.config = _candidate_config(weights.config, options.dropout)
+        self.maximum_point = (Architecture.parse(options.maximum_point) if options.maximum_point
+                              else self.teacher_architecture)
+        self.vocab_size = weights.config.vocab_size
+        self.num_positions = weights.config.num_positions + (_ROBERTA_ROWS if self.config.family == "roberta" else 0)
+        check_maximum_point(space.architectures, self.maximum_point, self.vocab_size, self.num_positions)
+        pretraining.check_length(options.seq_len, weights.config, str(teacher))
+        self.inputs = {"teacher_sha256": hash_of(weights), "data": pretraining.data_hashes(data)}
+        self._draw_batches(data, workers)
+        self.parameters = (parameters_by_formula(self.vocab_size, self.num_positions)
+                           if options.parameters == "formula" else parameters_counted(self.config))
+        self.measure_latency = MeasuredLatency(self.config, options.latency_batch_size, options.seq_len,
+                                               options.latency_repeats, options.seed, ctx)
+
+    def _draw_batches(self, data: pathlib.Path, workers: Workers) -> None:
+        options = self.options
+        train, validation = (TokenShards(data, split, verify=workers.is_first) for split in ("train", "validation"))
+        self.tokenizer = train.tokenizer()
+        training, held_out = (MaskedBatches(shards, self.tokenizer, options.seq_len, options.seed,
+                                            options.mask_probability) for shards in (train, validation))
+        self.batches = SearchBatches.draw(training, held_out, options.steps, options.batch_size,
+                                          options.micro_batch, options.evaluation_lines)
+        self.workload = cost_model.Workload(options.steps, options.batch_size, options.seq_len, training.max_masked,
+                                       self.batches.lines, len(options.theta), self.vocab_size)
+
+    def load_teacher(self) -> BERT:
+        """T with its MLM head.
+
+        Raises:
+            InputError: its vocabulary is not the data's, or its MLM head is not trained.
+        """
+        wanted = PretrainingOptions(teacher=str(self._teacher), seq_len=self.options.seq_len)
+        return pretraining.load_teacher(wanted, self.tokenizer, self._ctx)
+
+    def cost(self, architecture: Architecture) -> float:
+        """Predicted multiply-adds of a candidate, by which they are shared out."""
+        return cost_model.candidate_work(architecture, self.workload, self.teacher_architecture)
+
+    def of_an_evaluation(self) -> Dict[str, Any]:
+        """Whatever determines one evaluation, or T's latency; not the space, and not epsilon."""
+        measured = {"maximum_point": str(self.maximum_point)} if self.options.latency == "measured" else {}
+        return {**self.inputs, **self.options.of_an_evaluation(), "evaluation_lines": self.batches.lines, **measured}
+
+    @property
+    def latency_unit(self) -> str:
+        """Of i, for the report."""
+        return "FLOPs per token" if self.options.latency == "flops" else "s"
+
+    def describe_t(self) -> str:
+        """T in words: its architecture and its checkpoint's hash, as a path says nothing elsewhere."""
+        checkpoint = f"checkpoint {self.inputs['teacher_sha256'][:12]}"
+        if self.maximum_point == self.teacher_architecture:
+            return f"⟨{self.maximum_point}⟩, {checkpoint}"
+        return f"⟨{self.maximum_point}⟩, with ⟨{self.teacher_architecture}⟩, {checkpoint}, as the teacher"
+
+    def describe_lines(self) -> str:
+        """A line for the user if there are fewer evaluation lines than he asked for; else empty."""
+        asked, found = self.options.evaluation_lines, self.batches.lines
+        return "" if asked == found else (f"--evaluation-lines {asked:,}: the validation split has {found:,} sequences "
+                                          f"of at most {self.options.seq_len} tokens; all of them are taken")
+
+
+def _candidate_config(teacher: ModelConfig, dropout: float) -> ModelConfig:
+    """Candidates are of T's family, vocabulary and positions, with an MLM head."""
+    return teacher.replace(head="mlm", dropout=dropout, pooler=False, extra_layer=False)

@@ -1,0 +1,69 @@
+"""Measure the structure of the package: parameters called `options`, long files, and the paths of four walks.
+
+    python tools/measure_structure.py [ROOT]
+
+ROOT is a checkout of bort_mx, this one by default. The figures are those of docs/architecture.md.
+"""
+
+import ast
+import pathlib
+import sys
+from typing import Dict, Iterator, List, Set, Tuple
+
+LONG = 300
+"""Lines from which a file is counted as long."""
+Function = Tuple[str, str, ast.AST]
+"""File, qualified name, definition."""
+
+
+def functions(package: pathlib.Path) -> Iterator[Function]:
+    """Every function and method of a package."""
+    for path in sorted(package.rglob("*.py")):
+        yield from _inside(str(path.relative_to(package.parent)), "", ast.parse(path.read_text(encoding="utf-8")))
+
+
+def _inside(file: str, prefix: str, node: ast.AST) -> Iterator[Function]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield file, prefix + child.name, child
+            yield from _inside(file, f"{prefix}{child.name}.", child)
+        elif isinstance(child, ast.ClassDef):
+            yield from _inside(file, f"{prefix}{child.name}.", child)
+
+
+def parameters(definition: ast.AST) -> List[str]:
+    """Names of a function's parameters."""
+    arguments = definition.args
+    return [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+
+
+def takes_options(package: pathlib.Path) -> List[Tuple[str, Set[str]]]:
+    """Functions with a parameter `options`, and the fields of it that each reads by name."""
+    return [(f"{file}:{name}", {n.attr for n in ast.walk(definition) if isinstance(n, ast.Attribute)
+                                and isinstance(n.value, ast.Name) and n.value.id == "options"})
+            for file, name, definition in functions(package) if "options" in parameters(definition)]
+
+
+def long_files(package: pathlib.Path) -> Dict[str, int]:
+    """Files of more than `LONG` lines."""
+    counts = {str(path.relative_to(package.parent)): len(path.read_text(encoding="utf-8").splitlines())
+              for path in sorted(package.rglob("*.py"))}
+    return {name: count for name, count in counts.items() if count > LONG}
+
+
+def main(root: pathlib.Path) -> None:
+    """Print the figures."""
+    package = root / "bort_mx"
+    found = takes_options(package)
+    few = sum(len(fields) <= 2 for _, fields in found)
+    print(f"functions with a parameter `options`: {len(found)}, of which {few} read at most two of its fields")
+    for name, fields in found:
+        print(f"    {name}: {', '.join(sorted(fields)) or '-'}")
+    files = long_files(package)
+    print(f"files of more than {LONG} lines: {len(files)}")
+    for name, count in files.items():
+        print(f"    {name}: {count}")
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent))
