@@ -41,7 +41,7 @@ from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.models import build_model
 from bort_mx.random import generator
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 SETS = "sets:\n- [3.0e-3, 0.01, 0.1, 0]\n- [3.0e-2, 0.01, 0.1, 0]\n- [1.0e-1, 0, 0.1, 0]\n"
 TINY = Architecture(1, 2, 16, 32)
 

@@ -22,7 +22,7 @@ from bort_mx.data.shards import SPLITS
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOUNS = ["river", "stone", "cloud", "garden", "letter", "engine", "window", "doctor", "picture", "winter"]
 
 

@@ -36,7 +36,7 @@ from bort_mx.training import schedules
 from bort_mx.training.optimizers import SGD
 from bort_mx.training.step import TrainingStep
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 T = Architecture(2, 2, 32, 64)
 CPU = mx.cpu()
 SMALL = ["--batch-size", "8", "--micro-batch-size", "4", "--seq-len", "24", "--evaluation-lines", "6", "--steps", "2"]

@@ -18,7 +18,7 @@ from bort_mx.data.tasks.race import filled
 from bort_mx.data.tasks.spans import find_words, mark_spans
 from bort_mx.errors import InputError
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 
 # Counts of examples (a candidate answer is an example), where the files of ../shared are complete, and of dev's labels.
 OFFICIAL = {

@@ -27,7 +27,7 @@ from bort_mx.pretraining.pretrain import pretrain, resolve_architecture
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = ["--architecture", "1,2,16,24", "--batch-size", "8", "--seq-len", "32", "--learning-rate", "1e-3", "--warmup",
         "5", "--log-interval", "1", "--checkpoint-interval", "4", "--evaluation-interval", "4",
         "--evaluation-sequences", "16", "--max-steps", "12"]

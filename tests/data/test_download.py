@@ -210,7 +210,7 @@ def test_race_reads_no_hostile_archive(tmp_path, kind):
 
 
 def test_race_from_archive_equals_race_from_folder(tmp_path):
-    source = pathlib.Path(__file__).parent / "golden" / "data" / "race"
+    source = pathlib.Path(__file__).resolve().parents[1] / "golden" / "data" / "race"
     members = [(f"./{name}", (source / name).read_text()) for name in everything(source) if name.endswith(".txt")]
     (tmp_path / "RACE.tar.gz").write_bytes(tar_of(*members))
     for name in ("RACE-M", "RACE-H"):

@@ -45,7 +45,7 @@ def by_size(architecture, error=10.0):
 
 def test_the_search_needs_no_mxnet():
     code = "import sys, bort_mx.search, bort_mx.search.report; sys.exit('mxnet' in sys.modules)"
-    root = pathlib.Path(__file__).resolve().parent.parent
+    root = pathlib.Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 
 
@@ -117,7 +117,7 @@ def test_the_papers_space_file_matches_the_papers_numbers(shared):
 
 
 def test_the_shipped_copies_of_the_space_are_one():
-    copy = pathlib.Path(__file__).resolve().parent.parent / "configs" / "search_paper.yaml"
+    copy = pathlib.Path(__file__).resolve().parents[2] / "configs" / "search_paper.yaml"
     assert copy.read_bytes() == PAPER_SPACE.read_bytes()
 
 

@@ -1,0 +1,177 @@
+"""What a classifier's outputs stand for."""
+
+import dataclasses
+import json
+import pathlib
+
+import mxnet as mx
+import numpy as np
+import pytest
+from finetuning_runs import TINY, described, weights
+
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints.convert import convert
+from bort_mx.checkpoints.weights import Weights, assemble
+from bort_mx.checkpoints.weights import read as read_checkpoint
+from bort_mx.data.tasks import Example, Examples, get_task
+from bort_mx.errors import InputError
+from bort_mx.finetuning import finetune as finetune_module
+from bort_mx.finetuning.classifier import classifier_of
+from bort_mx.finetuning.evaluation import evaluate
+from bort_mx.finetuning.finetune import finetune
+from bort_mx.finetuning.predictions import write_predictions
+from bort_mx.models import build_model
+
+
+def test_predicting_alone_takes_the_length_that_the_model_was_trained_with(small, tmp_path, capsys):
+    found = finetune(dataclasses.replace(small, epochs=1, max_length=10, output_dir=str(tmp_path / "run")))
+    again = dataclasses.replace(small, predict_only=True, checkpoint=str(tmp_path / "run"))
+    same = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "same")))
+    assert same["dev"] == pytest.approx(found["dev"]) and any("cut to 10 tokens, as " in n for n in same["notes"])
+    longer = finetune(dataclasses.replace(again, max_length=64, output_dir=str(tmp_path / "longer")))
+    assert longer["dev"]["loss"] != pytest.approx(found["dev"]["loss"], abs=1e-6)
+
+
+def test_what_predictions_are_of_is_told(trained, pairs, tmp_path, capsys):
+    """Of the test set where there is no dev set; of labels that only some examples have there is no score."""
+    task = pathlib.Path(described(pairs, tmp_path / "data", "[not_entailment, entailment]"))
+    (tmp_path / "data/dev.tsv").unlink()
+    lines = (tmp_path / "data/test.tsv").read_text().splitlines()
+    lines[2:] = [line.rsplit("\t", 1)[0] + "\t" for line in lines[2:]]
+    (tmp_path / "data/test.tsv").write_text("\n".join(lines) + "\n\n")
+    options, _ = trained
+    found = finetune(dataclasses.replace(options, task=str(task), checkpoint=options.output_dir, predict_only=True,
+                                         resume="never", output_dir=str(tmp_path / "run")))
+    assert found["predictions_of"] == "test" and "dev" not in found and "test" not in found
+    assert "test: not scored, as 1 of 40 examples have labels" in found["notes"]
+    said = capsys.readouterr().out
+    assert "wrote predictions.tsv (of test), own.tsv" in said and "dev has no labels" not in said
+
+
+def test_predictions_tell_the_question_where_idx_does_not(tmp_path):
+    examples = Examples([Example(idx, ("a passage", "a\tquestion"), str(idx), (7, question))
+                         for question in range(2) for idx in range(2)])
+    scores = np.array([[1.0, 0.0]] * len(examples))
+    task = get_task("superglue/MultiRC")
+    write_predictions(tmp_path / "p.tsv", task, evaluate(task, examples, scores))
+    rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
+    assert rows[0] == ["idx", "group", "text", "text_pair", "label", "prediction", "p(0)", "p(1)"]
+    assert [row[:2] for row in rows[1:]] == [["0", "7/0"], ["1", "7/0"], ["0", "7/1"], ["1", "7/1"]]
+    assert rows[1][2:6] == ["a passage", "a question", "0", "0"]
+
+
+@pytest.mark.parametrize("texts", [["nice film really"], [chr(0x4e00 + 7 * i) * 2 for i in range(1200)]])
+def test_a_fresh_encoder_has_a_vocabulary_of_any_text(texts):
+    """As many pieces as it yields: few of one sentence, all the characters of a large alphabet."""
+    vocabulary = finetune_module._vocabulary(texts)
+    for text in texts[:20]:
+        ids = vocabulary.encode(text)
+        assert vocabulary.decode(ids) == text and len(ids) <= len(text) + 2
+
+
+def test_outputs_are_told_by_their_labels_not_by_their_order(trained, pairs, tmp_path):
+    options, accuracy = trained
+    task = described(pairs, tmp_path / "data", "[entailment, not_entailment]")
+    predict = dataclasses.replace(options, task=task, checkpoint=options.output_dir, predict_only=True,
+                                  output_dir=str(tmp_path / "predict"))
+    found = finetune(predict)
+    assert found["dev"]["accuracy"] == accuracy and accuracy != 0.5
+    header = (tmp_path / "predict/predictions.tsv").read_text().splitlines()[0].split("\t")
+    assert header[-2:] == ["p(entailment)", "p(not_entailment)"]
+    for source, told in (("hf", "ENTAILMENT"), ("unnamed", None)):  # another library's folder tells them as well
+        convert(read_checkpoint(options.output_dir), tmp_path / source, "hf")
+        config = json.loads((tmp_path / source / "config.json").read_text())
+        assert config["id2label"] == {"0": "not_entailment", "1": "entailment"}
+        config["id2label"] = {"0": "Not_Entailment", "1": told} if told else {"0": "LABEL_0", "1": "LABEL_1"}
+        (tmp_path / source / "config.json").write_text(json.dumps(config))
+        found = finetune(dataclasses.replace(predict, checkpoint=str(tmp_path / source),
+                                             output_dir=str(tmp_path / f"predict-{source}")))
+        if told:
+            assert found["dev"]["accuracy"] == accuracy
+        else:  # taken in the task's order, which is said
+            assert found["dev"]["accuracy"] == pytest.approx(1 - accuracy)
+            assert any("does not tell what its outputs stand for" in note for note in found["notes"])
+
+
+def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path):
+    options, accuracy = trained
+    predict = dataclasses.replace(options, checkpoint=options.output_dir, predict_only=True,
+                                  output_dir=str(tmp_path / "predict"))
+    for labels, message in (("[no way, entailment]", "has the labels not_entailment, entailment, but .* has no way"),
+                            ("[a, not_entailment, entailment]", "has 2 labels, but .* has a, not_entailment, entail")):
+        folder = tmp_path / str(len(labels))
+        task = described(pairs, folder, labels)
+        for split in ("train", "dev", "test"):
+            text = (folder / f"{split}.tsv").read_text()
+            (folder / f"{split}.tsv").write_text(text.replace("\tnot_entailment\n", "\tno way\n")
+                                                 if "no way" in labels else text)
+        with pytest.raises(InputError, match=message):
+            finetune(dataclasses.replace(predict, task=task))
+    task = described(pairs, tmp_path / "data", "['0', '1']")
+    for split in ("train", "dev", "test"):
+        path = tmp_path / f"data/{split}.tsv"
+        path.write_text(path.read_text().replace("\tnot_entailment\n", "\t0\n").replace("\tentailment\n", "\t1\n"))
+    found = finetune(dataclasses.replace(predict, task=task))
+    assert found["dev"]["accuracy"] == accuracy
+    assert any("the labels not_entailment, entailment of" in note and "taken to be 0, 1" in note
+               for note in found["notes"])
+
+
+@pytest.mark.parametrize("family, parts", [
+    ("roberta", {}), ("roberta", {"extra_layer": True}), ("bert", {"pooler": True}),
+    ("roberta", {"pooler": True, "extra_layer": True})])
+def test_outputs_are_reordered_whatever_the_head(family, parts):
+    model = build_model(TINY, 300, "classifier", num_labels=2, family=family, labels=("Entailment", "NOT_entailment"),
+                        **parts)
+    found, notes = classifier_of(Weights(model.config, checkpoint_directory.tensors_of(model), None, "x"), "x",
+                                 get_task("RTE"))
+    moved = assemble(found)
+    ids, lengths = mx.nd.array([[1, 5, 7]]), mx.nd.array([3])
+    np.testing.assert_array_equal(moved(ids, lengths).asnumpy()[0], model(ids, lengths).asnumpy()[0, ::-1])
+    assert moved.config.labels == ("not_entailment", "entailment") and notes == []
+
+
+@pytest.mark.parametrize("told, task, columns", [
+    ({"0": "similarity"}, "STS-B", [0]), ({"0": "0", "1": "1"}, "RTE", [0, 1]), ({"0": 0, "1": 1}, "RTE", [0, 1]),
+    ({"0": "NEGATIVE", "1": "POSITIVE"}, "SST-2", [0, 1]), ({"0": "LABEL_1", "1": "LABEL_0"}, "CoLA", [0, 1]),
+    ({"1": "a", "2": "b"}, "RTE", [0, 1]), (["a", "b"], "RTE", [0, 1]), ({"0": None, "1": "x"}, "RTE", [0, 1]),
+    ({"0": "\ud800", "1": "x"}, "RTE", [0, 1]), ({"0": "True", "1": "False"}, "BoolQ", [1, 0])])
+def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, columns):
+    task = get_task(task)
+    model = build_model(TINY, tokenizer.vocab_size, "classifier", num_labels=task.num_labels, pooler=True)
+    convert(Weights(model.config, checkpoint_directory.tensors_of(model), tokenizer, "x"), tmp_path / "hf", "hf")
+    config = json.loads((tmp_path / "hf/config.json").read_text())
+    (tmp_path / "hf/config.json").write_text(json.dumps({**config, "id2label": told}))
+    weights = read_checkpoint(tmp_path / "hf")
+    found, _ = classifier_of(weights, str(tmp_path / "hf"), task)
+    np.testing.assert_array_equal(found.tensors["classifier.1.bias"], weights.float32("classifier.1.bias")[columns])
+    assert found.config.labels == (None if task.is_regression else tuple(task.labels))
+
+
+def test_odd_labels_make_one_line():
+    model = build_model(TINY, 300, "classifier", num_labels=2, labels=("a\nb", "x" * 100_000))
+    weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")
+    with pytest.raises(InputError) as caught:
+        classifier_of(weights, "x", get_task("RTE"))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    for labels in (("a",), ("a", "a"), ("a", 1), "ab", ("a", "\ud800"), 3):
+        with pytest.raises(InputError, match="model: labels is .*; it must be 2 different texts"):
+            model.config.replace(labels=labels)
+    assert model.config.replace(head="mlm").labels is None and model.config.replace(num_labels=3).labels is None
+
+
+def test_a_classifier_is_drawn_anew_unless_it_is_to_be_kept(trained, tmp_path):
+    options, _ = trained
+    again = dataclasses.replace(options, checkpoint=options.output_dir, epochs=1, learning_rate=1e-12,
+                                weight_decay=0.0, seed=1)
+    new = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "new")))
+    assert any("the classifier of" in note and "left out for a new one" in note for note in new["notes"])
+    kept = finetune(dataclasses.replace(again, keep_classifier=True, output_dir=str(tmp_path / "kept")))
+    assert not any("left out for a new one" in note for note in kept["notes"])
+    folders = options.output_dir, tmp_path / "new", tmp_path / "kept"
+    before, first, second = (weights(folder, "best") for folder in folders)
+    for name in before:
+        np.testing.assert_allclose(second[name], before[name], atol=1e-6)
+    assert np.abs(first["classifier.1.weight"] - before["classifier.1.weight"]).max() > 0.1
+    with pytest.raises(InputError, match="has no trained classifier; give a checkpoint fine-tuned on"):
+        finetune(dataclasses.replace(options, keep_classifier=True, output_dir=str(tmp_path / "none")))

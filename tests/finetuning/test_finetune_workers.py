@@ -1,0 +1,83 @@
+"""One worker and two."""
+
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from finetuning_runs import arguments, classifier, rows, start, training
+
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.commands import finetune as command
+from bort_mx.distributed import Workers
+from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.models import parameters_of
+from bort_mx.training.optimizers import SGD
+from bort_mx.training.step import TrainingStep
+
+
+def predicted(directory):
+    lines = [line.split("\t") for line in (directory / "predictions.tsv").read_text().splitlines()[1:]]
+    return np.array([[float(share) for share in line[-2:]] for line in lines])
+
+
+def test_two_workers_equal_one(small, tmp_path):
+    """Same global batch, clipping active, 24 steps: dev probabilities, losses and norms agree."""
+    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
+    options = dataclasses.replace(small, dropout=0.0, clip=0.5, batch_size=10, seeds=2, checkpoint_interval=0)
+    command.run(dataclasses.replace(options, output_dir=str(tmp_path / "one")))
+    process = start(*arguments(options, output_dir=str(tmp_path / "two")),
+                    launcher=[pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H",
+                              "localhost:2"])
+    output, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    for seed in ("seed-0", "seed-1"):
+        one, two = rows(tmp_path / "one" / seed), rows(tmp_path / "two" / seed)
+        assert len(one) == len(two) == 22  # 2 epochs of 10 steps, the last batch with 6 of 10 examples
+        for mine, theirs in zip(one, two):
+            for name in mine:
+                assert theirs[name] == pytest.approx(mine[name], abs=1e-4), (name, mine["step"])
+        np.testing.assert_allclose(predicted(tmp_path / "two" / seed), predicted(tmp_path / "one" / seed), atol=1e-4)
+    assert output.count("own.yaml: dev accuracy") == 2  # rank 0 alone speaks
+
+
+class Halves(Workers):
+    """Worker `rank` of two that really are one: sums are those of both halves, computed by the test."""
+
+    size = 2
+
+    def __init__(self, rank, others):
+        self.rank, self._others = rank, others
+
+    def sum_(self, arrays, name):
+        for array, other in zip(arrays, self._others):
+            array += other
+
+    def sum_numpy(self, values, name):
+        return np.asarray(values, np.float64) * 2
+
+
+def test_unsynchronised_gradients_would_be_seen(tokenizer):
+    """An update from one worker's own half of the batch differs from the global one; the summed one does not."""
+    batch_of = training(tokenizer).at
+    whole = updated(tokenizer, batch_of(0, 0, 1, 8), Workers())
+    other = gradients_of(tokenizer, batch_of(0, 1, 2, 4))
+    both = updated(tokenizer, batch_of(0, 0, 2, 4), Halves(0, other))
+    alone = updated(tokenizer, batch_of(0, 0, 2, 4), Workers())
+    assert all(np.abs(both[name] - whole[name]).max() < 1e-5 for name in whole)
+    assert max(np.abs(alone[name] - whole[name]).max() for name in whole) > 1e-3
+
+
+def updated(tokenizer, batches, workers):
+    """Weights after one step of plain gradients (AdamW hides their scale)."""
+    model = classifier(tokenizer)
+    TrainingStep(FineTuningObjective(model, False), SGD(parameters_of(model)), workers, clip=0.0)(batches, 0.1)
+    return checkpoint_directory.tensors_of(model)
+
+
+def gradients_of(tokenizer, batches):
+    model = classifier(tokenizer)
+    optimizer = SGD(parameters_of(model))  # (AdamW's operator scales them in place)
+    TrainingStep(FineTuningObjective(model, False), optimizer, Workers())(batches, 0.0)
+    return [gradient.copy() for gradient in optimizer.gradients()]
