@@ -34,6 +34,7 @@ from bort_mx.finetuning.evaluation import targets_of
 from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models import build_model
 from bort_mx.training import schedules
+from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.step import TrainingStep
 
 LONGEST = 512
@@ -52,7 +53,7 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
 
     model = build_model(PRESETS["bort"], 50265, "classifier", num_labels=2)
     tokens = TrainingBatches(encoded, targets, pad_id, batch_size, 0).tokens()
-    trainee = trainee_of(model, tokens, 0.01, False, mx.cpu())
+    trainee = trainee_of(model, tokens, OptimizerSettings(weight_decay=0.01), False, mx.cpu())
     core = TrainingStep(trainee.objective, trainee.optimizer, Workers(), clip=1.0)
 
     def run(seed: int) -> np.ndarray:

@@ -32,12 +32,13 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers
 from bort_mx.io import files
 from bort_mx.provenance import provenance
-from bort_mx.search.evaluator import Setting
+from bort_mx.search.evaluator import Evaluator
 from bort_mx.search.options import Hyperparameters, SearchOptions
 from bort_mx.search.sources import newest_checkpoint
 from bort_mx.search.space import admit, intrinsic_order, read_space
 from bort_mx.search.surrogates import TrainedError
 from bort_mx.search.teacher_states import describe_states, place_of_states, run_teacher, states_shape
+from bort_mx.training.optimizers import OptimizerSettings
 
 SEEDS = (0, 1, 2)
 
@@ -62,13 +63,13 @@ def recipes(long: int) -> List[Recipe]:
             Recipe(f"adamw-{long}", long, "adamw", adamw), Recipe(f"sgd-{long}", long, "sgd", sgd)]
 
 
-def chosen(setting: Setting, architectures: Iterable[Architecture], count: int) -> List[Architecture]:
+def chosen(setting: Evaluator, architectures: Iterable[Architecture], count: int) -> List[Architecture]:
     """`count` members of the space at equal distances along its order, the smallest and the largest among them."""
     ordered = intrinsic_order(architectures, setting.vocab_size, setting.num_positions)
     return [ordered[i] for i in np.linspace(0, len(ordered) - 1, count).round().astype(int)]
 
 
-def measure(setting: Setting, states: Any, architectures: Sequence[Architecture], long: int,
+def measure(setting: Evaluator, states: Any, architectures: Sequence[Architecture], long: int,
             path: pathlib.Path) -> Dict[str, List[float]]:
     """The errors of all recipes and architectures, {recipe: [error, …]}; those in the file are not measured again."""
     known = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
@@ -79,7 +80,8 @@ def measure(setting: Setting, states: Any, architectures: Sequence[Architecture]
             continue
         batches = dataclasses.replace(setting.batches, training=setting.batches.training[:recipe.steps])
         start = time.perf_counter()
-        errors[key] = TrainedError(setting.config, batches, states, [recipe.theta], recipe.optimizer,
+        errors[key] = TrainedError(setting.config, batches, states, [recipe.theta],
+                                   OptimizerSettings(recipe.optimizer, 0.0),
                                    seed=recipe.seed)(architecture)
         row = {"recipe": recipe.name, "architecture": key[1], "error": errors[key],
                "seconds": round(time.perf_counter() - start, 2)}
@@ -137,8 +139,8 @@ def main() -> None:
     space = admit(read_space(arguments.space))
     alone = Workers()
     ctx = device_of("cpu", alone)
-    setting = Setting(options, space, newest_checkpoint(pathlib.Path(arguments.teacher)), pathlib.Path(arguments.data),
-                      alone, ctx)
+    checkpoint = newest_checkpoint(pathlib.Path(arguments.teacher))
+    setting = Evaluator(options, space, checkpoint, pathlib.Path(arguments.data), alone, ctx)
     shape = states_shape(setting.batches, setting.teacher_architecture.hidden_size)
     place = place_of_states(shape, out, 2_000_000_000, alone)
     print(describe_states(shape, place), flush=True)

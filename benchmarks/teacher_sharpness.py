@@ -12,7 +12,7 @@ import numpy as np
 
 from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.shards import TokenShards
-from bort_mx.pretraining.pretrain import load_on_vocabulary
+from bort_mx.pretraining.student_and_teacher import load_on_vocabulary
 
 
 def sharpness(logits: np.ndarray, temperature: float) -> dict:

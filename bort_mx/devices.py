@@ -1,9 +1,15 @@
 """The device of a worker."""
 
 import mxnet as mx
+import numpy as np
 
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+
+
+def to_device(values: np.ndarray, ctx: mx.Context) -> mx.nd.NDArray:
+    """A NumPy array on a device, in float32, which holds every token id and position exactly."""
+    return mx.nd.array(values, ctx=ctx, dtype="float32")
 
 
 def device_of(name: str, workers: Workers, dtype: str = "float32") -> mx.Context:

@@ -1,6 +1,6 @@
 """The workers of a run: Horovod's under `horovodrun`, or this process alone, which needs no Horovod.
 
-All collectives sum; the caller divides by what he means to average over.
+All collectives sum; the caller divides by what is averaged over.
 """
 
 import contextlib
@@ -38,9 +38,15 @@ class Workers:
         """Every worker's JSON-able value, in the order of ranks."""
         return [value]
 
+    def say(self, *lines: str) -> None:
+        """Print lines on rank 0 alone; empty ones are left out."""
+        for line in lines if self.is_first else ():
+            if line:
+                print(line, flush=True)
+
     @contextlib.contextmanager
     def agreeing(self, name: str) -> Iterator[None]:
-        """A context that all workers leave together: with an InputError if any of them met one, else on.
+        """If any worker raises InputError in this block, all workers raise it.
 
         Bad input that only one of them sees (rank 0 alone hashes the data) then ends all with that one line, where the
         others would fail at their next collective. There must be no collective inside.

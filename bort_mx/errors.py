@@ -1,4 +1,7 @@
-"""What bad input raises, and what a run that failed raises."""
+"""What bad input raises, what a run that failed raises, and the exit codes of every command."""
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+"""Exit codes: done; a failure in the run; bad options or input; stopped by the user, after a checkpoint."""
 
 
 class InputError(ValueError):

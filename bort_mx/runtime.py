@@ -8,6 +8,11 @@ def local_workers() -> int:
     return max(1, int(os.environ.get("HOROVOD_LOCAL_SIZE", "1")))
 
 
+def is_first_process() -> bool:
+    """Whether this is rank 0, told before the workers are connected."""
+    return os.environ.get("HOROVOD_RANK", "0") == "0"
+
+
 def physical_cores() -> int:
     """Physical cores this process may use (at least 1)."""
     import psutil

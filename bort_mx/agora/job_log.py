@@ -1,25 +1,22 @@
-"""The record of a run of Agora: every finished job one JSON line, on disk before the next one starts."""
+"""The record of a run of Agora: every finished job is one line, on the disk before the next job starts."""
 
 import json
 import os
-import pathlib
-from typing import Any, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Dict, Hashable, Optional, Tuple
 
 from bort_mx.errors import InputError
-from bort_mx.io.files import sync_directory, write_text
+from bort_mx.io.jsonl_log import JsonlLog
 
 FORMAT = 1
+_ADVICE = "delete the folder to start afresh"
 
 
 class JobLog:
-    """Finished work by (kind, round, theta's index), in memory and, given a path, as JSON lines on disk.
-
-    The first line is the fingerprint of the run. A last line without its end (the process died while writing) is
-    dropped; the work it recorded is done again.
+    """Finished work by (kind, round, theta's index); the first line is the fingerprint of the run.
 
     Args:
         path: the file; None keeps everything in memory.
-        fingerprint: what the recorded results depend on.
+        fingerprint: what the recorded results depend on, by name.
         write: False reads the file but never writes (ranks other than 0).
 
     Raises:
@@ -27,17 +24,17 @@ class JobLog:
     """
 
     def __init__(self, path: Optional[os.PathLike], fingerprint: Dict[str, Any], write: bool = True):
-        self._path = pathlib.Path(path) if path is not None else None
-        self._write = write and self._path is not None
+        self._log = JsonlLog(path, _ADVICE, write)
         self._records: Dict[Tuple[str, Optional[int], Hashable], Dict[str, Any]] = {}
         start = {"kind": "start", "format": FORMAT, "fingerprint": json.loads(json.dumps(fingerprint))}
-        lines = self._read()
-        if lines:
-            self._check(lines[0], start)
-            for record in lines[1:]:
-                self._records[_name(record)] = record
-        elif self._write:
-            write_text(self._path, _line(start))
+        for number, record in self._log.records:
+            if not isinstance(record, dict) or "kind" not in record:
+                raise InputError(f"{path}:{number}: a record without \"kind\"; {_ADVICE}")
+        if self._log.records:
+            self._check(self._log.records[0][1], start)
+            self._records = {_name(record): record for _, record in self._log.records[1:]}
+        else:
+            self._log.append(start)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -49,50 +46,20 @@ class JobLog:
     def put(self, record: Dict[str, Any]) -> Dict[str, Any]:
         """Record finished work, named by "kind", "round" and "index" where they apply; returns it as JSON has it."""
         record = json.loads(json.dumps(record))
-        if self._write:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(_line(record))
-                file.flush()
-                os.fsync(file.fileno())
+        self._log.append(record)
         self._records[_name(record)] = record
         return record
 
-    def _read(self) -> List[Dict[str, Any]]:
-        if self._path is None or not self._path.exists():
-            return []
-        content = self._path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if self._write and len(whole) < len(content):
-            with open(self._path, "r+b") as file:
-                file.truncate(len(whole))
-                os.fsync(file.fileno())
-            sync_directory(self._path.parent)
-        return [self._parse(number, line) for number, line in enumerate(whole.splitlines(), start=1)]
-
-    def _parse(self, number: int, line: bytes) -> Dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{self._path}:{number}: not a JSON record ({error}); delete the folder to start afresh"
-                             ) from None
-        if not isinstance(record, dict) or "kind" not in record:
-            raise InputError(f"{self._path}:{number}: a record without \"kind\"; delete the folder to start afresh")
-        return record
-
     def _check(self, found: Dict[str, Any], start: Dict[str, Any]) -> None:
+        path = self._log.path
         if found.get("kind") != "start" or found.get("format") != FORMAT:
-            raise InputError(f"{self._path}:1: expected the start record of format {FORMAT}; delete the folder to "
-                             "start afresh")
+            raise InputError(f"{path}:1: expected the start record of format {FORMAT}; {_ADVICE}")
         old, new = found.get("fingerprint", {}), start["fingerprint"]
         other = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
         if other:
-            raise InputError(f"{self._path}: belongs to another run, which differs in {', '.join(other)}; give another "
+            raise InputError(f"{path}: belongs to another run, which differs in {', '.join(other)}; give another "
                              "folder, or the same options and data to resume")
 
 
 def _name(record: Dict[str, Any]) -> Tuple[str, Optional[int], Hashable]:
     return record["kind"], record.get("round"), record.get("index")
-
-
-def _line(record: Dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False) + "\n"

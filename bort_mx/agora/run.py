@@ -66,7 +66,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
                        kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options)
+    keep_checkpoint(run, options.checkpoint)
     if workers.gather(_is_finished(run, options), "finished")[0]:  # rank 0's: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
@@ -139,7 +139,7 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
                          "teacher has no confidence; leave it out")
     check_classes(data.train, data.dev, _rounding(data.task))
     ctx = device_of(options.device, workers, options.dtype)
-    weights, notes = starting_weights(options, data, workers)
+    weights, notes = starting_weights(options.checkpoint, options.seed, data, workers)
     teacher = read_weights(options.socrates, workers)
     targets = [example.label for example in data.train] if data.task.is_regression else [0]
     socrates = Socrates(teacher, options.socrates, data.task, options, workers, ctx, (min(targets), max(targets)))

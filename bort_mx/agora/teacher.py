@@ -49,7 +49,7 @@ class Socrates:
         config = run_config(path)
         own = dataclasses.replace(options, checkpoint=path, dropout=0.0, classifier_init="uniform",
                                   max_length=config.get("options", {}).get("max_length"))
-        self._longest = longest_sequence(own, weights.config.num_positions)
+        self._longest = longest_sequence(own.max_length, weights.config.num_positions, path)
         model = build_classifier(weights, own, task, ctx, new_head=False)
         if model.initialized:
             raise InputError(f"--socrates {path}: has no trained classifier ({', '.join(model.initialized)} missing); "

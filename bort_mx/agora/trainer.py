@@ -127,7 +127,7 @@ class Bench:
 
     def check(self, workers: Workers) -> None:
         """Raises InputError for what would only be seen in the first job of these workers: lengths, batch sizes."""
-        longest_sequence(self.options, self.weights.config.num_positions)
+        longest_sequence(self.options.max_length, self.weights.config.num_positions, self.options.checkpoint)
         self._micro(workers)
 
     def train(self, theta: Theta, examples: Sequence[Example], workers: Workers) -> Trained:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import pathlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -214,3 +214,22 @@ def _problems(missing, unknown, ill_shaped, tensors, parameters) -> List[str]:
     rows = (("missing", sorted(n for n in missing if not _of_head(n))), ("unknown", sorted(unknown)),
             ("ill-shaped", shapes))
     return [f"{what}: {', '.join(names)}" for what, names in rows if names]
+
+
+def tensors_digest(tensors: Mapping[str, Any], before: str = "", after: str = "", typed: bool = False) -> str:
+    """SHA-256 over tensors by name, in float32: the same model has the same in whatever format it is stored.
+
+    Args:
+        tensors: arrays of NumPy or MXNet, or `lazy_tensor.StoredTensor`s; read one after another.
+        before, after: what else is to be told apart, e.g. the configuration and the vocabulary.
+        typed: keep each tensor's own type, and tell it.
+    """
+    total = hashlib.sha256(before.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        tensor = tensor.asnumpy() if hasattr(tensor, "asnumpy") else tensor
+        tensor = tensor if typed else lazy_tensor.float32(tensor)
+        total.update(name.encode() + (str(tensor.dtype).encode() if typed else b""))
+        total.update(np.ascontiguousarray(tensor).tobytes())
+    total.update(after.encode())
+    return total.hexdigest()

@@ -1,10 +1,10 @@
 """The command line of `run_finetune.py`."""
 
-import os
 import pathlib
 import re
 from typing import Callable, List, Optional
 
+from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
@@ -29,7 +29,7 @@ def main(argv: List[str]) -> int:
         output = f"{BUILT_IN_OUTPUT}/{'-'.join(re.findall(r'[A-Za-z0-9_]+', checkpoint)) or 'checkpoint'}"
         options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION,
                                 first=[*BUILT_IN, "--checkpoint", checkpoint, "--output-dir", output])
-        if os.environ.get("HOROVOD_RANK", "0") == "0":
+        if runtime.is_first_process():
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)
     run(options if options.agora else options.without_agora())
@@ -45,15 +45,16 @@ def run(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) 
     Raises:
         InputError: see `bort_mx.finetuning.finetune.finetune` and `bort_mx.agora.run.run_agora`.
     """
-    from bort_mx.finetuning import seeds  # MXNet is loaded only now: --help and bad options stay quick
+    from bort_mx.finetuning.benchmark import run_benchmarks  # MXNet is loaded only now: --help stays quick
+    from bort_mx.finetuning.seeds import run_seeds
 
     by_agora = getattr(options, "agora", False)
     if options.task in BENCHMARKS:
         if by_agora:
             raise InputError(f"--task {options.task}: Socrates is a teacher of one task; give --agora one task")
-        return seeds.run_benchmarks(options, run)
+        return run_benchmarks(options, run)
     single = _single(by_agora)
-    return seeds.run_seeds(options, single, begin) if options.seeds > 1 else single(options, begin)
+    return run_seeds(options, single, begin) if options.seeds > 1 else single(options, begin)
 
 
 def _single(by_agora: bool) -> Callable[..., dict]:

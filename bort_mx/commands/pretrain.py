@@ -1,8 +1,8 @@
 """The command line of `run_pretraining.py`."""
 
-import os
 from typing import List
 
+from bort_mx import runtime
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
 
@@ -19,7 +19,7 @@ def main(argv: List[str]) -> int:
     if options.data is None:
         built_in = [*BUILT_IN, "--train-vocab=null"] if options.tokenizer else BUILT_IN
         options = parse_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION, first=built_in)
-        if os.environ.get("HOROVOD_RANK", "0") == "0":
+        if runtime.is_first_process():
             print("no --data: a small run on the documentation of Python's own standard library", flush=True)
     from bort_mx.pretraining.pretrain import pretrain  # MXNet is loaded only now: --help and bad options stay quick
 

@@ -1,17 +1,20 @@
 """The command line of `run_search.py`."""
 
-import os
 import pathlib
 from typing import List
 
+from bort_mx import runtime
+from bort_mx.commands import pretrain
 from bort_mx.options import parse_options
 from bort_mx.search.options import SearchOptions
+from bort_mx.search.space import SMALL_SPACE
 
 DESCRIPTION = "Extract the optimal subarchitecture <D,A,H,I> of a search space by the FPTAS."
-SMALL_SPACE = pathlib.Path(__file__).with_name("search_small.yaml")
 BUILT_IN = ["--space", str(SMALL_SPACE), "--batch-size", "64", "--micro-batch-size", "32", "--seq-len", "64",
             "--evaluation-lines", "128", "--baselines", "exhaustive", "random"]
 """The small search on built-in text, where no --data is given; options on the command line win."""
+BUILT_IN_TEACHER = ["--architecture", "4,4,128,512"]
+"""The tiny T of a search without --teacher and --data, which is pre-trained first."""
 
 
 def main(argv: List[str]) -> int:
@@ -19,10 +22,22 @@ def main(argv: List[str]) -> int:
     options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION)
     if options.data is None:
         options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION, first=BUILT_IN)
-        if os.environ.get("HOROVOD_RANK", "0") == "0":
+        if runtime.is_first_process():
             print("no --data: a small search" + ("" if options.teacher else
                                                  " on the documentation of Python's own standard library"), flush=True)
+        if options.teacher is None:
+            options.teacher = _tiny_teacher(options.output_dir, options.seed, options.device)
     from bort_mx.search.run import run_search  # MXNet is loaded only now: --help and bad options stay quick
 
     run_search(options)
     return 0
+
+
+def _tiny_teacher(output_dir: str, seed: int, device: str) -> str:
+    """A tiny T, pre-trained on text that every machine has; a search that is resumed takes the one that stands."""
+    target = pathlib.Path(output_dir) / "teacher"
+    if not (target / "results.json").is_file():
+        if runtime.is_first_process():
+            print("no --teacher: a tiny one is pre-trained first", flush=True)
+        pretrain.main([*BUILT_IN_TEACHER, "--output-dir", str(target), "--seed", str(seed), "--device", device])
+    return str(target)

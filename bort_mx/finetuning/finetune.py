@@ -53,11 +53,13 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options)
+    keep_checkpoint(run, options.checkpoint)
     if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
         return finished(run, workers)
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
-    length, of_length = _trained_length(options)
+    length, of_length = options.max_length, []
+    if options.predict_only and length is None:
+        length, of_length = _trained_length(options.checkpoint)
     session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
     session.notes += notes + of_length
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
@@ -72,43 +74,39 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     finally:
         run.close()
     results = {**found, **conclude(session, run, not options.predict_only)}
-    if workers.is_first:
-        print(prediction_files.describe(results, run.path), flush=True)
+    workers.say(prediction_files.describe(results, run.path))
     run.write_results(results)
     return results
 
 
-def _trained_length(options: FineTuningOptions) -> Tuple[Optional[int], List[str]]:
-    """The --max-length of a run: to predict alone, without one, that of the training; what there is to note."""
-    if not options.predict_only or options.max_length is not None:
-        return options.max_length, []
-    length = run_config(options.checkpoint).get("options", {}).get("max_length")
-    return length, [] if length is None else [f"texts are cut to {length} tokens, as {options.checkpoint} was trained"]
+def _trained_length(checkpoint: str) -> Tuple[Optional[int], List[str]]:
+    """The --max-length that a checkpoint was trained with, and a note on it."""
+    length = run_config(checkpoint).get("options", {}).get("max_length")
+    return length, [] if length is None else [f"texts are cut to {length} tokens, as {checkpoint} was trained"]
 
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     """The results of a run that is not done again, which is said."""
     results = files.read_json(run.path / checkpoint_directory.RESULTS)
-    if workers.is_first:
-        print(f"{run.path} is finished already:\n{prediction_files.describe(results, run.path)}", flush=True)
+    workers.say(f"{run.path} is finished already:\n{prediction_files.describe(results, run.path)}")
     return results
 
 
-def keep_checkpoint(run: RunDirectory, options: FineTuningOptions) -> None:
+def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     """Record in config.json what --checkpoint is: its fingerprint, or its name where nothing so called is on the disk
     (fresh, a name on the Hub). A resumed run must have the same; it may have moved, or gone if it is still called so.
 
     Raises:
         InputError: another one.
     """
-    name = f"name: {options.checkpoint}"
-    there = options.checkpoint != FRESH and os.path.exists(options.checkpoint)
-    now = checkpoint_weights.fingerprint(options.checkpoint) if there else name
+    name = f"name: {checkpoint}"
+    there = checkpoint != FRESH and os.path.exists(checkpoint)
+    now = checkpoint_weights.fingerprint(checkpoint) if there else name
     then = run.keep("checkpoint", now)
     called = run.before.get("options", {}).get("checkpoint")
-    gone = now == name and not str(then).startswith("name: ") and called == options.checkpoint
+    gone = now == name and not str(then).startswith("name: ") and called == checkpoint
     if then != now and not gone:
-        raise InputError(f"--resume: --checkpoint {options.checkpoint} is not what {run.path} began with, which was "
+        raise InputError(f"--resume: --checkpoint {checkpoint} is not what {run.path} began with, which was "
                          f"{called}; give that as it was, or start anew in another --output-dir")
 
 
@@ -126,23 +124,23 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
     elif options.predict_only or options.keep_classifier:
         weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
     else:
-        weights, notes = starting_weights(options, data, workers)
+        weights, notes = starting_weights(options.checkpoint, options.seed, data, workers)
     new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier
     return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes
 
 
-def starting_weights(options: FineTuningOptions, data: TaskData, workers: Workers) -> Tuple[Weights, List[str]]:
-    """The weights of --checkpoint that a new classifier starts from, with their tokenizer; what there is to note.
+def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Workers) -> Tuple[Weights, List[str]]:
+    """The weights of --checkpoint that a new classifier starts from, with their tokenizer; and notes.
 
     Raises:
         InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
     """
-    if options.checkpoint == FRESH:
-        return _fresh(data, options.seed), []
-    weights = read_weights(options.checkpoint, workers)
+    if checkpoint == FRESH:
+        return _fresh(data, seed), []
+    weights = read_weights(checkpoint, workers)
     if weights.config.head != "classifier":
         return weights, []
-    return without_classifier(weights), [f"the classifier of {options.checkpoint} is left out for a new one"]
+    return without_classifier(weights), [f"the classifier of {checkpoint} is left out for a new one"]
 
 
 def read_weights(path: str, workers: Workers) -> Weights:

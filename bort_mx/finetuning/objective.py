@@ -6,9 +6,9 @@ Dimensions: B examples, s tokens, C labels.
 from typing import Optional
 
 import mxnet as mx
-import numpy as np
 
 from bort_mx.data.batches import TextBatch
+from bort_mx.devices import to_device
 from bort_mx.pretraining.losses import cross_entropy
 from bort_mx.training.step import Sums
 
@@ -32,7 +32,7 @@ class FineTuningObjective:
 
     def __call__(self, batch: TextBatch, detailed: bool = False) -> Sums:
         """Sums over the examples of weight 1: loss, and accuracy (if detailed; of a classifier)."""
-        targets, weights = self._array(batch.targets), self._array(batch.weights)
+        targets, weights = to_device(batch.targets, self._ctx), to_device(batch.weights, self._ctx)
         scores = self.scores(batch)  # (B, C)
         each = squared_error(scores, targets) if self._is_regression else cross_entropy(scores, targets)
         metrics = {}
@@ -43,8 +43,5 @@ class FineTuningObjective:
 
     def scores(self, batch: TextBatch) -> mx.nd.NDArray:
         """The model's outputs (B, C)."""
-        types = self._array(batch.token_types) if self._model.config.token_types else None
-        return self._model(self._array(batch.input_ids), self._array(batch.valid_length), None, types)
-
-    def _array(self, values: np.ndarray) -> mx.nd.NDArray:
-        return mx.nd.array(values, ctx=self._ctx, dtype="float32")  # holds every id exactly
+        types = to_device(batch.token_types, self._ctx) if self._model.config.token_types else None
+        return self._model(to_device(batch.input_ids, self._ctx), to_device(batch.valid_length, self._ctx), None, types)

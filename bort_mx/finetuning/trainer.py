@@ -23,6 +23,7 @@ from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
+from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.step import TrainingStep
 
@@ -47,7 +48,7 @@ class Session:
                  workers: Workers, ctx: mx.Context):
         self.options, self.data, self.model, self.tokenizer = options, data, model, tokenizer
         self.workers, self.ctx = workers, ctx
-        self.longest = longest_sequence(options, model.config.num_positions)
+        self.longest = longest_sequence(options.max_length, model.config.num_positions, options.checkpoint)
         self.objective = FineTuningObjective(model, data.task.is_regression, ctx)
         self.notes: List[str] = list(data.notes)
         self._dev: Optional[Batches] = None
@@ -106,15 +107,19 @@ class Session:
                               self.workers)
 
 
-def longest_sequence(options: FineTuningOptions, positions: int) -> int:
+def longest_sequence(max_length: Optional[int], positions: int, source: str) -> int:
     """Tokens of the longest example: --max-length, or 512 as far as the model has positions.
 
+    Args:
+        max_length: --max-length, or None.
+        positions: of the model.
+        source: names the model in errors.
     Raises:
         InputError: --max-length exceeds the model's positions.
     """
-    longest = options.max_length or min(LONGEST, positions)
+    longest = max_length or min(LONGEST, positions)
     if longest > positions:
-        raise InputError(f"--max-length {longest}: longer than the {positions} positions of {options.checkpoint}; "
+        raise InputError(f"--max-length {longest}: longer than the {positions} positions of {source}; "
                          "lower it or leave it out")
     return longest
 
@@ -201,12 +206,19 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     batches = session.training_batches()
     total = options.epochs * batches.steps_per_epoch
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
-    trainee = trainee_of(model, session.training_tokens(batches), options.weight_decay, session.data.task.is_regression,
+    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
+                                 options.adam_epsilon)
+    trainee = trainee_of(model, session.training_tokens(batches), settings, session.data.task.is_regression,
                          session.ctx)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
-    loop = Loop(run, core, model, session.tokenizer, workers, _cadence(options, batches.steps_per_epoch, total),
-                _learning_rate(options, total),
+    interval = batches.steps_per_epoch if options.evaluation_interval is None else options.evaluation_interval
+    cadence = Cadence(total, options.log_interval, interval,
+                      interval if options.checkpoint_interval is None else options.checkpoint_interval,
+                      options.keep_checkpoints)
+    warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
+    loop = Loop(run, core, model, session.tokenizer, workers, cadence,
+                lambda step: options.learning_rate * schedules.linear(step, warmup, total),
                 lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
                 lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
     loop.restore()
@@ -218,17 +230,6 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
         trainee.optimizer.settle()
     keeper.restore()
     return Training(best, batches.steps_per_epoch, total, core.skipped)
-
-
-def _cadence(options: FineTuningOptions, steps_per_epoch: int, total: int) -> Cadence:
-    interval = options.evaluation_interval or steps_per_epoch
-    checkpoint = interval if options.checkpoint_interval is None else options.checkpoint_interval
-    return Cadence(total, options.log_interval, interval, checkpoint, options.keep_checkpoints)
-
-
-def _learning_rate(options: FineTuningOptions, total: int):
-    warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
-    return lambda step: options.learning_rate * schedules.linear(step, warmup, total)
 
 
 def _summary(session: Session, batches: TrainingBatches, total: int) -> str:

@@ -9,7 +9,7 @@ Dimensions: V vocabulary, T tokens of the training set, H hidden size, B example
 
 import contextlib
 import dataclasses
-from typing import Callable, Dict, Iterator, NamedTuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from bort_mx.data.batches import TextBatch
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
-from bort_mx.training.optimizers import AdamW
+from bort_mx.training.optimizers import Optimizer, OptimizerSettings, build_optimizer
 
 MOST_TOKENS = 0.75
 """Up to this share of the vocabulary the second embedding takes less memory than it spares: V + 4T < 4V."""
@@ -28,24 +28,26 @@ class Trainee(NamedTuple):
     """What is trained of a model, and how."""
 
     objective: FineTuningObjective
-    optimizer: AdamW
+    optimizer: Optimizer
     """Its `settle` and `settled` make the model itself what it is by now."""
     translate: Callable[[TextBatch], TextBatch]
     """To be done to a batch for the objective."""
 
 
-def trainee_of(model: BERT, tokens: np.ndarray, weight_decay: float, is_regression: bool, ctx: mx.Context) -> Trainee:
+def trainee_of(model: BERT, tokens: np.ndarray, settings: OptimizerSettings, is_regression: bool,
+               ctx: mx.Context) -> Trainee:
     """A classifier with the word embedding of the tokens (T,) only; or, where these are most of all, as it is."""
     if model.encoder.dtype != "float32" or len(tokens) > MOST_TOKENS * model.config.vocab_size:
         parameters_of(model)[WORD_EMBEDDING].grad_req = "write"  # after a training with few tokens it has none
         objective = FineTuningObjective(model, is_regression, ctx)
-        return Trainee(objective, AdamW(parameters_of(model), weight_decay), lambda batch: batch)
-    compact = CompactVocabulary(model, tokens)
-    objective = FineTuningObjective(compact.model, is_regression, ctx)
-    return Trainee(objective, CompactAdamW(compact, weight_decay), compact.translate)
+        return Trainee(objective, build_optimizer(parameters_of(model), settings), lambda batch: batch)
+    subset = VocabularySubset(model, tokens)
+    objective = FineTuningObjective(subset.model, is_regression, ctx)
+    optimizer = SubsetOptimizer(build_optimizer(parameters_of(subset.model), settings), subset)
+    return Trainee(objective, optimizer, subset.translate)
 
 
-class CompactVocabulary:
+class VocabularySubset:
     """A second body for a classifier: a word embedding (T, H) of its own, and every other parameter shared.
 
     Args:
@@ -98,46 +100,60 @@ class CompactVocabulary:
             lhs=whole, rhs=self._part.list_data()[0], indices=self._rows.reshape((1, -1)), shape=whole.shape, out=whole)
 
 
-class CompactAdamW(AdamW):
-    """AdamW of a second body; it owes the model the decay of the rows that this body lacks."""
+class SubsetOptimizer(Optimizer):
+    """The optimizer of a second body; it owes the model the decay of the rows that this body lacks.
 
-    def __init__(self, compact: CompactVocabulary, weight_decay: float):
-        super().__init__(parameters_of(compact.model), weight_decay)
-        self._compact, self._kept = compact, 1.0  # what decay has left of those rows since they were settled
+    Args:
+        inner: of the second body's parameters.
+        subset: the second body.
+    """
 
-    def step(self, learning_rate: float, scale: float, gradients) -> None:
+    def __init__(self, inner: Optimizer, subset: VocabularySubset):
+        self._inner, self._subset = inner, subset
+        self.names, self.parameters, self.weight_decay = inner.names, inner.parameters, inner.weight_decay
+        self._kept = 1.0  # what decay has left of the other rows since they were settled
+
+    def weights(self) -> List[mx.nd.NDArray]:
         """See `Optimizer`."""
-        super().step(learning_rate, scale, gradients)
+        return self._inner.weights()
+
+    def gradients(self) -> List[mx.nd.NDArray]:
+        """See `Optimizer`."""
+        return self._inner.gradients()
+
+    def step(self, learning_rate: float, scale: float, gradients: Sequence[mx.nd.NDArray]) -> None:
+        """See `Optimizer`."""
+        self._inner.step(learning_rate, scale, gradients)
         self._kept *= 1 - learning_rate * self.weight_decay
 
     def settle(self) -> None:
         """See `Optimizer`."""
-        self._compact.write_back(self._kept)
+        self._subset.write_back(self._kept)
         self._kept = 1.0
 
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
         """See `Optimizer`."""
-        before = None if self._kept == 1 else self._compact.embedding.copy()
-        self._compact.write_back(self._kept)
+        before = None if self._kept == 1 else self._subset.embedding.copy()
+        self._subset.write_back(self._kept)
         try:
             yield
         finally:
             if before is not None:
-                before.copyto(self._compact.embedding)
+                before.copyto(self._subset.embedding)
 
     def state(self) -> Dict[str, np.ndarray]:
         """See `Optimizer`; with what is owed, and the rows that owe it as they were."""
         if self._kept == 1:
-            return super().state()
-        others = self._compact.embedding.asnumpy()[self._compact.other_rows]
-        return {**super().state(), KEPT: np.array([self._kept]), OTHERS: others}
+            return self._inner.state()
+        others = self._subset.embedding.asnumpy()[self._subset.other_rows]
+        return {**self._inner.state(), KEPT: np.array([self._kept]), OTHERS: others}
 
     def load_state(self, arrays: Dict[str, np.ndarray], source: str = "optimizer state") -> None:
         """See `Optimizer`."""
         self._kept = 1.0
-        super().load_state({name: array for name, array in arrays.items() if name not in (KEPT, OTHERS)}, source)
+        self._inner.load_state({name: array for name, array in arrays.items() if name not in (KEPT, OTHERS)}, source)
         if KEPT in arrays:
-            self._kept, whole = float(arrays[KEPT][0]), self._compact.embedding.asnumpy()
-            whole[self._compact.other_rows] = arrays[OTHERS]
-            self._compact.embedding[:] = whole
+            self._kept, whole = float(arrays[KEPT][0]), self._subset.embedding.asnumpy()
+            whole[self._subset.other_rows] = arrays[OTHERS]
+            self._subset.embedding[:] = whole

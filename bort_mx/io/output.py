@@ -1,37 +1,49 @@
-"""Places to write to: refused in one line where nothing can be written, before or after the work."""
+"""Places to write to: every error of one is a line that names it, and a folder is there whole or not at all."""
 
 import contextlib
 import errno
 import os
 import pathlib
+import shutil
 from typing import Iterator
 
 import safetensors
 
 from bort_mx.errors import InputError
+from bort_mx.io import files
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk."""
 
 
 @contextlib.contextmanager
-def writing(path: os.PathLike) -> Iterator[None]:
-    """Turn the errors of writing to `path` into one line that names it; a full disk stays an OSError.
+def writing(path: os.PathLike, option: str = "") -> Iterator[None]:
+    """Turn errors of writing to `path` into one line that names it; a full disk stays an OSError.
 
+    Args:
+        path: the file or folder.
+        option: the option that gave it, e.g. "--output-dir".
     Raises:
-        InputError: no permission, a read-only disk, a file where a folder is due or the other way round.
+        InputError: no permission, a read-only disk, a name that cannot be, a file where a folder is due or vice versa.
     """
+    name, advice = (f"{option} {path}", "; choose another") if option else (f"{path}", "")
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}{where})") from None
-    except safetensors.SafetensorError as error:  # its own name for errors of the disk
-        number = next((number for number in _FULL if f"os error {number})" in str(error)), None)
-        if number:
+        where = f": {error.filename}" if error.filename and not option else ""
+        raise InputError(f"{name}: cannot be written ({error.strerror or error}{where}){advice}") from None
+    except safetensors.SafetensorError as error:  # that library has an error of its own for the disk
+        number = disk_error(error)
+        if number in FULL:
             raise OSError(number, os.strerror(number), str(path)) from error
-        raise InputError(f"{path}: cannot be written ({error})") from None
+        raise InputError(f"{name}: cannot be written ({error}){advice}") from None
+
+
+def disk_error(error: safetensors.SafetensorError) -> int:
+    """The error number of a full disk that an error of safetensors tells of; EIO if it tells of none."""
+    return next((number for number in FULL if f"os error {number})" in str(error)), errno.EIO)
 
 
 def new_folder(path: os.PathLike) -> pathlib.Path:
@@ -48,3 +60,29 @@ def new_folder(path: os.PathLike) -> pathlib.Path:
     if path.is_dir() and path.samefile(os.curdir):
         raise InputError(f"{path}: is the current folder, which would be replaced; go to another or choose another")
     return path
+
+
+@contextlib.contextmanager
+def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
+    """Yield a temporary folder beside `path`; at the end it takes the place of what stands at `path`.
+
+    On an error it is removed, and what stood at `path` is untouched. The caller decides what may be replaced.
+    """
+    path = pathlib.Path(path)
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for entry in temporary.iterdir():
+            if entry.is_file():
+                with open(entry, "rb") as file:
+                    os.fsync(file.fileno())
+        files.sync_directory(temporary)
+        if path.exists():
+            os.rename(path, old)  # steps aside first and goes last: one of the two is always there
+        os.rename(temporary, path)
+        files.sync_directory(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -27,22 +27,30 @@ def cross_entropy(logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray
 
 
 def distillation_loss(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray, weights: mx.nd.NDArray,
-                      temperature: float = 2.0) -> mx.nd.NDArray:
+                      temperature: float = 2.0, reduction: str = "mean") -> mx.nd.NDArray:
     """Scalar (1,): τ² · weighted mean over positions of CE(softmax(z_T/τ), softmax(z_S/τ)) (paper §4.2).
 
-    Inputs: logits (N, V) twice, weights (N,): 1 for a masked position, 0 for padding.
+    Inputs: logits (N, V) twice, weights (N,): 1 for a masked position, 0 for padding. With reduction "sum" the weighted
+    sum: training sums over the micro-batches of all workers, and divides once by the weight of the whole batch.
     """
-    return _weighted_mean(distillation_cross_entropy(student_logits, teacher_logits, temperature), weights)
+    return _reduced(distillation_cross_entropy(student_logits, teacher_logits, temperature), weights, reduction)
 
 
-def masked_lm_loss(logits: mx.nd.NDArray, labels: mx.nd.NDArray, weights: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Scalar (1,): weighted mean of the cross-entropy. Inputs: logits (N, V), labels (N,), weights (N,)."""
-    return _weighted_mean(cross_entropy(logits, labels), weights)
+def masked_lm_loss(logits: mx.nd.NDArray, labels: mx.nd.NDArray, weights: mx.nd.NDArray,
+                   reduction: str = "mean") -> mx.nd.NDArray:
+    """Scalar (1,): weighted mean, or sum, of the cross-entropy.
+
+    Inputs: logits (N, V), labels (N,), weights (N,), reduction as in `distillation_loss`.
+    """
+    return _reduced(cross_entropy(logits, labels), weights, reduction)
 
 
-def _weighted_mean(values: mx.nd.NDArray, weights: mx.nd.NDArray) -> mx.nd.NDArray:
-    weights = weights.astype("float32")
-    return (values * weights).sum() / mx.nd.maximum(weights.sum(), 1e-12)
+def _reduced(values: mx.nd.NDArray, weights: mx.nd.NDArray, reduction: str) -> mx.nd.NDArray:
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction {reduction!r}: expected 'mean' or 'sum'")
+    weights = weights.astype("float32", copy=False)
+    total = (values * weights).sum()
+    return total if reduction == "sum" else total / mx.nd.maximum(weights.sum(), 1e-12)
 
 
 def _scaled(logits: mx.nd.NDArray, temperature: float) -> mx.nd.NDArray:

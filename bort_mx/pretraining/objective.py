@@ -8,8 +8,9 @@ from typing import Dict, Iterable, Optional
 import mxnet as mx
 import numpy as np
 
+from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
-from bort_mx.pretraining.losses import cross_entropy, distillation_cross_entropy
+from bort_mx.pretraining.losses import distillation_loss, masked_lm_loss
 from bort_mx.training.step import Sums
 
 
@@ -29,28 +30,29 @@ class PretrainingObjective:
         self._model, self._teacher, self._ctx = model, teacher, ctx or mx.cpu()
         self._kd_weight, self._temperature = kd_weight, temperature
 
+    @property
+    def distils(self) -> bool:
+        """Whether there is a teacher."""
+        return self._teacher is not None
+
     def __call__(self, batch, detailed: bool = False) -> Sums:
         """Sums over the masked positions of a `bort_mx.data.masking.Batch`: loss, mlm_loss, kd_loss (with a teacher),
         mlm_accuracy (if detailed), and the number of masked positions.
         """
-        inputs = [self._array(a) for a in (batch.input_ids, batch.valid_length, batch.masked_positions)]
-        labels, weights = (self._array(a.reshape(-1)) for a in (batch.labels, batch.weights))  # (N,)
+        inputs = [to_device(a, self._ctx) for a in (batch.input_ids, batch.valid_length, batch.masked_positions)]
+        labels, weights = (to_device(a.reshape(-1), self._ctx) for a in (batch.labels, batch.weights))  # (N,)
         logits = self._logits(self._model, inputs)  # (N, V)
-        metrics = {"mlm_loss": (cross_entropy(logits, labels) * weights).sum()}
+        metrics = {"mlm_loss": masked_lm_loss(logits, labels, weights, reduction="sum")}
         loss = metrics["mlm_loss"]
         if self._teacher is not None:
             with mx.autograd.pause(train_mode=False):
                 teacher_logits = self._logits(self._teacher, inputs)
-            divergence = distillation_cross_entropy(logits, teacher_logits, self._temperature)
-            metrics["kd_loss"] = (divergence * weights).sum()
+            metrics["kd_loss"] = distillation_loss(logits, teacher_logits, weights, self._temperature, reduction="sum")
             loss = self._kd_weight * metrics["kd_loss"] + (1 - self._kd_weight) * loss
         if detailed:
             with mx.autograd.pause():
                 metrics["mlm_accuracy"] = ((logits.argmax(axis=-1) == labels) * weights).sum()
         return Sums(loss, float(batch.weights.sum()), metrics)
-
-    def _array(self, values: np.ndarray) -> mx.nd.NDArray:
-        return mx.nd.array(values, ctx=self._ctx, dtype="float32")  # holds every uint16 id exactly
 
     @staticmethod
     def _logits(model, inputs):
@@ -69,7 +71,7 @@ def evaluate(objective: PretrainingObjective, batches: Iterable, workers: Worker
         row = np.array([sums.weight, sums.loss.asscalar(), *(v.asscalar() for v in sums.metrics.values())])
         names, totals = list(sums.metrics), row if totals is None else totals + row
     if totals is None:  # more workers than batches: this one adds nothing
-        names = ["mlm_loss", *(["kd_loss"] if objective._teacher is not None else []), "mlm_accuracy"]
+        names = ["mlm_loss", *(["kd_loss"] if objective.distils else []), "mlm_accuracy"]
         totals = np.zeros(2 + len(names))
     weight, *values = workers.sum_numpy(totals, "evaluation")
     means = {name: value / max(weight, 1.0) for name, value in zip(["loss", *names], values)}

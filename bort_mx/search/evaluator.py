@@ -1,4 +1,4 @@
-"""What a search stands on once T and the data are known: batches, objectives of size and time, what names them."""
+"""How a search evaluates an architecture, once T and the data are known: batches, parameters, latency, error."""
 
 import pathlib
 from typing import Any, Dict
@@ -8,15 +8,15 @@ import mxnet as mx
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import weights as checkpoint_weights
 from bort_mx.data.masking import MaskedBatches
+from bort_mx.data.prepared_text import data_hashes
 from bort_mx.data.shards import TokenShards
 from bort_mx.distributed import Workers
 from bort_mx.models.bert import BERT, ModelConfig
-from bort_mx.pretraining import pretrain as pretraining
-from bort_mx.pretraining.options import PretrainingOptions
+from bort_mx.pretraining.student_and_teacher import check_length, load_teacher
 from bort_mx.search import cost_model
 from bort_mx.search.fptas_algorithm import check_maximum_point
 from bort_mx.search.options import SearchOptions
-from bort_mx.search.sources import hash_of
+from bort_mx.search.sources import digest
 from bort_mx.search.space import SearchSpace
 from bort_mx.search.surrogates import MeasuredLatency, parameters_by_formula, parameters_counted
 from bort_mx.search.teacher_states import SearchBatches
@@ -24,7 +24,7 @@ from bort_mx.search.teacher_states import SearchBatches
 _ROBERTA_ROWS = 2  # unused rows of RoBERTa's position table, which eq. 13's S = 514 counts and our models leave out
 
 
-class Setting:
+class Evaluator:
     """See the module.
 
     Args:
@@ -61,8 +61,8 @@ class Setting:
         self.vocab_size = weights.config.vocab_size
         self.num_positions = weights.config.num_positions + (_ROBERTA_ROWS if self.config.family == "roberta" else 0)
         check_maximum_point(space.architectures, self.maximum_point, self.vocab_size, self.num_positions)
-        pretraining.check_length(options.seq_len, weights.config, str(teacher))
-        self.inputs = {"teacher_sha256": hash_of(weights), "data": pretraining.data_hashes(data)}
+        check_length(options.seq_len, weights.config, str(teacher))
+        self.inputs = {"teacher_sha256": digest(weights), "data": data_hashes(data)}
         self._draw_batches(data, workers)
         self.parameters = (parameters_by_formula(self.vocab_size, self.num_positions)
                            if options.parameters == "formula" else parameters_counted(self.config))
@@ -86,8 +86,7 @@ class Setting:
         Raises:
             InputError: its vocabulary is not the data's, or its MLM head is not trained.
         """
-        wanted = PretrainingOptions(teacher=str(self._teacher), seq_len=self.options.seq_len)
-        return pretraining.load_teacher(wanted, self.tokenizer, self._ctx)
+        return load_teacher(self._teacher, self.tokenizer, self.options.seq_len, self._ctx)
 
     def cost(self, architecture: Architecture) -> float:
         """Predicted multiply-adds of a candidate, by which they are shared out."""

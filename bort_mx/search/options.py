@@ -2,15 +2,16 @@
 
 import dataclasses
 import itertools
-from typing import Any, Dict, List, Literal, NamedTuple, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Literal, NamedTuple, Optional, Tuple
 
 from bort_mx.errors import InputError
-from bort_mx.options import at_least, check, one_of, positive, within
+from bort_mx.options import at_least, check, one_of, positive
+from bort_mx.training.options import OTHER_PROGRAM, OptimizerOptions, TextOptions
 
 BASELINES = ("exhaustive", "random")
 MOST_IN_A_PASS = 32
 FEWEST_IN_A_PASS = 8
-"""Sequences, where --micro-batch-size does not say: with fewer a pass is slow, which nobody would know."""
+"""Sequences in a forward pass where --micro-batch-size does not say: with fewer a pass is slow."""
 
 
 class Hyperparameters(NamedTuple):
@@ -23,24 +24,18 @@ class Hyperparameters(NamedTuple):
 
 
 @dataclasses.dataclass
-class SearchOptions:
+class SearchOptions(TextOptions, OptimizerOptions):
     """Options of `run_search.py`; defaults are the paper's (§3.3) where it states one.
 
     Raises:
         InputError: values out of range; the message names the option.
     """
 
-    data: Optional[List[str]] = None
-    """A directory that `python -m bort_mx prepare` wrote, or text files or folders, which are prepared into
-    OUTPUT_DIR/data first. Default: a small search on text that Python itself brings."""
+    GROUP: ClassVar[str] = ""
 
     teacher: Optional[str] = None
     """The maximum point T and teacher: a checkpoint with a trained MLM head, or the output directory of
-    run_pretraining.py (its newest checkpoint is taken). Without it and without --data a tiny one is pre-trained."""
-
-    output_dir: str = "runs/search"
-    """Where everything is written: candidates.jsonl, results.json, ranking.csv, pareto.png, report.md, config.json. A
-    search that was interrupted goes on from there."""
+    run_pretraining.py (its newest checkpoint is used). Without it and without --data a tiny one is pre-trained."""
 
     maximum_point: Optional[str] = None
     """Take p and i of T from this preset or "D,A,H,I" rather than from the teacher's architecture."""
@@ -58,49 +53,24 @@ class SearchOptions:
     """Keep architectures of odd depth, which the proof of the AB^nC property leaves out."""
 
     steps: int = 3
-    """n, training steps of each candidate."""
+    """Training steps n of each candidate."""
 
     learning_rate: Tuple[float, ...] = (5e-4,)
-    """Peak learning rate. Several, with the values of --warmup, make up Theta: each candidate is trained with every
-    combination, and its least error counts."""
+    """Peak learning rate. Several values, with those of --warmup, make up Theta: each candidate is trained with every
+    combination, and its lowest error is used."""
 
     warmup: Tuple[float, ...] = (0.05,)
     """Warm-up as a proportion of the steps (below 1) or a number of steps, then the inverse square root."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """The candidates' optimizer."""
-
-    weight_decay: float = 0.0
-    """λ of the candidates' training, decoupled: a step decays by lr·λ."""
-
-    clip: float = 1.0
-    """Bound on the norm of the gradient; 0 for none."""
-
-    batch_size: int = 1024
-    """Sequences in a training step of a candidate."""
-
-    micro_batch_size: Optional[int] = None
-    """Sequences in one forward pass, of T and of candidates alike; gradients are accumulated up to the batch. Default:
-    the largest divisor of --batch-size up to 32."""
-
-    seq_len: int = 512
-    """Tokens of a packed sequence, <s> and </s> included."""
-
-    mask_probability: float = 0.15
-    """Share of the tokens chosen for prediction."""
-
-    dropout: float = 0.1
-    """Dropout of the candidates' training."""
-
     evaluation_lines: int = 11828
-    """Sequences of the validation split on which the error is taken, the first of a fixed order."""
+    """Sequences of the validation split on which the error is measured, the first of a fixed order."""
 
     parameters: Literal["formula", "counted"] = "formula"
-    """p: by eq. 13, or counted in the model with its MLM head."""
+    """Parameters p: by eq. 13, or counted in the model with its MLM head."""
 
     latency: Literal["measured", "flops"] = "measured"
-    """î: seconds a sample, measured on worker 0 when all candidates are trained; or FLOPs per token by eq. 12, which
-    makes a search reproducible to the bit."""
+    """Latency î: seconds a sample, measured on worker 0 when all candidates are trained; or FLOPs per token by eq. 12,
+    which makes a search reproducible to the bit."""
 
     latency_batch_size: int = 32
     """Sequences of --seq-len tokens in a forward pass whose time is measured."""
@@ -112,26 +82,24 @@ class SearchOptions:
     """Megabytes of T's hidden states that may be kept in memory; more are kept in OUTPUT_DIR, memory-mapped."""
 
     baselines: List[str] = dataclasses.field(default_factory=list)
-    """exhaustive: evaluate the whole space too, which tells the regret; random: a random search of the same budget."""
+    """exhaustive: evaluate the whole space too, which tells the regret. random: a random search of the same budget."""
 
-    tokenizer: Optional[str] = None
-    """For text: a vocabulary's file or directory. Default: the teacher's own."""
+    output_dir: str = "runs/search"
 
-    seed: int = 0
-    """Of initial weights, data order, masks and dropout."""
+    resume: str = "auto"
+    """auto: continue the search that OUTPUT_DIR holds, or start one. never: refuse a folder that holds a search."""
 
-    device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: a GPU if MXNet sees one."""
+    optimizer: Literal["adamw", "sgd"] = "sgd"
+
+    weight_decay: Optional[float] = 0.0
 
     def __post_init__(self):
-        at_least(self, 1, "epsilon", "steps", "batch_size", "micro_batch_size", "evaluation_lines",
-                 "latency_batch_size", "latency_repeats")
-        at_least(self, 0, "weight_decay", "clip", "cache_memory")
-        at_least(self, 8, "seq_len")
+        super().__post_init__()
+        at_least(self, 1, "epsilon", "steps", "evaluation_lines", "latency_batch_size", "latency_repeats")
+        at_least(self, 0, "cache_memory")
         positive(self, "learning_rate", "warmup")
-        within(self, "(0, 1)", "mask_probability")
-        within(self, "[0, 1)", "dropout")
         one_of(self, BASELINES, "baselines")
+        one_of(self, ("auto", "never"), "resume")
         for name in ("learning_rate", "warmup"):
             values = getattr(self, name)
             if len(set(values)) != len(values) or not values:
@@ -146,7 +114,7 @@ class SearchOptions:
 
     @property
     def micro_batch(self) -> int:
-        """Sequences in one forward pass."""
+        """Sequences in one forward pass of T and of candidates: the largest divisor of --batch-size up to 32."""
         if self.micro_batch_size is not None:
             return self.micro_batch_size
         return max(size for size in range(1, MOST_IN_A_PASS + 1) if self.batch_size % size == 0)
@@ -161,5 +129,14 @@ class SearchOptions:
         names = ("steps", "learning_rate", "warmup", "optimizer", "weight_decay", "clip", "batch_size", "seq_len",
                  "mask_probability", "dropout", "evaluation_lines", "parameters", "latency", "seed")
         measured = ("latency_batch_size", "latency_repeats") if self.latency == "measured" else ()
+        adam = ("beta1", "beta2", "adam_epsilon") if self.optimizer == "adamw" else ()
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
         chosen = {name: getattr(self, name) for name in (*names, *measured)}
-        return {**chosen, "micro_batch_size": self.micro_batch}
+        # Left out at their defaults, so that logs from before there were such options are continued.
+        other = {name: getattr(self, name) for name in adam if getattr(self, name) != defaults[name]}
+        return {**chosen, **other, "micro_batch_size": self.micro_batch}
+
+
+def kind_of(options: Dict[str, Any]) -> str:
+    """What a directory holds, by the options in its config.json."""
+    return "a search" if {"epsilon", "representative"} <= set(options) else OTHER_PROGRAM

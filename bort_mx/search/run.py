@@ -17,23 +17,24 @@ import numpy as np
 
 from bort_mx import runtime
 from bort_mx.architecture import PRESETS, Architecture
+from bort_mx.data.prepared_text import MANIFEST
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
-from bort_mx.io import files
 from bort_mx.progress import Progress
 from bort_mx.provenance import provenance
 from bort_mx.search import abnc, cost_model, teacher_states
 from bort_mx.search.baselines import random_search
 from bort_mx.search.candidate_log import CandidateLog
-from bort_mx.search.evaluator import Setting
+from bort_mx.search.evaluator import Evaluator
 from bort_mx.search.fptas_algorithm import Execution, SearchResult, fptas
 from bort_mx.search.objectives import Objectives
-from bort_mx.search.options import SearchOptions
+from bort_mx.search.options import SearchOptions, kind_of
 from bort_mx.search.report import REPORT, SearchReport, write_report
-from bort_mx.search.sources import find_sources, refuse_another_run
+from bort_mx.search.sources import find_sources
 from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, check_epsilon, read_space
 from bort_mx.search.surrogates import TrainedError
-from bort_mx.training.run_directory import CONFIG
+from bort_mx.training.optimizers import OptimizerSettings
+from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 
 Strategy = Callable[[Objectives, Execution], SearchResult]
@@ -52,31 +53,52 @@ def run_search(options: SearchOptions) -> SearchResult:
     architectures = read_space(options.space or PAPER_SPACE)
     space = admit(architectures, options.allow_odd)
     check_epsilon(options.epsilon, len(space.architectures))
-    _tell(workers, *space.notes())
-    refuse_another_run(options)
-    if workers.is_first and not (pathlib.Path(options.output_dir) / CONFIG).is_file():
-        _write_config(options, {})  # before text is prepared, so that a later sitting knows from what it was
+    workers.say(*space.notes())
+    run = RunDirectory(options.output_dir, options, _may_change(options), workers.is_first, options.resume,
+                       kind=kind_of)
+    workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    with workers.agreeing("opened"):
+        run.open(training=False)  # before text is prepared, so that a resumed search knows which text it was
+    try:
+        return _search(options, run, space, architectures, workers, phases, ctx)
+    finally:
+        run.close()
+
+
+def _may_change(options: SearchOptions) -> List[str]:
+    """Options that may differ in a resumed search: what the log of candidates compares, and what only selects them.
+
+    Once text is prepared into the output directory, what it was prepared from may not.
+    """
+    prepared = (pathlib.Path(options.output_dir) / "data" / MANIFEST).is_file()
+    return [field.name for field in dataclasses.fields(options)
+            if not (prepared and field.name in ("data", "tokenizer", "seed"))]
+
+
+def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, architectures: List[Architecture],
+            workers: Workers, phases: "Phases", ctx: mx.Context) -> SearchResult:
+    """The search itself, in a directory that is this process's own."""
     with phases.timed("preparation"):
-        setting = Setting(options, space, *find_sources(options, workers), workers, ctx)
+        sources = find_sources(options.teacher, options.data, options.output_dir, options.seed, options.tokenizer,
+                               workers)
+        setting = Evaluator(options, space, *sources, workers, ctx)
     with phases.timed("teacher"):
-        states = _run_teacher(setting, workers, ctx)
-    error = TrainedError(setting.config, setting.batches, states, options.theta, options.optimizer,
-                         options.weight_decay, options.clip, options.seed, ctx)
+        states = _run_teacher(setting, options.output_dir, options.cache_memory * 1_000_000, workers, ctx)
+    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
+                                 options.adam_epsilon)
+    error = TrainedError(setting.config, setting.batches, states, options.theta, settings, options.clip, options.seed,
+                         ctx)
     try:
         found = {name: _run(strategy, name, setting, workers, phases)
                  for name, strategy in _strategies(setting, space, architectures, error).items()}
     finally:
         if workers.is_first:
             (pathlib.Path(options.output_dir) / teacher_states.FILE).unlink(missing_ok=True)
+    run.config.update(setting.inputs)
+    run.write_config()
     if workers.is_first:
-        _write_config(options, setting.inputs)
         _report(setting, space, found, states, error, phases, _device_name(ctx))
     return found["candidates"]
-
-
-def _write_config(options: SearchOptions, inputs: Dict[str, Any]) -> None:
-    files.write_json(pathlib.Path(options.output_dir) / CONFIG,
-                     {"options": dataclasses.asdict(options), **inputs, "provenance": provenance()})
 
 
 class Phases(Dict[str, float]):
@@ -92,19 +114,20 @@ class Phases(Dict[str, float]):
             self[name] = self.get(name, 0.0) + time.perf_counter() - start
 
 
-def _run_teacher(setting: Setting, workers: Workers, ctx: mx.Context) -> teacher_states.TeacherStates:
-    """T's states on all batches; T itself is released when this returns."""
-    model, options = setting.load_teacher(), setting.options
+def _run_teacher(setting: Evaluator, folder: str, limit: int, workers: Workers,
+                 ctx: mx.Context) -> teacher_states.TeacherStates:
+    """T's states on all batches, in memory up to `limit` bytes; T itself is released when this returns."""
+    model = setting.load_teacher()
     shape = teacher_states.states_shape(setting.batches, model.config.architecture.hidden_size)
-    path = teacher_states.place_of_states(shape, options.output_dir, options.cache_memory * 1_000_000, workers)
-    _tell(workers, setting.describe_lines(), teacher_states.describe_states(shape, path))
+    path = teacher_states.place_of_states(shape, folder, limit, workers)
+    workers.say(setting.describe_lines(), teacher_states.describe_states(shape, path))
     return teacher_states.run_teacher(model, setting.batches, path, workers, ctx)
 
 
 # -- candidates ------------------------------------------------------------------------------------------------------
 
 
-def _strategies(setting: Setting, space: SearchSpace, architectures: List[Architecture],
+def _strategies(setting: Evaluator, space: SearchSpace, architectures: List[Architecture],
                 error: TrainedError) -> Dict[str, Strategy]:
     """The FPTAS ("candidates"), and the baselines that were asked for."""
     options = setting.options
@@ -126,10 +149,10 @@ def _strategies(setting: Setting, space: SearchSpace, architectures: List[Archit
     return {"candidates": intervals_of(options.epsilon), **{name: baselines[name] for name in options.baselines}}
 
 
-def _run(strategy: Strategy, name: str, setting: Setting, workers: Workers, phases: Phases) -> SearchResult:
+def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, phases: Phases) -> SearchResult:
     """One search over the log; the measuring of latency counts as a phase of its own."""
     log = CandidateLog(setting.options.output_dir, setting.of_an_evaluation(), workers.rank)
-    _tell(workers, *log.notes)
+    workers.say(*log.notes)
     workers.gather(None, "search.log")  # all have read it before anyone writes
     latency_before = phases.get("latency", 0.0)
 
@@ -150,7 +173,7 @@ def _run(strategy: Strategy, name: str, setting: Setting, workers: Workers, phas
     return result
 
 
-def _latency_of_t(setting: Setting, log: CandidateLog, measure: Callable[[Architecture], float],
+def _latency_of_t(setting: Evaluator, log: CandidateLog, measure: Callable[[Architecture], float],
                   workers: Workers) -> float:
     """i of T, measured once: it is kept in the log, so that a search taken up again compares with the same T."""
     if workers.is_first and setting.maximum_point not in log.latencies:
@@ -188,7 +211,7 @@ class _Watch:
 # -- report ----------------------------------------------------------------------------------------------------------
 
 
-def _report(setting: Setting, space: SearchSpace, found: Mapping[str, SearchResult],
+def _report(setting: Evaluator, space: SearchSpace, found: Mapping[str, SearchResult],
             states: teacher_states.TeacherStates, error: TrainedError, phases: Phases, device_name: str) -> None:
     """Write the report, and say the three best."""
     result, options = found["candidates"], setting.options
@@ -209,14 +232,14 @@ def _report(setting: Setting, space: SearchSpace, found: Mapping[str, SearchResu
     print(f"report: {pathlib.Path(options.output_dir) / REPORT}", flush=True)
 
 
-def _provenance(setting: Setting) -> Dict[str, Any]:
+def _provenance(setting: Evaluator) -> Dict[str, Any]:
     """What produced the result, without where it was written, so that two runs of one search give the same bytes."""
     return {**provenance(), "command": _command_without("--output-dir"), "seed": setting.options.seed,
             "teacher": setting.inputs["teacher_sha256"], "data": setting.inputs["data"]["manifest_sha256"],
             "evaluation": {name: str(value) for name, value in setting.options.of_an_evaluation().items()}}
 
 
-def _presets(setting: Setting, result: SearchResult) -> Dict[str, Objectives]:
+def _presets(setting: Evaluator, result: SearchResult) -> Dict[str, Objectives]:
     """Known architectures; what was not evaluated has an error of NaN, and no latency unless it is eq. 12's."""
     evaluated = result.objectives()
     by_flops = setting.options.latency == "flops"
@@ -224,7 +247,7 @@ def _presets(setting: Setting, result: SearchResult) -> Dict[str, Objectives]:
             for name, a in PRESETS.items()}
 
 
-def _predictions(setting: Setting, error: TrainedError) -> List[cost_model.Prediction]:
+def _predictions(setting: Evaluator, error: TrainedError) -> List[cost_model.Prediction]:
     """The paper's search at the speed of the largest candidate trained here; none if all came from the log."""
     if not error.step_seconds:
         return []
@@ -253,10 +276,3 @@ def _cpu_name() -> Optional[str]:
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
-
-
-def _tell(workers: Workers, *lines: str) -> None:
-    """Print what is not empty, on the first worker."""
-    for line in lines if workers.is_first else ():
-        if line:
-            print(line, flush=True)

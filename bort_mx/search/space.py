@@ -16,6 +16,7 @@ from bort_mx.errors import InputError
 from bort_mx.io import files
 
 PAPER_SPACE = pathlib.Path(__file__).with_name("search_paper.yaml")
+SMALL_SPACE = pathlib.Path(__file__).with_name("search_small.yaml")
 REPRESENTATIVES = ("first", "middle")
 _FIELDS = {"D": "num_layers", "A": "num_heads", "H": "hidden_size", "I": "intermediate_size"}
 

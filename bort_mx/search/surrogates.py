@@ -14,13 +14,14 @@ import numpy as np
 
 from bort_mx import random
 from bort_mx.architecture import Architecture
+from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
-from bort_mx.pretraining.losses import distillation_cross_entropy
+from bort_mx.pretraining.losses import distillation_loss
 from bort_mx.search.options import Hyperparameters
 from bort_mx.search.teacher_states import NumberedBatch, SearchBatches, TeacherStates
 from bort_mx.training import schedules
-from bort_mx.training.optimizers import OPTIMIZERS
+from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
 from bort_mx.training.step import NonFiniteError, Sums, TrainingStep
 
 UNTIMED_PASSES = 2
@@ -42,29 +43,26 @@ class TeacherObjective:
     def __call__(self, numbered: NumberedBatch, detailed: bool = False) -> Sums:
         """Sum of −Σ_v p_T(v) log p(v) over the masked positions of a micro-batch, and their number."""
         batch = numbered.batch
-        inputs = [self._array(a) for a in (batch.input_ids, batch.valid_length, batch.masked_positions)]
+        inputs = [to_device(a, self._ctx) for a in (batch.input_ids, batch.valid_length, batch.masked_positions)]
         logits = self._model(*inputs)  # (B, M, V)
         logits = logits.reshape((-1, logits.shape[-1]))  # (N, V)
-        losses = distillation_cross_entropy(logits, self._teacher.logits(numbered.index), 1.0)  # (N,)
-        return Sums((losses * self._array(batch.weights.reshape(-1))).sum(), float(batch.weights.sum()))
-
-    def _array(self, values: np.ndarray) -> mx.nd.NDArray:
-        return mx.nd.array(values, ctx=self._ctx, dtype="float32")
+        weights = to_device(batch.weights.reshape(-1), self._ctx)  # (N,)
+        loss = distillation_loss(logits, self._teacher.logits(numbered.index), weights, 1.0, reduction="sum")
+        return Sums(loss, float(batch.weights.sum()))
 
 
 class TrainedError:
     """ê: a fresh candidate trained for n steps towards T, then the same cross-entropy on the evaluation lines.
 
     [P] n steps of SGD, loss and ê. [I] Fresh initialisation, from the same seed for every candidate and theta; of
-    several theta the least ê counts. A candidate one of whose steps was not finite has diverged: that theta gives NaN.
+    several thetas the lowest ê is used. If one of a candidate's steps was not finite, that theta gives NaN.
 
     Args:
         config: of the candidates; its architecture is replaced.
         batches: what is trained and evaluated on.
         teacher: T's states on them.
         theta: Theta.
-        optimizer: "sgd" or "adamw".
-        weight_decay: decoupled.
+        optimizer: which one, and its hyperparameters.
         clip: bound on the gradient's norm; 0 for none.
         seed: of initial weights and dropout.
         ctx: the device.
@@ -74,11 +72,10 @@ class TrainedError:
     """
 
     def __init__(self, config: ModelConfig, batches: SearchBatches, teacher: TeacherStates,
-                 theta: Sequence[Hyperparameters], optimizer: str = "sgd", weight_decay: float = 0.0,
+                 theta: Sequence[Hyperparameters], optimizer: OptimizerSettings = OptimizerSettings("sgd", 0.0),
                  clip: float = 1.0, seed: int = 0, ctx: mx.Context = mx.cpu()):
         self._config, self._batches, self._teacher, self._theta = config, batches, teacher, theta
-        self._optimizer, self._weight_decay, self._clip = optimizer, weight_decay, clip
-        self._seed, self._ctx = seed, ctx
+        self._optimizer, self._clip, self._seed, self._ctx = optimizer, clip, seed, ctx
         self.step_seconds: Dict[Architecture, List[float]] = {}
 
     def __call__(self, architecture: Architecture) -> float:
@@ -97,7 +94,7 @@ class TrainedError:
     def _train(self, model: BERT, objective: TeacherObjective, theta: Hyperparameters,
                architecture: Architecture) -> bool:
         """The n steps, alone on this worker; returns whether all were finite."""
-        optimizer = OPTIMIZERS[self._optimizer](parameters_of(model), self._weight_decay)
+        optimizer = build_optimizer(parameters_of(model), self._optimizer)
         core = TrainingStep(objective, optimizer, Workers(), self._clip)
         warmup = schedules.warmup_steps(theta.warmup, len(self._batches.training))
         times = self.step_seconds.setdefault(architecture, [])
@@ -152,7 +149,7 @@ class MeasuredLatency:
                  ctx: mx.Context = mx.cpu()):
         self._config, self._repeats, self._ctx = config.replace(head="encoder"), repeats, ctx
         ids = random.generator(seed, "latency").integers(0, config.vocab_size, (batch_size, length))
-        self._ids = mx.nd.array(ids, ctx=ctx, dtype="float32")  # (B, s)
+        self._ids = to_device(ids, ctx)  # (B, s)
 
     def __call__(self, architecture: Architecture) -> float:
         """Seconds a sequence."""

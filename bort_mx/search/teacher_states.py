@@ -18,6 +18,7 @@ import numpy as np
 from mxnet.gluon import nn
 
 from bort_mx.data.masking import Batch, MaskedBatches
+from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT
@@ -82,7 +83,7 @@ class TeacherStates:
 
     def logits(self, index: int) -> mx.nd.NDArray:
         """T's logits (B·M, V) at the masked positions of a micro-batch, constants to the gradient."""
-        states = mx.nd.array(self._states[index].reshape(-1, self._states.shape[-1]), ctx=self._ctx)  # (B·M, H)
+        states = to_device(self._states[index].reshape(-1, self._states.shape[-1]), self._ctx)  # (B·M, H)
         with mx.autograd.pause(train_mode=False):
             return self._head(states)
 
@@ -148,7 +149,7 @@ def run_teacher(teacher: BERT, batches: SearchBatches, path: Optional[pathlib.Pa
 
 def masked_states(headless: BERT, batch: Batch, ctx: mx.Context) -> np.ndarray:
     """Last hidden states (B, M, H) at the masked positions of a batch."""
-    ids, lengths, positions = (mx.nd.array(a, ctx=ctx, dtype="float32") for a in (
+    ids, lengths, positions = (to_device(a, ctx) for a in (
         batch.input_ids, batch.valid_length, batch.masked_positions))
     return headless(ids, lengths, positions).asnumpy()
 

@@ -5,7 +5,7 @@ Half-precision parameters keep a float32 master copy here.
 
 import contextlib
 import math
-from typing import Dict, Iterator, List, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -26,9 +26,9 @@ class Optimizer:
 
     def __init__(self, parameters: Dict[str, mx.gluon.Parameter], weight_decay: float = 0.0):
         self.names = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
-        self._parameters = {name: parameters[name] for name in self.names}
+        self.parameters = {name: parameters[name] for name in self.names}
         self.weight_decay, self.updates = weight_decay, 0
-        weights = {name: self._parameters[name].list_data()[0] for name in self.names}
+        weights = {name: self.parameters[name].list_data()[0] for name in self.names}
         self.masters = {n: w if w.dtype == np.float32 else w.astype("float32") for n, w in weights.items()}
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
         self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots]
@@ -36,11 +36,11 @@ class Optimizer:
 
     def weights(self) -> List[mx.nd.NDArray]:
         """The parameters' arrays, in a fixed order."""
-        return [self._parameters[name].list_data()[0] for name in self.names]
+        return [self.parameters[name].list_data()[0] for name in self.names]
 
     def gradients(self) -> List[mx.nd.NDArray]:
         """The parameters' gradients, in the same order."""
-        return [self._parameters[name].list_grad()[0] for name in self.names]
+        return [self.parameters[name].list_grad()[0] for name in self.names]
 
     def step(self, learning_rate: float, scale: float, gradients: Sequence[mx.nd.NDArray]) -> None:
         """One update.
@@ -57,7 +57,7 @@ class Optimizer:
             decay = self.weight_decay if decays(name) else 0.0
             self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
         for name in self._half:
-            self._parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
+            self.parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 
     def state(self) -> Dict[str, np.ndarray]:
         """Everything to go on from, beside the weights: the slots, the count of updates, half precision's masters."""
@@ -135,7 +135,28 @@ class SGD(Optimizer):
         mx.nd.sgd_update(weight, gradient, lr=learning_rate, wd=0.0, rescale_grad=scale, out=weight)
 
 
-OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
+class OptimizerSettings(NamedTuple):
+    """Which optimizer, and its hyperparameters; an optimizer ignores those that it does not have."""
+
+    name: str = "adamw"
+    """One of `OPTIMIZERS`."""
+    weight_decay: float = 0.01
+    """λ, decoupled."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+
+OPTIMIZERS: Dict[str, Callable[[Dict[str, mx.gluon.Parameter], OptimizerSettings], Optimizer]] = {
+    "adamw": lambda parameters, of: AdamW(parameters, of.weight_decay, of.beta1, of.beta2, of.epsilon),
+    "sgd": lambda parameters, of: SGD(parameters, of.weight_decay),
+}
+"""By the name that --optimizer takes."""
+
+
+def build_optimizer(parameters: Dict[str, mx.gluon.Parameter], settings: OptimizerSettings) -> Optimizer:
+    """The optimizer of a training; every stage makes its own here."""
+    return OPTIMIZERS[settings.name](parameters, settings)
 
 
 def decays(name: str) -> bool:

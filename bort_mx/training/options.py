@@ -9,7 +9,10 @@ import dataclasses
 from typing import ClassVar, Dict, List, Literal, Optional, Tuple
 
 from bort_mx.errors import InputError
-from bort_mx.options import at_least, positive, within
+from bort_mx.options import at_least, one_of, positive, within
+
+OTHER_PROGRAM = "a run of another program"
+"""What a directory holds whose options are not those of the stage that asks."""
 
 
 @dataclasses.dataclass
@@ -36,6 +39,7 @@ class RunOptions:
     """auto (a GPU if MXNet finds one), cpu or gpu."""
 
     def __post_init__(self):
+        one_of(self, ("auto", "cpu", "gpu"), "device")
         for field in dataclasses.fields(self):
             default = field.default if field.default_factory is dataclasses.MISSING else ()
             if default is not None and getattr(self, field.name) is None:
@@ -80,6 +84,7 @@ class OptimizerOptions(RunOptions):
         at_least(self, 1, "batch_size", "micro_batch_size")
         at_least(self, 0, "clip", "weight_decay")
         positive(self, "adam_epsilon")
+        one_of(self, ("adamw", "sgd"), "optimizer")
         within(self, "[0, 1)", "dropout", "beta1", "beta2")
 
 
@@ -112,6 +117,7 @@ class LoopOptions(OptimizerOptions):
 
     def __post_init__(self):
         super().__post_init__()
+        one_of(self, ("float32", "float16"), "dtype")
         at_least(self, 1, "log_interval", "keep_checkpoints", "evaluation_batch_size")
         at_least(self, 0, "checkpoint_interval", "evaluation_interval")
 

@@ -3,24 +3,27 @@
 Rank 0 alone writes; on the other ranks every method is a no-op.
 """
 
-import contextlib
 import dataclasses
-import errno
 import fcntl
 import json
+import logging
 import math
 import os
 import pathlib
 import sys
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError, RunError
 from bort_mx.io import files
+from bort_mx.io.jsonl_log import JsonlLog
+from bort_mx.io.output import writing
 from bort_mx.provenance import provenance
+from bort_mx.training.options import OTHER_PROGRAM
 
 CONFIG, METRICS, LOCK, EVENTS = "config.json", "metrics.jsonl", ".lock", "tensorboard"
+logger = logging.getLogger(__name__)
 Kind = Callable[[Mapping[str, Any]], str]
 """Options → what a directory of them holds, in words."""
 
@@ -45,36 +48,46 @@ class RunDirectory:
     def __init__(self, path: os.PathLike, options: Any, may_change: Sequence[str], writes: bool,
                  resume: str = "never", extra: Optional[Dict[str, Any]] = None, kind: Optional[Kind] = None):
         self.path, self._writes, self._events, self._lock = pathlib.Path(path), writes, None, None
+        self._metrics: Optional[JsonlLog] = None
         self.before: Dict[str, Any] = {}
         """config.json as it was, of a run that is resumed or begun again."""
         self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
+        self._renamed = getattr(options, "RENAMED", {})
         self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), **(extra or {}),
                                              "provenance": provenance()}))
-        with named_output(self.path):
+        with writing(self.path, "--output-dir"):
             self.checkpoint = self._find_checkpoint(resume)
             lasting = self.checkpoint or resume == "auto" and self._has_results()
         if lasting:
             self._refuse_another(may_change, kind)
+        elif kind is not None and (self.path / CONFIG).is_file():
+            self._refuse_another_program(kind)
         self.start_step = checkpoint_directory.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
-    def open(self) -> None:
-        """Start writing: config.json; metrics and checkpoints of steps after the one to go on from are dropped, as they
-        come again.
+    def open(self, training: bool = True) -> None:
+        """Start writing: lock the folder, and write config.json.
 
+        Metrics and checkpoints of steps after the one to continue from are dropped, as they come again.
+
+        Args:
+            training: False for a run without steps of its own: no metrics.jsonl, checkpoints or TensorBoard events.
         Raises:
             InputError: another process writes there, or nobody can.
         """
         if not self._writes:
             return
-        with named_output(self.path):
+        with writing(self.path, "--output-dir"):
             self.path.mkdir(parents=True, exist_ok=True)
             self._claim()
         if self.checkpoint:
             print(f"resuming after step {self.start_step}, from {self.checkpoint}", flush=True)
         files.write_json(self.path / CONFIG, self.config)
+        if not training:
+            return
         checkpoint_directory.discard_after(self.path / CHECKPOINTS, self.start_step)
         kept = [row for row in self.metrics() if row["step"] <= self.start_step] if self.checkpoint else []
-        files.write_text(self.path / METRICS, "".join(json.dumps(row) + "\n" for row in kept))
+        self._metrics = JsonlLog(self.path / METRICS, durable=False, on_damage=_pass_over)
+        self._metrics.replace(kept)
         self._events = _event_writer(self.path / EVENTS, purge_step=self.start_step + 1)
 
     def keep(self, name: str, value: Any) -> Any:
@@ -86,28 +99,21 @@ class RunDirectory:
         """Append one object to metrics.jsonl, null for what is not finite, and to TensorBoard."""
         if not self._writes:
             return
-        with open(self.path / METRICS, "a", encoding="utf-8") as file:
-            finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
-            file.write(json.dumps({"step": step, **finite}) + "\n")  # JSON has no NaN
+        # JSON has no NaN; TensorBoard shows none, and its writer would warn of them.
+        self._metrics.append({"step": step, **{n: v if math.isfinite(v) else None for n, v in values.items()}})
         for name, value in values.items():
-            if math.isfinite(value):  # TensorBoard shows no others, and its writer would warn of them
+            if math.isfinite(value):
                 self._events.add_scalar(name, value, step)
 
     def metrics(self) -> List[Dict[str, float]]:
-        """All objects of metrics.jsonl so far; a torn last line is passed over, as its step comes again."""
-        path = self.path / METRICS
-        rows = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+        """All objects of metrics.jsonl so far; damaged lines are passed over."""
+        log = JsonlLog(self.path / METRICS, write=False, on_damage=_pass_over)
+        return [row for _, row in log.records if isinstance(row, dict) and isinstance(row.get("step"), int)]
 
     def write_config(self) -> None:
         """Write config.json alone: of a directory that holds several runs, each with a directory of its own."""
         if self._writes:
-            with named_output(self.path):
+            with writing(self.path, "--output-dir"):
                 files.write_json(self.path / CONFIG, self.config)
 
     def write_results(self, results: Dict[str, Any]) -> None:
@@ -174,6 +180,14 @@ class RunDirectory:
                  *self.path.glob(f"*/*/{CONFIG}")]
         return any(path.exists() for path in found)
 
+    def _refuse_another_program(self, kind: Kind) -> None:
+        """Raises InputError if another stage's options stand there, even if its run came to nothing."""
+        found = files.read_json(self.path / CONFIG)
+        options = found.get("options") if isinstance(found, dict) else None
+        if isinstance(options, dict) and kind(options) == OTHER_PROGRAM:
+            raise InputError(f"{self.path} holds {OTHER_PROGRAM}, and this is {kind(self.config['options'])}; choose "
+                             "another --output-dir")
+
     def _refuse_another(self, may_change: Sequence[str], kind: Optional[Kind]) -> None:
         """Compare with config.json as it is there; an option that there was not yet had the value of its default.
 
@@ -188,8 +202,9 @@ class RunDirectory:
             raise InputError(f"--resume: {self.path} holds {there}, and this is {this}; give the options it began "
                              "with, or another --output-dir")
         for name, value in self.config["options"].items():
-            unknown = name not in before["options"] and self._defaults[name] is None  # what it meant is not told
-            old = before["options"].get(name, self._defaults[name])
+            then = name if name in before["options"] else self._renamed.get(name, name)
+            unknown = then not in before["options"] and self._defaults[name] is None  # what it meant is not told
+            old = before["options"].get(then, self._defaults[name])
             if name not in may_change and not unknown and old != value:
                 raise InputError(f"--resume: option {name} was {old!r} in {self.path / CONFIG} and is {value!r} now; "
                                  "give the old value, or start anew in another --output-dir")
@@ -206,26 +221,16 @@ def _difference(name: str, before: Any, now: Any) -> str:
     return f"{name} {next((key for key in [*now, *before] if before.get(key) != now.get(key)), '')}".strip()
 
 
+def _pass_over(number: int) -> None:
+    """A damaged line of metrics.jsonl: the figures of one step are lost, nothing that a run needs to continue."""
+    logger.warning("metrics.jsonl: line %d is damaged and passed over", number)
+
+
 def refuse_a_run(path: os.PathLike) -> None:
     """Raises InputError if an output directory holds a run already."""
     path = pathlib.Path(path)
     if (path / CONFIG).exists() or checkpoint_directory.steps(path / CHECKPOINTS):
         raise InputError(f"{path}: holds a run already; go on with it by --resume auto, or choose another --output-dir")
-
-
-@contextlib.contextmanager
-def named_output(path: os.PathLike) -> Iterator[None]:
-    """Turn the errors of an output directory into one line; a full disk stays an OSError.
-
-    Raises:
-        InputError: it cannot be written, or is no possible name.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(f"--output-dir {path}: cannot be written ({error.strerror}); choose another") from None
 
 
 def _event_writer(path: pathlib.Path, purge_step: int):

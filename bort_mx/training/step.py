@@ -140,7 +140,7 @@ class TrainingStep:
     def _set_accumulation(self, several: bool) -> None:
         """One micro-batch overwrites the gradients; several add to zero."""
         request = "add" if several else "write"
-        for parameter in self.optimizer._parameters.values():
+        for parameter in self.optimizer.parameters.values():
             if parameter.grad_req != request:
                 parameter.grad_req = request
             if several:

@@ -86,7 +86,8 @@ def folder(tmp_path_factory):
 def teacher(folder, timaeus, tmp_path_factory):
     """A fine-tuned run that is right on more than two thirds of dev."""
     out = tmp_path_factory.mktemp("teacher") / "run"
-    found = finetune(FineTuningOptions(str(folder / "own.yaml"), str(timaeus), epochs=1, learning_rate=3e-2,
+    found = finetune(FineTuningOptions(task=str(folder / "own.yaml"), checkpoint=str(timaeus), epochs=1,
+                                       learning_rate=3e-2,
                                        batch_size=12, output_dir=str(out)))
     assert found["dev"]["accuracy"] > 2 / 3
     return out
@@ -95,7 +96,8 @@ def teacher(folder, timaeus, tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(folder, timaeus, teacher):
     """Options of a run of three thetas, six trainings of a few steps, and four of the baselines."""
-    return AgoraRunOptions(str(folder / "own.yaml"), str(timaeus), epochs=1, batch_size=12, dropout=0.0, agora=True,
+    return AgoraRunOptions(task=str(folder / "own.yaml"), checkpoint=str(timaeus), epochs=1, batch_size=12, dropout=0.0,
+                           agora=True,
                            socrates=str(teacher), theta=str(folder / "theta.yaml"), pruning="worst",
                            tau="mlm,typo+swap")
 

@@ -42,7 +42,8 @@ def pairs(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small(encoder, pairs):
     """Options of a run of 2 epochs of 12 steps."""
-    return FineTuningOptions(str(pairs), str(encoder), epochs=2, batch_size=8, learning_rate=1e-3, log_interval=1,
+    return FineTuningOptions(task=str(pairs), checkpoint=str(encoder), epochs=2, batch_size=8, learning_rate=1e-3,
+                             log_interval=1,
                              checkpoint_interval=4, keep_checkpoints=10)
 
 

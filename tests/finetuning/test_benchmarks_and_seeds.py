@@ -10,9 +10,9 @@ from finetuning_runs import results_of
 
 from bort_mx.checkpoints.weights import read as read_checkpoint
 from bort_mx.commands import finetune as command
-from bort_mx.data.tasks import get_task
+from bort_mx.data.tasks import TASKS, get_task
 from bort_mx.errors import InputError
-from bort_mx.finetuning import seeds as finetuning_seeds
+from bort_mx.finetuning import benchmark as benchmark_module
 from bort_mx.finetuning.finetune import finetune
 
 
@@ -94,9 +94,9 @@ def test_what_an_undefined_metric_of_a_diagnostic_set_is_stands_in_the_results(s
 
 
 def test_table_averages_when_every_task_is_there():
-    every = {get_task(k).name: dict.fromkeys(get_task(k).metrics, 0.5) for k in finetuning_seeds.TASKS
+    every = {get_task(k).name: dict.fromkeys(get_task(k).metrics, 0.5) for k in TASKS
              if get_task(k).benchmark == "glue"}
-    table = finetuning_seeds.benchmark_table("glue", every)
+    table = benchmark_module.benchmark_table("glue", every)
     assert table.splitlines()[-1].endswith("| 50.0 |") and "| 94.1/92.3 | 50.0/50.0 |" in table
 
 
@@ -139,7 +139,7 @@ def test_all_says_which_benchmarks_are_not_there(small, superglue, tmp_path, cap
         raise OSError("no network")
 
     monkeypatch.setattr(download, "_open", offline)
-    monkeypatch.setattr(finetuning_seeds, "TABLE", "scores.md")
+    monkeypatch.setattr(benchmark_module, "TABLE", "scores.md")
     found = command.run(dataclasses.replace(small, task="all", data_dir=str(superglue), epochs=1, batch_size=None,
                                             output_dir=str(tmp_path / "run")))
     assert set(found) == {"glue", "superglue", "race"} and (tmp_path / "run/superglue/scores.md").is_file()
@@ -177,7 +177,7 @@ def test_every_task_goes_through_the_loop(shared, small, tmp_path):
     a_few_of_everything(shared, tmp_path / "data")
     found = command.run(dataclasses.replace(small, task="all", data_dir=str(tmp_path / "data"), epochs=1,
                                             batch_size=None, checkpoint_interval=0, output_dir=str(tmp_path / "run")))
-    for key, kind in finetuning_seeds.TASKS.items():
+    for key, kind in TASKS.items():
         if kind.benchmark not in found:
             continue
         task = get_task(key)
@@ -193,7 +193,7 @@ def test_every_task_goes_through_the_loop(shared, small, tmp_path):
             rows = (folder / task.name / "predictions.tsv").read_text().splitlines()
             assert len(rows) == 1 + len(task.read(tmp_path / "data", "dev")), key
     for benchmark, result in found.items():
-        names = {get_task(key).submission_name for key, kind in finetuning_seeds.TASKS.items()
+        names = {get_task(key).submission_name for key, kind in TASKS.items()
                  if kind.benchmark == benchmark}
         archive = zipfile.ZipFile(tmp_path / f"run/{benchmark}/{benchmark}.zip")
         assert set(archive.namelist()) == names and not any("lacks" in note for note in result["notes"])

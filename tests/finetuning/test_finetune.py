@@ -61,6 +61,7 @@ def test_the_best_epoch_is_kept_and_predicts_the_same(finished, small, tmp_path)
 def test_it_learns_the_demo_task(tmp_path, monkeypatch):
     """Twins of the same words with opposite labels: a bag of words is right on exactly half."""
     monkeypatch.setattr(synthetic, "SIZES", {"train": 2000, "dev": 200, "test": 200})
-    found = finetune(FineTuningOptions("demo", "fresh", output_dir=str(tmp_path / "run"), epochs=1, batch_size=16,
+    found = finetune(FineTuningOptions(task="demo", checkpoint="fresh", output_dir=str(tmp_path / "run"), epochs=1,
+                                       batch_size=16,
                                        learning_rate=1e-3, evaluation_batch_size=100))
     assert found["dev"]["accuracy"] > 0.65 and found["test"]["accuracy"] > 0.65

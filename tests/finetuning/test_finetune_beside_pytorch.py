@@ -13,8 +13,9 @@ from bort_mx.data.batches import NOBODY, TrainingBatches
 from bort_mx.data.encoding import EncodedExamples
 from bort_mx.distributed import Workers
 from bort_mx.finetuning.objective import FineTuningObjective
-from bort_mx.finetuning.vocabulary_subset import CompactVocabulary, trainee_of
+from bort_mx.finetuning.vocabulary_subset import VocabularySubset, trainee_of
 from bort_mx.models import build_model, parameters_of
+from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.schedules import linear
 from bort_mx.training.step import TrainingStep
 
@@ -36,7 +37,7 @@ def test_training_equals_pytorchs(tmp_path, num_labels):
     model, _, _ = load(tmp_path, "classifier", num_labels=num_labels, pooler=True, dropout=0.0)
     assert not model.initialized
     batches = random_batches(num_labels)
-    trainee = trainee_of(model, batches.tokens(), 0.1, num_labels == 1, mx.cpu())
+    trainee = trainee_of(model, batches.tokens(), OptimizerSettings(weight_decay=0.1), num_labels == 1, mx.cpu())
     assert 50 < trainee.optimizer.state()["mean:word_embed.0.weight"].shape[0] < 60
     core = TrainingStep(trainee.objective, trainee.optimizer, Workers(), 1.0)
     decayed = [p for n, p in peer.named_parameters() if not (n.endswith("bias") or "LayerNorm" in n)]
@@ -97,7 +98,7 @@ def test_only_the_word_embedding_is_there_twice():
     """The second body gives the same scores; none is made where nearly all tokens occur."""
     model, tokens = build_model(TINY, 100, "classifier", num_positions=16), np.arange(0, 100, 3)
     own = parameters_of(model)
-    compact = CompactVocabulary(model, tokens)
+    compact = VocabularySubset(model, tokens)
     second = parameters_of(compact.model)
     assert [name for name in own if second[name] is not own[name]] == ["word_embed.0.weight"]
     batch = random_batches(2).at(0, 0, 1, 12)[0]
@@ -107,7 +108,8 @@ def test_only_the_word_embedding_is_there_twice():
     for strange in (1, 100):
         with pytest.raises(ValueError, match=f"token {strange} is none of the 34"):
             compact.translate(dataclasses.replace(batch, input_ids=np.array([[0, strange]])))
-    part, whole = (trainee_of(model, np.arange(count), 0.1, False, mx.cpu()).optimizer for count in (70, 80))
+    settings = OptimizerSettings(weight_decay=0.1)
+    part, whole = (trainee_of(model, np.arange(count), settings, False, mx.cpu()).optimizer for count in (70, 80))
     assert part.names == whole.names == list(own)  # also of the same model afterwards
     assert [len(each.masters["word_embed.0.weight"]) for each in (part, whole)] == [70, 100]
 
@@ -120,7 +122,7 @@ def test_readers_find_the_decay_of_rows_without_gradient_at_any_time(decay, rate
     start, others = embedding.data().asnumpy(), np.delete(np.arange(100), tokens)
 
     def made():
-        return trainee_of(model, tokens, decay, False, mx.cpu()).optimizer
+        return trainee_of(model, tokens, OptimizerSettings(weight_decay=decay), False, mx.cpu()).optimizer
 
     optimizer = made()
     for _ in range(200):

@@ -35,7 +35,7 @@ from bort_mx.training.step import NonFiniteError
     (dict(dtype="float16"), "needs a GPU"),
     (dict(predict_only=True), "has no trained classifier"),
     (dict(chs=True), "no convergent hyperparameter set"),
-    (dict(patience=3, resume="auto"), "--patience 3 is of --early-stopping"),
+    (dict(patience=3, resume="auto"), "--patience 3 requires --early-stopping"),
     (dict(resume="no/such"), "not a checkpoint")])
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(small, tmp_path, changes, message):
     with pytest.raises(InputError) as caught:

@@ -15,14 +15,14 @@ from bort_mx.finetuning.options import FineTuningOptions
 
 def test_chs_are_the_papers_and_what_is_given_wins():
     task = get_task("CoLA")
-    options = FineTuningOptions("CoLA", chs=True, warmup=0.2).resolved(task, task)
+    options = FineTuningOptions(task="CoLA", chs=True, warmup=0.2).resolved(task, task)
     assert (options.learning_rate, options.weight_decay, options.warmup, options.seed, options.batch_size) == (
         9e-6, 10, 0.2, 3, 8)
     assert options.extra_layer is True
-    plain = FineTuningOptions("SST-2").resolved(get_task("SST-2"), get_task("SST-2"))
+    plain = FineTuningOptions(task="SST-2").resolved(get_task("SST-2"), get_task("SST-2"))
     assert (plain.learning_rate, plain.batch_size, plain.extra_layer) == (1e-5, 16, False)
     mnli, ax = get_task("MNLI-matched"), get_task("AX")
-    assert FineTuningOptions("AX", chs=True).resolved(mnli, ax).warmup == 0.45
+    assert FineTuningOptions(task="AX", chs=True).resolved(mnli, ax).warmup == 0.45
 
 
 def test_classifiers(small, tmp_path):
@@ -44,7 +44,7 @@ def test_classifiers(small, tmp_path):
     (dict(seeds=3, resume="x"), "--resume auto"), (dict(warmup=np.inf), "--warmup inf: must be finite"),
     (dict(epochs=-10 ** 400), "must be at least 1"),
     (dict(learning_rate=np.inf), "--learning-rate inf: must be finite"), (dict(warmup=np.nan), "--warmup nan"),
-    (dict(patience=3), "--patience 3 is of --early-stopping"),
+    (dict(patience=3), "--patience 3 requires --early-stopping"),
     (dict(keep_classifier=True, pooler=True), "--keep-classifier takes the classifier as it was trained"),
     (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier yet; leave out --predict-only")])
 def test_options_out_of_range_are_refused_by_name(values, message):

@@ -25,15 +25,15 @@ from bort_mx.errors import InputError
 from bort_mx.models import build_model, parameters_of
 from bort_mx.options import parse_options
 from bort_mx.pretraining.objective import PretrainingObjective, evaluate
-from bort_mx.pretraining.pretrain import resolve_architecture
+from bort_mx.pretraining.student_and_teacher import resolve_architecture
 from bort_mx.search import run as running
-from bort_mx.search.evaluator import Setting
+from bort_mx.search.evaluator import Evaluator
 from bort_mx.search.options import Hyperparameters, SearchOptions
 from bort_mx.search.space import admit
 from bort_mx.search.surrogates import MeasuredLatency, TeacherObjective, TrainedError, parameters_counted
 from bort_mx.search.teacher_states import NumberedBatch, SearchBatches, place_of_states, run_teacher, states_shape
 from bort_mx.training import schedules
-from bort_mx.training.optimizers import SGD
+from bort_mx.training.optimizers import SGD, OptimizerSettings
 from bort_mx.training.step import TrainingStep
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def options_of(data, checkpoint, out, *more):
 
 
 def setting_of(data, checkpoint, out, *more):
-    return Setting(options_of(data, checkpoint, out, *more), admit([Architecture(2, 2, 8, 16)]), checkpoint, data,
+    return Evaluator(options_of(data, checkpoint, out, *more), admit([Architecture(2, 2, 8, 16)]), checkpoint, data,
                    Workers(), CPU)
 
 
@@ -230,7 +230,8 @@ def test_a_candidate_that_diverges_has_no_error(data, checkpoint, tmp_path, step
 
 def test_adamw_by_option(data, checkpoint, tmp_path):
     setting, a = setting_of(data, checkpoint, tmp_path), Architecture(2, 2, 8, 16)
-    assert trained_error(setting, (1e-2, 1), optimizer="adamw")(a) < trained_error(setting, (1e-2, 1))(a)
+    by_adamw = trained_error(setting, (1e-2, 1), optimizer=OptimizerSettings("adamw", 0.0))
+    assert by_adamw(a) < trained_error(setting, (1e-2, 1))(a)
 
 
 # --------------------------------------------------------------------------------------------- parameters, latency
@@ -410,7 +411,7 @@ def test_text_is_prepared_with_the_teachers_vocabulary(data, checkpoint, space, 
     arguments = ("--space", space, "--steps", 1, "--epsilon", 8)
     result = running.run_search(options_of(text, checkpoint, tmp_path / "out", *arguments))
     assert len(result.ranking) == 1
-    with pytest.raises(InputError, match="--data was .*text.txt.* and is .*; give the old value"):
+    with pytest.raises(InputError, match="option data was .*text.txt.* and is .*; give the old value"):
         running.run_search(options_of(data, checkpoint, tmp_path / "out", *arguments))
 
 
@@ -461,7 +462,7 @@ def test_other_options_are_refused_in_the_same_directory(finished):
 
 def test_the_directory_of_another_run_is_refused(data, checkpoint, space, tmp_path):
     (tmp_path / "config.json").write_text('{"options": {"max_steps": 3}}')
-    with pytest.raises(InputError, match="of another run, not of a search"):
+    with pytest.raises(InputError, match="holds a run of another program, and this is a search"):
         running.run_search(options_of(data, checkpoint, tmp_path, "--space", space))
 
 

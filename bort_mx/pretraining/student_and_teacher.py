@@ -1,0 +1,95 @@
+"""The models of a distillation: the student, fresh or of a checkpoint, and its teacher, over one vocabulary."""
+
+import os
+from typing import Any, Optional
+
+import mxnet as mx
+
+from bort_mx.architecture import Architecture
+from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.data.tokenizers import Tokenizer
+from bort_mx.errors import InputError
+from bort_mx.io import files
+from bort_mx.models.bert import BERT, ModelConfig, build_from_config
+
+
+def resolve_architecture(text: Optional[str]) -> Architecture:
+    """A preset, "D,A,H,I", or the best architecture of a search's results.json; None: Bort.
+
+    Raises:
+        InputError: none of these.
+    """
+    if text is None or not text.endswith(".json"):
+        return Architecture.parse(text or "bort")
+    results = files.read_json(text)
+    best = results.get("best") if isinstance(results, dict) else None
+    if not isinstance(best, dict) or not isinstance(best.get("architecture"), list):
+        raise InputError(f"{text}: no field best.architecture; give the results.json of run_search.py")
+    return Architecture.parse(",".join(str(v) for v in best["architecture"]))
+
+
+def fresh_student(architecture: Optional[str], tokenizer: Tokenizer, num_positions: int, dropout: float, seed: int,
+                  ctx: mx.Context) -> BERT:
+    """A student with random weights, of the family that its vocabulary is of.
+
+    Raises:
+        InputError: see `resolve_architecture`.
+    """
+    config = ModelConfig(resolve_architecture(architecture), tokenizer.vocab_size, "mlm", dropout=dropout,
+                         num_positions=num_positions, family="bert" if tokenizer.kind == "wordpiece" else "roberta")
+    return build_from_config(config, seed=seed, ctx=ctx)
+
+
+def student_of(checkpoint: os.PathLike, architecture: Optional[str], tokenizer: Tokenizer, dropout: float, seed: int,
+               ctx: mx.Context) -> BERT:
+    """A student that starts from a checkpoint's weights.
+
+    Raises:
+        InputError: another vocabulary, or an architecture that is not the checkpoint's.
+    """
+    model = load_on_vocabulary(checkpoint, tokenizer, ctx, seed=seed, dropout=dropout)
+    if architecture and model.config.architecture != resolve_architecture(architecture):
+        raise InputError(f"--architecture {architecture} is not that of {checkpoint} "
+                         f"({model.config.architecture}); leave it out")
+    return model
+
+
+def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.Context) -> BERT:
+    """The model of --teacher, with its MLM head, on a device.
+
+    Raises:
+        InputError: another vocabulary, too few positions, or no trained MLM head.
+    """
+    teacher = load_on_vocabulary(path, tokenizer, ctx)
+    if teacher.initialized:
+        raise InputError(f"--teacher {path}: lacks a trained MLM head ({', '.join(teacher.initialized)}); "
+                         f"train one first: run_pretraining.py --init {path}")
+    check_length(seq_len, teacher.config, str(path))
+    return teacher
+
+
+def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context, *, seed: int = 0,
+                       **changes: Any) -> BERT:
+    """A checkpoint with its MLM head on a device, refused unless its vocabulary is the data's.
+
+    Raises:
+        InputError: another vocabulary, by size or by content; or see `bort_mx.checkpoints.load`.
+    """
+    weights = checkpoint_weights.read(path).without_padding()
+    theirs = weights.tokenizer
+    if weights.config.vocab_size != tokenizer.vocab_size:
+        raise InputError(f"{path}: has a vocabulary of {weights.config.vocab_size} entries, the data "
+                         f"{tokenizer.vocab_size}; prepare the data with the checkpoint's tokenizer")
+    if theirs is not None and theirs.digest != tokenizer.digest:
+        raise InputError(f"{path}: its vocabulary is not the data's (equal in size, other entries); prepare the data "
+                         "with the checkpoint's tokenizer")
+    model = checkpoint_weights.assemble(weights, "mlm", seed=seed, **changes)
+    model.collect_params().reset_ctx(ctx)
+    return model
+
+
+def check_length(seq_len: int, config: ModelConfig, source: str) -> None:
+    """Raises InputError if sequences are longer than the model's positions."""
+    if seq_len > config.num_positions:
+        raise InputError(f"--seq-len {seq_len}: longer than the {config.num_positions} positions of {source}; "
+                         "lower it, or for a fresh model raise --num-positions")
