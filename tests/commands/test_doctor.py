@@ -110,7 +110,8 @@ def test_other_faults_of_gpus():
 
 
 def test_nvidia_smi_is_read(monkeypatch):
-    monkeypatch.setattr(machine_facts, "_output", lambda command: ["Tesla T4, 7.5"] if "compute_cap" in command[1] else [])
+    monkeypatch.setattr(machine_facts, "_output",
+                        lambda command: ["Tesla T4, 7.5"] if "compute_cap" in command[1] else [])
     assert machine_facts._gpus() == [Gpu("Tesla T4", (7, 5))]
     monkeypatch.setattr(machine_facts, "_output", lambda command: [] if "compute_cap" in command[1] else ["Tesla T4"])
     assert machine_facts._gpus() == [Gpu("Tesla T4", None)]
