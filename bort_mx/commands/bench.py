@@ -1,4 +1,4 @@
-"""`python -m bort_mx bench`: run the benchmarks one after the other, alone on the machine, and keep what they print."""
+"""`bort-mx bench`: run the benchmarks one after the other, and keep what they print."""
 
 import dataclasses
 import json
@@ -26,13 +26,13 @@ class BenchOptions:
     """Options of `bort-mx bench`."""
 
     suite: str = "all"
-    """One of training, loading, prepare, or all."""
+    """Which benchmarks to run: training, loading, prepare, or all."""
 
     quick: bool = False
-    """Fewer repeats and less data: proves the path, measures little."""
+    """Run with fewer repeats and less data. This shows that the benchmarks run; the numbers mean little."""
 
     output_dir: str = "runs/bench"
-    """Where results.json is written."""
+    """Folder that results.json is written into."""
 
     def __post_init__(self):
         one_of(self, ("all", *SUITES), "suite")
@@ -40,7 +40,7 @@ class BenchOptions:
 
 def main(argv: List[str]) -> int:
     """Run the chosen suites; 1 if one of them failed."""
-    options = parse_options(BenchOptions, argv, "bort-mx bench", "Benchmarks beside PyTorch, on this machine.")
+    options = parse_options(BenchOptions, argv, "bort-mx bench", "Compare the speed with PyTorch's on this machine.")
     if not FOLDER.is_dir():
         raise InputError("the benchmarks are not in this installation; run this from a checkout of the project")
     results = {name: _run(SUITES[name]["quick" if options.quick else "full"])

@@ -1,11 +1,11 @@
-"""`python -m bort_mx convert SRC DST --to hf|gluon|bort-mx`: the command line of `bort_mx.checkpoints.convert`."""
+"""`bort-mx convert SRC DST --to hf|gluon|bort-mx`: the command line of `bort_mx.checkpoints.convert`."""
 
 import dataclasses
 from typing import List, Optional
 
 from bort_mx.options import at_least, one_of, parse_options
 
-DESCRIPTION = "Convert a checkpoint from or to Hugging Face, from fairseq, and from or to GluonNLP."
+DESCRIPTION = "Convert a checkpoint of any format to that of Hugging Face, of GluonNLP or of this program."
 FORMATS = ("hf", "gluon", "bort-mx")
 
 
@@ -14,17 +14,18 @@ class ConvertOptions:
     """Options of `bort-mx convert`."""
 
     source: str = dataclasses.field(metadata={"positional": True, "metavar": "SRC"})
-    """A checkpoint of any format, a run's output directory (its newest checkpoint, or the best epoch of fine-tuning),
-    or a name on the Hugging Face Hub."""
+    """The checkpoint to convert: of any format, the output folder of a run (its newest checkpoint, or the best epoch of
+    fine-tuning), or a name on the Hugging Face Hub."""
 
     destination: str = dataclasses.field(metadata={"positional": True, "metavar": "DST"})
-    """The folder to write; it must not be there, or be empty."""
+    """The folder to write. It must not exist, or be empty."""
 
     to: str = dataclasses.field(metadata={"metavar": "hf|gluon|bort-mx"})
-    """hf (config.json, model.safetensors, tokenizer, model card), gluon (model.params) or bort-mx (ours)."""
+    """The format to write: hf (config.json, model.safetensors, tokenizer, model card), gluon (model.params), or bort-mx
+    (this program's own)."""
 
     num_heads: Optional[int] = None
-    """Attention heads, for formats that do not say them."""
+    """Number of attention heads. Needed only for formats that do not store it."""
 
     def __post_init__(self):
         one_of(self, FORMATS, "to")

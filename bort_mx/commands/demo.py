@@ -1,7 +1,8 @@
-"""`python -m bort_mx demo`: the paper's Figure 1 in small, offline, in a few minutes on two cores.
+"""`bort-mx demo`: the paper's Figure 1 on a small scale, offline, in a few minutes on two cores.
 
-On text that every machine has it trains a vocabulary, a teacher, and then a smaller student twice: self-supervised, and
-by distillation from the teacher. It prints and plots the two students' validation accuracy against steps.
+The text is the documentation of Python's standard library. The demo trains a vocabulary and a teacher, then a smaller
+student twice: self-supervised, and by distillation from the teacher. It prints and plots the two students' validation
+accuracy against steps.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.provenance import provenance
 
+DESCRIPTION = "Repeat the paper's Figure 1 on a small scale: self-supervised pre-training beside distillation."
 TEACHER = "2,4,192,768"
 STUDENT = "2,4,128,512"
 SENTENCES = ["The <mask> of the function is a string.", "Return the <mask> of the list.",
@@ -25,38 +27,38 @@ class DemoOptions:
     """Options of `bort-mx demo`."""
 
     output_dir: str = "runs/demo"
-    """Where everything is written; an interrupted demo goes on there."""
+    """Folder that everything is written into. An interrupted demo continues there."""
 
     teacher_steps: int = 800
-    """Optimizer steps of the teacher, of 32 sequences."""
+    """Optimizer steps of the teacher; a step has 32 sequences."""
 
     student_steps: int = 1500
-    """Optimizer steps of each student, of 4 sequences."""
+    """Optimizer steps of each student; a step has 4 sequences."""
 
     seed: int = 0
-    """Of the students: initial weights, data order, masks, dropout."""
+    """Random seed for the students' initial weights, data order, masks and dropout."""
 
 
 def main(argv: List[str]) -> int:
     """Run the demo; see the module."""
-    options = parse_options(DemoOptions, argv, "bort-mx demo", "The paper's Figure 1 in small.")
+    options = parse_options(DemoOptions, argv, "bort-mx demo", DESCRIPTION)
     start, out = time.monotonic(), pathlib.Path(options.output_dir)
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: print(f"{time.monotonic() - start:.0f} s in all", flush=True))
         data = _data(out)
         _train(out / "teacher", data, architecture=TEACHER, max_steps=options.teacher_steps, learning_rate=3e-3,
                batch_size=32, warmup=100)
-        # τ = 1: at 2, the paper's, so young a teacher's distribution is too flat to hurry the student along
+        # τ = 1, not the paper's 2: so small a teacher's distribution is nearly flat, and τ = 2 would flatten it more.
         for name, extras in (("student-mlm", {}),
                              ("student-distilled", dict(teacher=str(out / "teacher"), temperature=1.0))):
             _train(out / name, data, architecture=STUDENT, max_steps=options.student_steps, learning_rate=1.5e-3,
                    batch_size=4, warmup=200, seed=options.seed, **extras)
-        _report(out, options)
+        _report(out, options.teacher_steps)
     return 0
 
 
 def _data(out: pathlib.Path) -> pathlib.Path:
-    """The built-in text as token shards, with a vocabulary of 4,000 trained on it."""
+    """Prepare the built-in text as token shards, with a vocabulary of 4,000 trained on it; return their folder."""
     from bort_mx.data import sample_text
     from bort_mx.data.prepare import PrepareOptions, prepare, summary
 
@@ -79,8 +81,8 @@ def _train(directory: pathlib.Path, data: pathlib.Path, **changes: Any) -> None:
     pretrain(PretrainingOptions(**{**options, **changes}))
 
 
-def _report(out: pathlib.Path, options: DemoOptions) -> None:
-    """The table, the plot, and some masks filled by the distilled student."""
+def _report(out: pathlib.Path, teacher_steps: int) -> None:
+    """Print the table, draw the plot, and fill some masks with the distilled student."""
     from bort_mx.checkpoints import load
     from bort_mx.commands.predict import fill_masks, table
     from bort_mx.report.curves import plot_curves, read_curve, steps_ratio
@@ -92,7 +94,7 @@ def _report(out: pathlib.Path, options: DemoOptions) -> None:
     print("\nvalidation MLM accuracy\n  step  self-supervised  distillation")
     for (step, mlm), (_, distilled) in zip(curves["self-supervised"], curves["distillation"]):
         print(f"{step:6d}  {mlm:15.1%}  {distilled:12.1%}")
-    print(f"teacher <{TEACHER}>, {options.teacher_steps} steps: {teacher:.1%}\n" + verdict(ratio))
+    print(f"teacher <{TEACHER}>, {teacher_steps} steps: {teacher:.1%}\n" + verdict(ratio))
     plot_curves({label: [curve] for label, curve in curves.items()}, out / "demo.png",
                 "Pre-training a student: Figure 1 of the paper, in small")
     files.write_json(out / "results.json", _results(curves, ratio, teacher))
@@ -103,7 +105,7 @@ def _report(out: pathlib.Path, options: DemoOptions) -> None:
 
 
 def verdict(ratio: Optional[float]) -> str:
-    """In words: after which share of the steps distillation has the self-supervised run's final accuracy."""
+    """Say after which share of its steps distillation reaches the self-supervised student's final accuracy."""
     if ratio is None:
         return "distillation did not reach the self-supervised student's final accuracy"
     return (f"distillation has the self-supervised student's final accuracy after {ratio:.2f} of its steps "

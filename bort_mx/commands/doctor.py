@@ -1,184 +1,165 @@
-"""`python -m bort_mx doctor`: is this machine and this installation fit to run bort_mx? Each problem with its remedy.
+"""`bort-mx doctor`: check whether this machine and this installation can run bort_mx; each problem with its remedy.
 
-A check is a pure function from facts to findings; `gather` collects the facts of this machine. A broken core part
-(Python, MXNet, GluonNLP, NumPy, a library) is a problem and makes the exit code 1; the rest are warnings.
+A row of `CHECKS` is a name, a pure function from the facts of `machine_facts` to findings, and a remedy. A broken core
+part (Python, MXNet, GluonNLP, NumPy, a library) is a problem and makes the exit code 1. The rest are warnings.
 """
 
 import dataclasses
-import importlib
-import importlib.metadata
-import pathlib
-import platform
-import shutil
-import subprocess
-import sys
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import bort_mx
-from bort_mx import runtime
+from bort_mx.commands.machine_facts import GPU_WHEELS, MXNET_WHEELS, Facts, Gpu, gather
 from bort_mx.options import parse_options
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 
-GPU_WHEELS: Dict[str, Tuple[Tuple[int, int], ...]] = {
-    # Compute capabilities with machine code in the wheel, read off libmxnet.so; there is no PTX to compile for others.
-    "mxnet-cu110": ((5, 0), (6, 0), (7, 0), (8, 0)),
-    "mxnet-cu112": ((5, 0), (6, 0), (7, 0), (8, 0), (8, 6)),
-}
-MXNET_WHEELS = ("mxnet", *GPU_WHEELS)
-
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One line of the report."""
+    """One line of the report. What a check leaves empty, `diagnose` takes from the check's row."""
 
     level: str  # OK, WARNING or PROBLEM
-    subject: str
     text: str
+    subject: str = ""
     remedy: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Gpu:
-    """A GPU as the driver names it; its compute capability is None if the driver is too old to tell."""
-
-    name: str
-    capability: Optional[Tuple[int, int]]
-
-
-@dataclasses.dataclass(frozen=True)
-class HorovodBuild:
-    """What Horovod was built with; `error` if it is installed but cannot be loaded for MXNet."""
-
-    version: Optional[str] = None
-    gloo: bool = False
-    mpi: bool = False
-    nccl: bool = False
-    error: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What the checks look at."""
-
-    python: Tuple[int, int]
-    machine: str
-    versions: Dict[str, Optional[str]]  # distribution -> installed version
-    pins: Dict[str, str]  # distribution -> version that setup.py asks for
-    imports: Dict[str, str]  # module -> error of its import ("" for none)
-    features: Set[str]  # what MXNet was built with
-    gluonnlp_compiled: bool
-    threads: int
-    physical_cores: int
-    local_workers: int
-    horovod: HorovodBuild
-    gpus: Sequence[Gpu]
-    mxnet_gpus: int
-    free_bytes: int
-    directory: str
-    memory_bytes: int
-    programs: Dict[str, Optional[str]]  # name -> path
-
-
-def check_python(python: Tuple[int, int], machine: str) -> List[Finding]:
+def check_python(facts: Facts) -> Iterator[Finding]:
     """Python 3.9 to 3.11 on x86-64, for which MXNet's and NumPy's wheels exist."""
-    text = f"{python[0]}.{python[1]} on {machine}"
-    if not (3, 9) <= python <= (3, 11):
-        return [Finding(PROBLEM, "Python", text, "bort_mx needs 3.9, 3.10 or 3.11: remove .venv and run make install")]
-    if machine not in ("x86_64", "AMD64"):
-        return [Finding(WARNING, "Python", text, "bort_mx was tried on x86-64 only; MXNet's wheels are for it")]
-    return [Finding(OK, "Python", text)]
+    text = f"{facts.python[0]}.{facts.python[1]} on {facts.machine}"
+    if not (3, 9) <= facts.python <= (3, 11):
+        yield Finding(PROBLEM, text)
+    elif facts.machine not in ("x86_64", "AMD64"):
+        yield Finding(WARNING, text, remedy="bort_mx was tried on x86-64 only; MXNet's wheels are for it")
+    else:
+        yield Finding(OK, text)
 
 
-def check_packages(versions: Dict[str, Optional[str]], pins: Dict[str, str]) -> List[Finding]:
-    """Every core library there, in the version that setup.py pins."""
-    findings = []
-    for name, version in versions.items():
-        pin = pins.get(name)
-        if version is None:
-            findings.append(Finding(PROBLEM, name, "not installed", "make install"))
-        elif pin not in (None, version):
-            findings.append(Finding(WARNING, name, f"{version}, but bort_mx was tried with {pin}",
-                                    f"pip install {name}=={pin}"))
-        else:
-            findings.append(Finding(OK, name, version))
-    return findings
-
-
-def check_mxnet_wheels(versions: Dict[str, Optional[str]]) -> List[Finding]:
+def check_mxnet_wheels(facts: Facts) -> Iterator[Finding]:
     """Exactly one of the MXNet wheels: they share their files, and the last one installed damages the first."""
-    present = [name for name in MXNET_WHEELS if versions.get(name)]
-    if len(present) == 1:
-        return []
+    present = [name for name in MXNET_WHEELS if facts.versions.get(name)]
     if not present:
-        return [Finding(PROBLEM, "mxnet", "not installed", "make install (for GPUs: make install CUDA=cu112)")]
-    both = " and ".join(present)
-    return [Finding(PROBLEM, "mxnet", f"{both} are installed together and overwrite each other's files",
-                    f"pip uninstall -y {' '.join(present)}; make install (for GPUs: make install CUDA=cu112)")]
+        yield Finding(PROBLEM, "not installed")
+    elif len(present) > 1:
+        yield Finding(PROBLEM, f"{' and '.join(present)} are installed together and overwrite each other's files",
+                      remedy=f"pip uninstall -y {' '.join(present)}; make install (for GPUs: make install CUDA=cu112)")
 
 
-def check_imports(imports: Dict[str, str]) -> List[Finding]:
+def check_packages(facts: Facts) -> Iterator[Finding]:
+    """Every core library there, in the version that setup.py pins."""
+    for name, version in facts.versions.items():
+        pin = facts.pins.get(name)
+        if version is None:
+            if name not in MXNET_WHEELS:  # one of these is enough, which check_mxnet_wheels looks at
+                yield Finding(PROBLEM, "not installed", name)
+        elif pin not in (None, version):
+            yield Finding(WARNING, f"{version}, but bort_mx was tried with {pin}", name, f"pip install {name}=={pin}")
+        else:
+            yield Finding(OK, version, name)
+
+
+IMPORT_REMEDIES = {
+    "libcud": "the GPU wheel does not find CUDA's libraries: add their folders to LD_LIBRARY_PATH (for cu112 those "
+              "of the nvidia-*-cu11 packages), or install the CPU wheel: make install CUDA=cpu",
+    "libnccl": "add NCCL's folder to LD_LIBRARY_PATH, or install the CPU wheel: make install CUDA=cpu",
+    "np.bool": "NumPy is too new for MXNet 1.9.1: pip install numpy==1.23.5",
+    "numpy' has no attribute": "NumPy is too new for MXNet 1.9.1: pip install numpy==1.23.5",
+}
+"""Part of an import's error: the remedy."""
+
+
+def check_imports(facts: Facts) -> Iterator[Finding]:
     """MXNet and GluonNLP can be imported."""
-    remedies = {
-        "libcud": "the GPU wheel does not find CUDA's libraries: add their folders to LD_LIBRARY_PATH (for cu112 those "
-                  "of the nvidia-*-cu11 packages), or install the CPU wheel: make install CUDA=cpu",
-        "libnccl": "add NCCL's folder to LD_LIBRARY_PATH, or install the CPU wheel: make install CUDA=cpu",
-        "np.bool": "NumPy is too new for MXNet 1.9.1: pip install numpy==1.23.5",
-        "numpy' has no attribute": "NumPy is too new for MXNet 1.9.1: pip install numpy==1.23.5",
-    }
-    return [Finding(PROBLEM, f"import {module}", error,
-                    next((remedy for sign, remedy in remedies.items() if sign in error), "make install"))
-            for module, error in imports.items() if error]
+    for module, error in facts.imports.items():
+        if error:
+            remedy = next((remedy for sign, remedy in IMPORT_REMEDIES.items() if sign in error), "")
+            yield Finding(PROBLEM, error, f"import {module}", remedy)
 
 
-def check_mxnet_build(features: Set[str], gluonnlp_compiled: bool) -> List[Finding]:
-    """MXNet's oneDNN, BLAS and OpenMP; GluonNLP's Cython module, which bort_mx can do without."""
-    blas = sorted(name for name in features if name.startswith("BLAS_"))
+def check_mxnet_build(facts: Facts) -> Iterator[Finding]:
+    """MXNet's oneDNN, BLAS and OpenMP."""
+    if not facts.features:  # MXNet cannot be imported
+        return
+    blas = sorted(name for name in facts.features if name.startswith("BLAS_"))
     shown = ("MKLDNN", "ONEDNN", *blas, "LAPACK", "OPENMP", "CUDA", "CUDNN", "NCCL")
-    findings = [Finding(OK, "MXNet's build", ", ".join(name for name in shown if name in features))] if features else []
-    if features and not features & {"MKLDNN", "ONEDNN"}:
-        findings.append(Finding(WARNING, "oneDNN", "MXNet was built without it; CPU runs are several times slower",
-                                "pip install mxnet==1.9.1 (its wheels have it)"))
-    if features and "OPENMP" not in features:
-        findings.append(Finding(WARNING, "OpenMP", "MXNet was built without it and uses one core",
-                                "pip install mxnet==1.9.1 (its wheels have it)"))
-    if not gluonnlp_compiled:
-        findings.append(Finding(WARNING, "GluonNLP", "its BERT tokenizer, which bort_mx does not use, was left out for "
-                                "want of a C compiler", "to have it, install a C compiler and run make install"))
-    return findings
+    yield Finding(OK, ", ".join(name for name in shown if name in facts.features))
+    if not facts.features & {"MKLDNN", "ONEDNN"}:
+        yield Finding(WARNING, "MXNet was built without it; CPU runs are several times slower", "oneDNN")
+    if "OPENMP" not in facts.features:
+        yield Finding(WARNING, "MXNet was built without it and uses one core", "OpenMP")
 
 
-def check_threads(threads: int, physical_cores: int, local_workers: int) -> List[Finding]:
+def check_gluonnlp(facts: Facts) -> Iterator[Finding]:
+    """GluonNLP's Cython module, which bort_mx can do without."""
+    if not facts.gluonnlp_compiled:
+        yield Finding(WARNING, "its BERT tokenizer, which bort_mx does not use, was left out for want of a C compiler")
+
+
+def check_threads(facts: Facts) -> Iterator[Finding]:
     """OMP_NUM_THREADS against this worker's share of the physical cores."""
-    share = max(1, physical_cores // local_workers)
-    text = f"OMP_NUM_THREADS={threads}, {physical_cores} physical cores, {local_workers} worker(s) here"
-    if threads > share:
-        return [Finding(WARNING, "threads", text, f"unset OMP_NUM_THREADS, so that bort_mx takes {share}: more threads "
-                        "than cores make MXNet slower")]
-    if threads < share:
-        return [Finding(WARNING, "threads", text, f"{share - threads} core(s) idle: unless meant so, unset it")]
-    return [Finding(OK, "threads", text)]
+    share = max(1, facts.physical_cores // facts.local_workers)
+    text = (f"OMP_NUM_THREADS={facts.threads}, {facts.physical_cores} physical cores, {facts.local_workers} worker(s) "
+            "here")
+    if facts.threads > share:
+        yield Finding(WARNING, text, remedy=f"unset OMP_NUM_THREADS, so that bort_mx takes {share}: more threads than "
+                      "cores make MXNet slower")
+    elif facts.threads < share:
+        yield Finding(WARNING, text, remedy=f"{share - facts.threads} core(s) idle: unless meant so, unset it")
+    else:
+        yield Finding(OK, text)
 
 
-def check_horovod(build: HorovodBuild, has_gpu: bool, programs: Dict[str, Optional[str]]) -> List[Finding]:
+def check_horovod(facts: Facts) -> Iterator[Finding]:
     """Horovod with MXNet and Gloo (NCCL with GPUs). Without it runs have one process."""
+    build = facts.horovod
     if build.version is None:
-        missing = [name for name in ("c++", "cmake") if not programs.get(name)]
+        missing = [name for name in ("c++", "cmake") if not facts.programs.get(name)]
         first = f"install {' and '.join(missing)}, then " if missing else ""
-        return [Finding(WARNING, "Horovod", "not installed: runs have one process", f"{first}make install")]
+        yield Finding(WARNING, "not installed: runs have one process", remedy=f"{first}make install")
+        return
     if build.error:
-        return [Finding(WARNING, "Horovod", f"{build.version}, not usable with MXNet ({build.error}): one process",
-                        "pip uninstall -y horovod; make install (it builds Horovod after MXNet, with MXNet and Gloo)")]
+        yield Finding(WARNING, f"{build.version}, not usable with MXNet ({build.error}): one process", remedy="pip "
+                      "uninstall -y horovod; make install (it builds Horovod after MXNet, with MXNet and Gloo)")
+        return
     parts = [name for name, there in (("Gloo", build.gloo), ("MPI", build.mpi), ("NCCL", build.nccl)) if there]
-    findings = [Finding(OK, "Horovod", f"{build.version} with MXNet, {', '.join(parts) or 'no transport'}")]
+    yield Finding(OK, f"{build.version} with MXNet, {', '.join(parts) or 'no transport'}")
     if not build.gloo and not build.mpi:
-        findings.append(Finding(WARNING, "Horovod", "built with neither Gloo nor MPI: it cannot start workers",
-                                "pip uninstall -y horovod; make install"))
-    if has_gpu and not build.nccl:
-        findings.append(Finding(WARNING, "Horovod", "built without NCCL: gradients of GPUs go through main memory",
-                                "HOROVOD_GPU_OPERATIONS=NCCL pip install --no-build-isolation --no-cache-dir "
-                                "--force-reinstall --no-deps horovod==0.28.1"))
-    return findings
+        yield Finding(WARNING, "built with neither Gloo nor MPI: it cannot start workers")
+    if facts.gpus and not build.nccl:
+        yield Finding(WARNING, "built without NCCL: gradients of GPUs go through main memory", remedy="HOROVOD_GPU_"
+                      "OPERATIONS=NCCL pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps "
+                      "horovod==0.28.1")
+
+
+def check_gpus(facts: Facts) -> Iterator[Finding]:
+    """Each GPU against the machine code in the installed MXNet wheel."""
+    wheel = next((name for name in GPU_WHEELS if facts.versions.get(name)), None)
+    if not facts.gpus:
+        yield Finding(OK, "none; MXNet runs on the CPU")
+        if wheel:
+            yield Finding(WARNING, f"{wheel} is installed, but the driver shows no GPU",
+                          remedy="check nvidia-smi, or install the CPU wheel: make install CUDA=cpu")
+        return
+    for gpu in facts.gpus:
+        yield _check_gpu(gpu, wheel)
+    if wheel and facts.mxnet_gpus < len(facts.gpus):
+        yield Finding(WARNING, f"MXNet sees {facts.mxnet_gpus} of {len(facts.gpus)}",
+                      remedy="check CUDA_VISIBLE_DEVICES and the driver's version (CUDA 11 needs 450 or later)")
+
+
+def _check_gpu(gpu: Gpu, wheel: Optional[str]) -> Finding:
+    if gpu.capability is None:
+        return Finding(WARNING, f"{gpu.name}: the driver does not tell its compute capability", "GPU",
+                       "update the driver (510 or later), or look the capability up: 5.x to 8.x runs")
+    text = f"{gpu.name}, compute capability {gpu.capability[0]}.{gpu.capability[1]}"
+    fitting = [name for name, compiled in GPU_WHEELS.items() if runs_on(gpu.capability, compiled)]
+    if wheel in fitting:
+        return Finding(OK, f"{text}: {wheel} has code for it", "GPU")
+    if fitting:
+        held = f"{wheel} has no code for it" if wheel else "the CPU wheel of MXNet is installed"
+        return Finding(WARNING, f"{text}: {held}", "GPU", f"make install CUDA={fitting[-1][len('mxnet-'):]}")
+    return Finding(WARNING, f"{text}: no MXNet wheel has code for it", "GPU", "run on the CPU, or on a GPU of compute "
+                   "capability 5.x to 8.x (V100, T4, A100, A10), or build MXNet from source")
 
 
 def runs_on(capability: Tuple[int, int], compiled: Sequence[Tuple[int, int]]) -> bool:
@@ -186,197 +167,56 @@ def runs_on(capability: Tuple[int, int], compiled: Sequence[Tuple[int, int]]) ->
     return any(capability[0] == major and capability[1] >= minor for major, minor in compiled)
 
 
-def check_gpus(gpus: Sequence[Gpu], mxnet_gpus: int, versions: Dict[str, Optional[str]]) -> List[Finding]:
-    """Each GPU against the machine code in the installed MXNet wheel."""
-    wheel = next((name for name in GPU_WHEELS if versions.get(name)), None)
-    if not gpus:
-        findings = [Finding(OK, "GPUs", "none; MXNet runs on the CPU")]
-        if wheel:
-            findings.append(Finding(WARNING, "GPUs", f"{wheel} is installed, but the driver shows no GPU",
-                                    "check nvidia-smi, or install the CPU wheel: make install CUDA=cpu"))
-        return findings
-    findings = [_check_gpu(gpu, wheel) for gpu in gpus]
-    if wheel and mxnet_gpus < len(gpus):
-        findings.append(Finding(WARNING, "GPUs", f"MXNet sees {mxnet_gpus} of {len(gpus)}",
-                                "check CUDA_VISIBLE_DEVICES and the driver's version (CUDA 11 needs 450 or later)"))
-    return findings
+def check_disk(facts: Facts) -> Iterator[Finding]:
+    """Free disk: a Bort checkpoint with trainer states takes 0.9 GB, and several are kept."""
+    enough = facts.free_bytes >= 10 << 30
+    yield Finding(OK if enough else WARNING, _gibibytes(facts.free_bytes), f"free disk in {facts.directory}")
 
 
-def _check_gpu(gpu: Gpu, wheel: Optional[str]) -> Finding:
-    if gpu.capability is None:
-        return Finding(WARNING, "GPU", f"{gpu.name}: the driver does not tell its compute capability",
-                       "update the driver (510 or later), or look the capability up: 5.x to 8.x runs")
-    text = f"{gpu.name}, compute capability {gpu.capability[0]}.{gpu.capability[1]}"
-    fitting = [name for name, compiled in GPU_WHEELS.items() if runs_on(gpu.capability, compiled)]
-    if wheel in fitting:
-        return Finding(OK, "GPU", f"{text}: {wheel} has code for it")
-    if fitting:
-        held = f"{wheel} has no code for it" if wheel else "the CPU wheel of MXNet is installed"
-        return Finding(WARNING, "GPU", f"{text}: {held}", f"make install CUDA={fitting[-1][len('mxnet-'):]}")
-    return Finding(WARNING, "GPU", f"{text}: no MXNet wheel has code for it", "run on the CPU, or on a GPU of compute "
-                   "capability 5.x to 8.x (V100, T4, A100, A10), or build MXNet from source")
+def check_memory(facts: Facts) -> Iterator[Finding]:
+    """Main memory: 4 GiB hold Bort with its optimizer and a small micro-batch."""
+    yield Finding(OK if facts.memory_bytes >= 4 << 30 else WARNING, _gibibytes(facts.memory_bytes))
 
 
-def check_room(free_bytes: int, directory: str, memory_bytes: int) -> List[Finding]:
-    """Free disk and memory. A Bort checkpoint with trainer states takes 0.9 GB; several are kept."""
-    disk, memory = f"{free_bytes / (1 << 30):.1f} GiB", f"{memory_bytes / (1 << 30):.1f} GiB"
-    make_room = ("choose another --output-dir or make room: a checkpoint of Bort takes 0.9 GB, of RoBERTa-large 4 GB, "
-                 "and the shards 2 bytes a token")
-    return [
-        Finding(OK, f"free disk in {directory}", disk) if free_bytes >= 10 << 30
-        else Finding(WARNING, f"free disk in {directory}", disk, make_room),
-        Finding(OK, "memory", memory) if memory_bytes >= 4 << 30
-        else Finding(WARNING, "memory", memory, "use a small --micro-batch-size"),
-    ]
+def _gibibytes(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB"
 
 
-def check_programs(programs: Dict[str, Optional[str]]) -> List[Finding]:
+def check_programs(facts: Facts) -> Iterator[Finding]:
     """git, for the commit that results carry; compilers and cmake, to build Horovod."""
     uses = {"git": "results will not name the commit that made them", "cc": "needed to build GluonNLP's tokenizer",
             "c++": "needed to build Horovod", "cmake": "needed to build Horovod"}
-    findings = [Finding(WARNING, name, f"not found: {use}", f"install {name}")
-                for name, use in uses.items() if not programs.get(name)]
-    there = [name for name in uses if programs.get(name)]
-    return findings + ([Finding(OK, "programs", ", ".join(there))] if there else [])
+    for name, use in uses.items():
+        if not facts.programs.get(name):
+            yield Finding(WARNING, f"not found: {use}", name, f"install {name}")
+    there = [name for name in uses if facts.programs.get(name)]
+    if there:
+        yield Finding(OK, ", ".join(there))
+
+
+CHECKS: Tuple[Tuple[str, Callable[[Facts], Iterator[Finding]], str], ...] = (
+    ("Python", check_python, "bort_mx needs 3.9, 3.10 or 3.11: remove .venv and run make install"),
+    ("mxnet", check_mxnet_wheels, "make install (for GPUs: make install CUDA=cu112)"),
+    ("packages", check_packages, "make install"),
+    ("imports", check_imports, "make install"),
+    ("MXNet's build", check_mxnet_build, "pip install mxnet==1.9.1 (its wheels have it)"),
+    ("GluonNLP", check_gluonnlp, "to have it, install a C compiler and run make install"),
+    ("threads", check_threads, "unset OMP_NUM_THREADS"),
+    ("Horovod", check_horovod, "pip uninstall -y horovod; make install"),
+    ("GPUs", check_gpus, "make install CUDA=cpu"),
+    ("disk", check_disk, "choose another --output-dir or make room: a checkpoint of Bort takes 0.9 GB, of "
+     "RoBERTa-large 4 GB, and the shards 2 bytes a token"),
+    ("memory", check_memory, "use a small --micro-batch-size"),
+    ("programs", check_programs, "install it"),
+)
+"""In the order of the report: what is checked, by which function, and what helps if a finding does not say it."""
 
 
 def diagnose(facts: Facts) -> List[Finding]:
-    """All checks."""
-    return [
-        *check_python(facts.python, facts.machine),
-        *check_mxnet_wheels(facts.versions),
-        *check_packages({name: version for name, version in facts.versions.items()
-                         if version or name not in MXNET_WHEELS}, facts.pins),
-        *check_imports(facts.imports),
-        *check_mxnet_build(facts.features, facts.gluonnlp_compiled),
-        *check_threads(facts.threads, facts.physical_cores, facts.local_workers),
-        *check_horovod(facts.horovod, bool(facts.gpus), facts.programs),
-        *check_gpus(facts.gpus, facts.mxnet_gpus, facts.versions),
-        *check_room(facts.free_bytes, facts.directory, facts.memory_bytes),
-        *check_programs(facts.programs),
-    ]
-
-
-def gather(directory: str) -> Facts:
-    """The facts of this machine; imports MXNet, GluonNLP and Horovod where they are installed."""
-    pins = _pins()
-    names = [*MXNET_WHEELS, *(name for name in pins or _CORE if name not in MXNET_WHEELS)]
-    imports = {module: _import_error(module) for module in ("mxnet", "gluonnlp")}
-    return Facts(
-        python=sys.version_info[:2],
-        machine=platform.machine(),
-        versions={name: _version(name) for name in names},
-        pins=pins,
-        imports=imports,
-        features=set() if imports["mxnet"] else _mxnet_features(),
-        gluonnlp_compiled=bool(imports["gluonnlp"]) or _is_compiled("gluonnlp.data.fast_bert_tokenizer"),
-        threads=runtime.set_threads(),
-        physical_cores=runtime.physical_cores(),
-        local_workers=runtime.local_workers(),
-        horovod=_horovod_build(),
-        gpus=_gpus(),
-        mxnet_gpus=0 if imports["mxnet"] else _mxnet_gpus(),
-        free_bytes=shutil.disk_usage(_existing(directory)).free,
-        directory=directory,
-        memory_bytes=_memory(),
-        programs={name: shutil.which(name) for name in ("git", "cc", "c++", "cmake")},
-    )
-
-
-_CORE = ("gluonnlp", "numpy", "tokenizers", "safetensors", "scikit-learn", "scipy", "matplotlib", "jsonargparse")
-
-
-def _pins() -> Dict[str, str]:
-    """The exact versions that bort_mx's own metadata asks of this Python; empty if bort_mx is not installed."""
-    from packaging.requirements import Requirement
-
-    try:
-        wanted = [Requirement(text) for text in importlib.metadata.requires("bort-mx") or []]
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    here = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
-    return {r.name: next(iter(r.specifier)).version for r in here if len(r.specifier) == 1}
-
-
-def _version(distribution: str) -> Optional[str]:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _import_error(module: str) -> str:
-    """One line on why a module cannot be imported; "" if it can."""
-    try:
-        importlib.import_module(module)
-    except (ImportError, OSError, AttributeError) as error:  # a missing library; a missing .so; NumPy's removed names
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ""
-
-
-def _mxnet_features() -> Set[str]:
-    import mxnet
-
-    return {feature.name for feature in mxnet.runtime.Features().values() if feature.enabled}
-
-
-def _mxnet_gpus() -> int:
-    import mxnet
-
-    try:
-        return mxnet.context.num_gpus()
-    except mxnet.base.MXNetError:  # a GPU wheel on a machine without a driver
-        return 0
-
-
-def _is_compiled(module: str) -> bool:
-    return not str(importlib.import_module(module).__file__).endswith(".py")
-
-
-def _horovod_build() -> HorovodBuild:
-    version = _version("horovod")
-    error = _import_error("horovod.mxnet") if version else ""
-    if not version or error:
-        return HorovodBuild(version, error=error)
-    import horovod.mxnet as hvd
-
-    return HorovodBuild(version, gloo=bool(hvd.gloo_built()), mpi=bool(hvd.mpi_built()), nccl=bool(hvd.nccl_built()))
-
-
-def _gpus() -> List[Gpu]:
-    """The GPUs that nvidia-smi tells of; drivers before 510 do not tell the compute capability."""
-    for fields, read in (("name,compute_cap", _gpu_with_capability), ("name", lambda line: Gpu(line.strip(), None))):
-        lines = _output(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"])
-        if lines:
-            return [read(line) for line in lines]
-    return []
-
-
-def _gpu_with_capability(line: str) -> Gpu:
-    name, _, capability = line.rpartition(",")
-    major, _, minor = capability.strip().partition(".")
-    return Gpu(name.strip(), (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None)
-
-
-def _output(command: List[str]) -> List[str]:
-    """A command's lines; none if it is not there or fails."""
-    try:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line for line in result.stdout.splitlines() if line.strip()] if result.returncode == 0 else []
-
-
-def _existing(directory: str) -> pathlib.Path:
-    """The folder itself, or the nearest one above it that exists."""
-    path = pathlib.Path(directory).absolute()
-    return next(folder for folder in (path, *path.parents) if folder.exists())
-
-
-def _memory() -> int:
-    import psutil
-
-    return psutil.virtual_memory().total
+    """All checks, each finding with its subject and, unless it is OK, its remedy."""
+    return [dataclasses.replace(finding, subject=finding.subject or name,
+                                remedy="" if finding.level == OK else finding.remedy or remedy)
+            for name, check, remedy in CHECKS for finding in check(facts)]
 
 
 @dataclasses.dataclass
@@ -384,7 +224,7 @@ class DoctorOptions:
     """Options of `bort-mx doctor`."""
 
     output_dir: str = dataclasses.field(default=".", metadata={"metavar": "DIR"})
-    """Where runs will write: its free space is looked at."""
+    """Folder that runs will write into: its free space is checked."""
 
 
 def report(findings: Sequence[Finding]) -> str:
@@ -403,6 +243,6 @@ def report(findings: Sequence[Finding]) -> str:
 def main(argv: List[str]) -> int:
     """Print the report; 0 if bort_mx is usable here, 1 if a core part is broken."""
     options = parse_options(DoctorOptions, argv, "bort-mx doctor", "Check this machine and this installation.")
-    findings = [Finding(OK, "bort_mx", bort_mx.__version__), *diagnose(gather(options.output_dir))]
+    findings = [Finding(OK, bort_mx.__version__, "bort_mx"), *diagnose(gather(options.output_dir))]
     print(report(findings))
     return 1 if any(finding.level == PROBLEM for finding in findings) else 0

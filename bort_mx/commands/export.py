@@ -1,4 +1,4 @@
-"""`python -m bort_mx export CHECKPOINT OUT.onnx`: the command line of `bort_mx.checkpoints.onnx_export`."""
+"""`bort-mx export CHECKPOINT OUT.onnx`: the command line of `bort_mx.checkpoints.onnx_export`."""
 
 import dataclasses
 import pathlib
@@ -7,7 +7,7 @@ from typing import List, Optional
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, parse_options, within
 
-DESCRIPTION = "Export a checkpoint to ONNX, and compare the file with the model on random input."
+DESCRIPTION = "Export a checkpoint to ONNX, and compare the outputs of the file and of the model on random input."
 HEADS = ("encoder", "mlm", "classifier")
 
 
@@ -16,26 +16,26 @@ class ExportOptions:
     """Options of `bort-mx export`."""
 
     checkpoint: str = dataclasses.field(metadata={"positional": True, "metavar": "CHECKPOINT"})
-    """A checkpoint of any format, or a run's output directory (its newest checkpoint, or the best epoch of
-    fine-tuning)."""
+    """The checkpoint to export: of any format, or the output folder of a run (its newest checkpoint, or the best epoch
+    of fine-tuning)."""
 
     output: str = dataclasses.field(metadata={"positional": True, "metavar": "OUT.onnx"})
-    """The file to write; the tokenizer's files go beside it."""
+    """The file to write. The tokenizer's files are written beside it."""
 
     head: Optional[str] = None
-    """encoder, mlm or classifier; by default the one that the checkpoint holds."""
+    """Head to export: encoder, mlm or classifier. Default: the one in the checkpoint."""
 
     int8: bool = False
-    """Store the matrices in 8 bits and multiply in 8 bits."""
+    """Quantize: store and multiply the weight matrices in 8-bit integers."""
 
     opset: int = 17
-    """Version of ONNX's operators, 13 to 19."""
+    """Version of ONNX's operator set, 13 to 19."""
 
     num_heads: Optional[int] = None
-    """Attention heads, for formats that do not say them."""
+    """Number of attention heads. Needed only for formats that do not store it."""
 
     seed: int = 0
-    """Of the random input that the file is compared on."""
+    """Random seed for the input on which the file and the model are compared."""
 
     def __post_init__(self):
         if pathlib.Path(self.output).suffix != ".onnx":

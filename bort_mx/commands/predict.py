@@ -1,6 +1,6 @@
-"""`python -m bort_mx predict`: fill masks, classify or embed with a checkpoint of any format, or an ONNX file.
+"""`bort-mx predict`: fill masks, classify or embed with a checkpoint of any format, or an ONNX file.
 
-B batch, M masked positions, V vocabulary size.
+B batch, M masked positions, V vocabulary size, H hidden size.
 """
 
 import dataclasses
@@ -26,44 +26,45 @@ class PredictOptions:
     """Options of `bort-mx predict`."""
 
     checkpoint: str
-    """A checkpoint of any format, a run's output directory (its newest checkpoint, or the best epoch of fine-tuning),
+    """A checkpoint of any format, the output folder of a run (its newest checkpoint, or the best epoch of fine-tuning),
     or an exported .onnx file."""
 
     fill_mask: Optional[List[str]] = None
-    """Texts with at least one <mask> ([MASK] and <mask> are both understood)."""
+    """Texts whose masks to fill. Write a mask as <mask> or [MASK]."""
 
     input: Optional[str] = None
-    """A file of such texts, one a line."""
+    """File with texts whose masks to fill, one text per line."""
 
     classify: Optional[str] = None
-    """A file with a text in each line, or two with a tab between; the answers are JSON lines in the same order."""
+    """File to classify: one text per line, or two with a tab between. Answers are JSON lines in the same order."""
 
     task: Optional[str] = None
-    """The task that the classifier was trained on, e.g. RTE: answers then have its labels' names. Default: the names
-    that the checkpoint tells, else numbers."""
+    """Task that the classifier was trained on, e.g. RTE; its labels' names are used in the answers. Default: the names
+    in the checkpoint, or numbers if it has none."""
 
     embed: Optional[str] = None
-    """A file as for --classify; the embeddings go to --output as one .npy array (lines, hidden size)."""
+    """File to embed, in the form of --classify. The embeddings go to --output as one .npy array (lines, hidden
+    size)."""
 
     pooling: str = "mean"
-    """What an embedding is: the mean over all tokens' hidden states, or that of the first token (mean or first)."""
+    """How hidden states become an embedding. mean: their mean over all tokens. first: the first token's."""
 
     output: Optional[str] = None
-    """Where to write JSON lines, or the array of --embed (by default JSON lines go to standard output, and the answers
-    to --fill-mask as a table)."""
+    """File to write: JSON lines, or the array of --embed. Default: JSON lines on standard output; answers to
+    --fill-mask as a table."""
 
     top_k: int = 5
-    """Words to show for each mask."""
+    """Number of words to show for each mask."""
 
     batch_size: int = 16
-    """Texts in one forward pass."""
+    """Number of texts in one forward pass."""
 
     def __post_init__(self):
         if not (self.fill_mask or self.input or self.classify or self.embed):
             raise InputError("nothing to predict: give --fill-mask \"The <mask> of the function\", --input FILE, "
                              "--classify FILE or --embed FILE")
         if bool(self.fill_mask or self.input) + bool(self.classify) + bool(self.embed) > 1:
-            raise InputError("--fill-mask and --input, --classify, and --embed are different models' work; give one")
+            raise InputError("--fill-mask and --input, --classify, and --embed need different models; give one")
         if self.task is not None and not self.classify:
             raise InputError("--task names the labels of --classify; give both, or neither")
         one_of(self, pipeline.POOLINGS, "pooling")
@@ -76,31 +77,35 @@ def main(argv: List[str]) -> int:
     """Parse, load, predict."""
     options = parse_options(PredictOptions, argv, "bort-mx predict", DESCRIPTION)
     if options.classify is not None:
-        _classify_file(options)
+        _classify_file(options.checkpoint, options.classify, options.task, options.output, options.batch_size)
     elif options.embed is not None:
-        _embed_file(options)
+        _embed_file(options.checkpoint, options.embed, options.pooling, options.output, options.batch_size)
     else:
-        _fill_masks(options)
+        _fill_masks(options.checkpoint, options.fill_mask or [], options.input, options.output, options.top_k,
+                    options.batch_size)
     return 0
 
 
-def _fill_masks(options: PredictOptions) -> None:
-    """Texts on the command line are answered in a table, those of a file, and all with --output, in JSON lines."""
-    lines = [] if options.input is None else read_lines(pathlib.Path(options.input))
-    model, tokenizer = pipeline.open_model(options.checkpoint, "mlm")
-    given = options.fill_mask or []
-    places = [*(("--fill-mask", text) for text in given), *((f"{options.input}:{n}", line) for n, line in lines)]
+def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], output: Optional[str], top_k: int,
+                batch_size: int) -> None:
+    """Fill the masks of texts given on the command line and of a file's lines.
+
+    Texts of the command line are answered in a table; those of a file, and with an output all, in JSON lines.
+    """
+    lines = [] if path is None else read_lines(pathlib.Path(path))
+    model, tokenizer = pipeline.open_model(checkpoint, "mlm")
+    places = [*(("--fill-mask", text) for text in given), *((f"{path}:{number}", line) for number, line in lines)]
     for place, text in places:
         _encode(tokenizer, text, model.config.num_positions, f"{place}: ")  # every error before the first answer
     texts = [line for _, line in lines]
-    if options.output is None:
-        for answer in fill_masks(model, tokenizer, given, options.top_k, options.batch_size):
+    if output is None:
+        for answer in fill_masks(model, tokenizer, given, top_k, batch_size):
             print(table(answer), flush=True)
     else:
         texts = given + texts
     if texts:
-        answers = fill_masks(model, tokenizer, texts, options.top_k, options.batch_size)
-        _write_json_lines(options.output, answers, len(texts), finished=lambda answer: answer["mask"] == 0)
+        answers = fill_masks(model, tokenizer, texts, top_k, batch_size)
+        _write_json_lines(output, answers, len(texts), finished=lambda answer: answer["mask"] == 0)
 
 
 def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
@@ -114,7 +119,7 @@ def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
         top_k: words for each mask.
         batch_size: texts in one forward pass.
     Yields:
-        for each mask, in order: {"text", "mask" (its number in the text, from 0), "fills": [{"token", "probability"}]}.
+        For each mask, in order: {"text", "mask" (its number in the text, from 0), "fills": [{"token", "probability"}]}.
     Raises:
         InputError: a text without a mask, or longer than the model's positions.
     """
@@ -137,7 +142,7 @@ def _encode(tokenizer: Any, text: str, longest: int, place: str = "") -> List[in
 
 
 def _logits_at_masks(model: Any, tokenizer: Any, encoded: List[List[int]]) -> np.ndarray:
-    """Logits (B, M, V) in float64 at each text's masks; rows beyond a text's own masks mean nothing."""
+    """Logits (B, M, V) in float64 at each text's masks; rows beyond the number of a text's masks mean nothing."""
     masks = [[i for i, token in enumerate(ids) if token == tokenizer.mask_id] for ids in encoded]
     positions = np.zeros((len(encoded), max(map(len, masks))))
     for row, places in enumerate(masks):
@@ -147,8 +152,8 @@ def _logits_at_masks(model: Any, tokenizer: Any, encoded: List[List[int]]) -> np
 
 
 def _top(tokenizer: Any, logits: np.ndarray, top_k: int) -> List[Dict]:
-    """The best words of logits (V,); rows of the embedding beyond the vocabulary, as some models have, are no words."""
-    logits = logits[:tokenizer.vocab_size]
+    """The most probable words, from logits (V,)."""
+    logits = logits[:tokenizer.vocab_size]  # some models have more rows of the embedding than words
     probabilities = np.exp(logits - logits.max())
     probabilities /= probabilities.sum()
     best = np.argsort(-probabilities, kind="stable")[:top_k]
@@ -157,7 +162,7 @@ def _top(tokenizer: Any, logits: np.ndarray, top_k: int) -> List[Dict]:
 
 
 def table(answer: Dict) -> str:
-    """One mask's fills for people to read: the text, then a probability and a word a line."""
+    """One mask's fills for people to read: the text, then a line with probability and word for each fill."""
     rows = [f"  {fill['probability']:6.1%}  {fill['token'].strip() or repr(fill['token'])}" for fill in answer["fills"]]
     return "\n".join([f"{answer['text']}  (mask {answer['mask'] + 1})", *rows])
 
@@ -176,17 +181,20 @@ def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int
             progress.update(finished(answer))
 
 
-def _classify_file(options: PredictOptions) -> None:
-    texts = read_texts(pathlib.Path(options.classify))
-    model, tokenizer = pipeline.open_model(options.checkpoint, "classifier")
-    labels = _label_names(options.task, model.config)
-    found = pipeline.classify(model, tokenizer, texts, options.batch_size)
+def _classify_file(checkpoint: str, path: str, task: Optional[str], output: Optional[str], batch_size: int) -> None:
+    texts = read_texts(pathlib.Path(path))
+    model, tokenizer = pipeline.open_model(checkpoint, "classifier")
+    labels = _label_names(task, model.config)
+    found = pipeline.classify(model, tokenizer, texts, batch_size)
     answers = (_classified(text, values, labels) for text, values in zip(texts, found))
-    _write_json_lines(options.output, answers, len(texts))
+    _write_json_lines(output, answers, len(texts))
 
 
 def _label_names(task: Optional[str], config: Any) -> List[str]:
-    """The labels' names: those of --task, in the order that the checkpoint tells; its own; or their numbers."""
+    """The names of the classifier's outputs, in their order.
+
+    With a task they are its labels, otherwise the checkpoint's own, otherwise numbers.
+    """
     own = list(config.labels or [])
     if task is None:
         return own or [str(i) for i in range(config.num_labels)]
@@ -211,23 +219,23 @@ def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str]) -> D
             "probabilities": {label: float(p) for label, p in zip(labels, values)}}
 
 
-def _embed_file(options: PredictOptions) -> None:
-    texts = read_texts(pathlib.Path(options.embed))
-    model, tokenizer = pipeline.open_model(options.checkpoint, "encoder")
-    shape = (len(texts), model.config.architecture.hidden_size)
-    with writing(options.output), files.atomic_path(options.output) as temporary, \
-            Progress(len(texts), "embed", "text") as progress:
+def _embed_file(checkpoint: str, path: str, pooling: str, output: str, batch_size: int) -> None:
+    texts = read_texts(pathlib.Path(path))
+    model, tokenizer = pipeline.open_model(checkpoint, "encoder")
+    shape = (len(texts), model.config.architecture.hidden_size)  # (lines, H)
+    with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
+        # A memory map: the array of a large file need not fit into memory.
         array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
-        found = pipeline.embed(model, tokenizer, texts, options.pooling, options.batch_size)
+        found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
         for row, embedding in enumerate(found):
             array[row] = embedding
             progress.update()
         array.flush()
-    print(f"{options.output}: {shape[0]} embeddings of {shape[1]} numbers")
+    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers")
 
 
 def read_texts(path: pathlib.Path) -> List[pipeline.Text]:
-    """Every line of a file as a text, empty ones too, or as a pair where a tab stands between two.
+    """Each line of a file as one text, or as a pair if it has a tab. Empty lines count too.
 
     Raises:
         InputError: as `read_lines`; or a line with more than one tab, with its number.
@@ -251,7 +259,7 @@ def read_lines(path: pathlib.Path) -> List[Tuple[int, str]]:
 
 
 def _lines(path: pathlib.Path) -> List[str]:
-    """All lines, of which one at least holds text."""
+    """All lines of a file that holds some text."""
     lines = files.read_lines(path)
     if not any(line.strip() for line in lines):
         raise InputError(f"{path}: holds no text; put a text in each line")

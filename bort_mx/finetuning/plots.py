@@ -1,14 +1,13 @@
 """The figures of a fine-tuning run: confusion matrix, scatter plot of a regression, learning curve."""
 
 import os
-import warnings
 from typing import Dict, List, Sequence
 
 import numpy as np
 
-from bort_mx.io import files
+from bort_mx import plotting
+from bort_mx.plotting import BLUE, RED
 
-BLUE, RED = "#1f6f8b", "#d1495b"
 MOST_CELLS = 20
 """Labels up to which a confusion matrix has numbers in its cells."""
 
@@ -21,7 +20,7 @@ def confusion(labels: Sequence[int], predictions: Sequence[int], names: Sequence
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = len(names) <= MOST_CELLS
     side = 2.6 + 0.75 * len(names) if few else 10.0
-    figure, axes = _pyplot().subplots(figsize=(side + 0.6, side), dpi=150)
+    figure, axes = plotting.new_figure(side + 0.6, side)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape) if few else ():
         axes.text(column, row, f"{counts[row, column]}\n{shares[row, column]:.0%}", ha="center", va="center",
@@ -29,13 +28,13 @@ def confusion(labels: Sequence[int], predictions: Sequence[int], names: Sequence
     ticks = range(0, len(names), -(-len(names) // (4 * MOST_CELLS)))
     shown = [_shortened(names[i]) for i in ticks]
     axes.set(xticks=ticks, yticks=ticks, xlabel="prediction", ylabel="label")
-    axes.set_title(f"{title}, dev ({counts.trace() / max(counts.sum(), 1):.1%} right)", parse_math=False)
+    plotting.set_title(axes, f"{title}, dev ({counts.trace() / max(counts.sum(), 1):.1%} right)")
     long = max(map(len, names)) > 6
     axes.set_xticklabels(shown, rotation=20 if long and few else 0 if few else 90, parse_math=False)
     axes.set_yticklabels(shown, rotation=90 if long and few else 0, va="center", parse_math=False)
     if not few:
         axes.tick_params(labelsize=5)
-    _save(figure, path)
+    plotting.save(figure, path)
 
 
 def _shortened(name: str) -> str:
@@ -44,13 +43,14 @@ def _shortened(name: str) -> str:
 
 def scatter(labels: Sequence[float], predictions: Sequence[float], title: str, path: os.PathLike) -> None:
     """Write a PNG: predictions against targets, with the diagonal."""
-    figure, axes = _pyplot().subplots(figsize=(5, 4.6), dpi=150)
+    figure, axes = plotting.new_figure(5, 4.6)
     axes.scatter(labels, predictions, s=8, alpha=0.4, color=BLUE, edgecolors="none")
     ends = [min(labels), max(labels)]
     axes.plot(ends, ends, color=RED, linewidth=1)
     axes.set(xlabel="target", ylabel="prediction")
-    axes.set_title(f"{title}, dev", parse_math=False)
-    _save(figure, path)
+    plotting.set_title(axes, f"{title}, dev")
+    plotting.style_axes(axes)
+    plotting.save(figure, path)
 
 
 def learning_curve(rows: List[Dict[str, float]], criterion: str, title: str, path: os.PathLike) -> None:
@@ -60,7 +60,7 @@ def learning_curve(rows: List[Dict[str, float]], criterion: str, title: str, pat
         rows: of metrics.jsonl.
         criterion: the name of a value in them, e.g. dev_accuracy.
     """
-    figure, (left, right) = _pyplot().subplots(1, 2, figsize=(9, 3.6), dpi=150)
+    figure, (left, right) = plotting.new_figure(9, 3.6, columns=2)
     training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]  # null: it was not finite
     if training:
         steps, losses = (np.array(values) for values in zip(*training))
@@ -74,30 +74,13 @@ def learning_curve(rows: List[Dict[str, float]], criterion: str, title: str, pat
     right.set(xlabel="steps", ylabel=criterion.replace("dev_", "dev "))
     left.legend(frameon=False)
     for axes in (left, right):
-        axes.set_title(title, parse_math=False)
-        axes.grid(alpha=0.25)
+        plotting.set_title(axes, title)
+        plotting.style_axes(axes)
         axes.set_xlim(left=0)
-        axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    plotting.save(figure, path)
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
     """Running means over about a twentieth of the values: a batch of 8 examples has a noisy loss."""
     half = max(1, len(values) // 40)
     return np.array([values[max(0, i - half):i + half + 1].mean() for i in range(len(values))])
-
-
-def _pyplot():
-    import matplotlib
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _save(figure, path: os.PathLike) -> None:
-    with warnings.catch_warnings(), files.atomic_path(path) as temporary:
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a script that no font here has: boxes are drawn
-        figure.tight_layout()
-        figure.savefig(temporary, format="png")
-    _pyplot().close(figure)

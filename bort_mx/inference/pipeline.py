@@ -1,6 +1,6 @@
 """A trained model applied to texts: class probabilities and embeddings, batched by length.
 
-The model is an MXNet one or an exported ONNX file; what is here does not tell them apart.
+The model may be one of MXNet or of another engine; nothing here depends on which.
 B batch, s length, H hidden size.
 """
 
@@ -11,9 +11,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from bort_mx.errors import InputError
+from bort_mx.inference.engines import forward, open_with_engine
 
 WINDOW = 64
-"""Batches that are sorted by length together: texts of like length meet, and answers come in order soon enough."""
+"""Batches whose texts are sorted by length together. More would pad less, but the first answers would come later."""
 POOLINGS = ("mean", "first")
 logger = logging.getLogger(__name__)
 
@@ -27,17 +28,8 @@ def open_model(path: os.PathLike, head: str) -> Tuple[Any, Any]:
     Raises:
         InputError: no such checkpoint, none with this head, or no tokenizer beside it.
     """
-    if str(path).endswith(".onnx"):
-        from bort_mx.checkpoints.onnx_model import OnnxModel
-
-        model = OnnxModel(path)
-        tokenizer, lacking = model.tokenizer, [] if model.config.head == head else [head]
-    else:
-        from bort_mx.checkpoints import load
-
-        model, tokenizer, _ = load(path, head)
-        lacking = model.initialized
-    if lacking:
+    model, tokenizer, untrained = open_with_engine(path, head)
+    if untrained:
         advice = {"mlm": f"train one by run_pretraining.py --init {path}", "encoder": "export one by --head encoder",
                   "classifier": f"train one by run_finetune.py --checkpoint {path}"}[head]
         raise InputError(f"{path}: has no trained {head} head; {advice}")
@@ -46,31 +38,17 @@ def open_model(path: os.PathLike, head: str) -> Tuple[Any, Any]:
     return model, tokenizer
 
 
-def forward(model: Any, ids: np.ndarray, lengths: np.ndarray, positions: Optional[np.ndarray] = None,
-            types: Optional[np.ndarray] = None) -> np.ndarray:
-    """The model's output for ids (B, s), lengths (B,), masked positions (B, M) and token types (B, s)."""
-    from bort_mx.models import BERT
-
-    if not isinstance(model, BERT):
-        return model(ids, lengths, positions, types)
-    import mxnet as mx
-
-    context = next(iter(model.collect_params().values())).list_ctx()[0]
-    given = (ids, lengths, positions, types)
-    return model(*(None if values is None else mx.nd.array(values, ctx=context) for values in given)).asnumpy()
-
-
 def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int = 16) -> Iterator[np.ndarray]:
-    """Class probabilities (num_labels,) of each text or pair, in order; for a regression its value (1,).
+    """Class probabilities (num_labels,) of each text or pair, in order. A regression gives its value (1,).
 
     Args:
         model: a classifier.
         tokenizer: its tokenizer.
-        texts: one text each, or two. Those longer than the model's positions are cut, and counted in a warning.
+        texts: single texts or pairs. Those longer than the model's positions are cut; a warning says how many.
         batch_size: texts in one forward pass.
     """
     def answer(logits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Softmax of logits (B, num_labels); a regression's as they are."""
+        """Softmax of logits (B, num_labels); a regression's values stay as they are."""
         logits = logits.astype(np.float64)
         if logits.shape[1] == 1:
             return logits
@@ -88,10 +66,11 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: str = "mea
         model: an encoder.
         tokenizer: its tokenizer.
         texts: as in `classify`.
-        pooling: "mean" of the hidden states of all tokens, special ones too, or that of the "first" token.
+        pooling: "mean": the mean of all tokens' hidden states, special tokens included; "first": the first token's.
         batch_size: texts in one forward pass.
     """
     def answer(states: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        # states (B, s, H) are 0 where ids are padding, so the sum is over a text's own tokens
         return states[:, 0] if pooling == "first" else states.sum(axis=1) / lengths[:, None].astype(np.float32)
 
     return _apply(model, tokenizer, texts, batch_size, answer)
@@ -112,7 +91,7 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
             output = forward(model, batch["ids"], batch["lengths"], types=batch["types"])
             for i, row in zip(part, answer(output, batch["lengths"])):
                 answers[i] = row
-        if cut and begin + size >= len(texts):  # before the last answers, as a caller may not ask for more than those
+        if cut and begin + size >= len(texts):  # before the last answers: a caller may stop asking after those
             logger.warning("%d of %d texts were cut to %d tokens, the most the model takes", cut, len(texts),
                            model.config.num_positions)
         yield from answers

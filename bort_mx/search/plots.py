@@ -6,12 +6,11 @@ from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 
-from bort_mx.io.files import atomic_path
+from bort_mx import plotting
+from bort_mx.plotting import GREY, INK, RED
 from bort_mx.search.fptas_algorithm import Ranked, SearchResult
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.pareto import pareto_front
-
-_INK, _MUTED, _ACCENT = "#222222", "#8a8a8a", "#d1495b"
 
 
 def front_of(result: SearchResult) -> List[Ranked]:
@@ -35,12 +34,7 @@ def draw(path: os.PathLike, result: SearchResult, presets: Mapping[str, Objectiv
     Returns:
         The presets that lie outside the plotted range, for the caller to name.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = plotting.new_figure(11, 5, columns=2, sharey=True)
     outside = []
     for axes, name, scale in ((left, "latency", 1.0), (right, "parameters", 1e-6)):
         points = _panel(axes, result, name, scale)
@@ -51,8 +45,7 @@ def draw(path: os.PathLike, result: SearchResult, presets: Mapping[str, Objectiv
     right.set(xlabel="parameters, millions")
     figure.colorbar(points, ax=[left, right], label="W-coefficient", pad=0.01)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None, "Description": description})
+    plotting.save(figure, path, description)
     return sorted(set(outside[0]) | set(outside[1]))
 
 
@@ -65,17 +58,16 @@ def _panel(axes, result: SearchResult, name: str, scale: float) -> Any:
     def places(entries: List[Ranked]) -> Dict[str, List[float]]:
         return {"x": [getattr(r.objectives, name) * scale for r in entries], "y": [r.objectives.error for r in entries]}
     if rest:
-        axes.scatter(**places(rest), s=22, marker="x", color=_MUTED, linewidths=0.9, label="infeasible")
-    points = axes.scatter(**places(feasible), c=[r.w for r in feasible], s=26, cmap="viridis", linewidths=0, alpha=0.9)
-    axes.scatter(**places(front), s=70, facecolors="none", edgecolors=_INK, linewidths=0.9,
+        axes.scatter(**places(rest), s=22, marker="x", color=GREY, linewidths=0.9, label="infeasible")
+    points = axes.scatter(**places(feasible), c=[r.w for r in feasible], s=26, cmap=plotting.COLOUR_MAP, linewidths=0,
+                          alpha=0.9)
+    axes.scatter(**places(front), s=70, facecolors="none", edgecolors=INK, linewidths=0.9,
                  label="Pareto front (3 objectives)")
-    axes.scatter(**places([best]), s=200, marker="*", color=_ACCENT, edgecolors="white", linewidths=0.8, zorder=5,
+    axes.scatter(**places([best]), s=200, marker="*", color=RED, edgecolors="white", linewidths=0.8, zorder=5,
                  label=f"largest W: ⟨{best.architecture}⟩")
     axes.set_xscale("log")
     _plain_ticks(axes)
-    axes.grid(True, which="major", color="#e6e6e6", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plotting.style_axes(axes)
     return points
 
 
@@ -108,8 +100,8 @@ def _mark_presets(axes, presets: Mapping[str, Objectives], name: str, scale: flo
 
 
 def _mark_point(axes, preset: str, x: float, y: float) -> None:
-    axes.scatter([x], [y], s=60, marker="D", facecolors="none", edgecolors=_ACCENT, zorder=4)
-    axes.annotate(preset, (x, y), xytext=(6, 6), textcoords="offset points", fontsize=8, color=_ACCENT, zorder=6,
+    axes.scatter([x], [y], s=60, marker="D", facecolors="none", edgecolors=RED, zorder=4)
+    axes.annotate(preset, (x, y), xytext=(6, 6), textcoords="offset points", fontsize=8, color=RED, zorder=6,
                   path_effects=_halo())
 
 
@@ -118,14 +110,14 @@ def _mark_lines(axes, unknown: Mapping[float, List[str]]) -> None:
     low, high = axes.get_xlim()
     groups: List[Tuple[float, List[str]]] = []
     for x in sorted(unknown):
-        axes.axvline(x, color=_MUTED, linewidth=0.7, linestyle=":", zorder=0)
+        axes.axvline(x, color=GREY, linewidth=0.7, linestyle=":", zorder=0)
         if groups and math.log(x / groups[-1][0]) < 0.035 * math.log(high / low):
             groups[-1][1].extend(unknown[x])
         else:
             groups.append((x, list(unknown[x])))
     for x, names in groups:
         axes.annotate(", ".join(names), (x, 1), xycoords=("data", "axes fraction"), xytext=(-2, -2), rotation=90,
-                      textcoords="offset points", fontsize=7, color=_INK, va="top", ha="right", path_effects=_halo())
+                      textcoords="offset points", fontsize=7, color=INK, va="top", ha="right", path_effects=_halo())
 
 
 def _halo() -> List[Any]:

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from bort_mx.commands import doctor
-from bort_mx.commands.doctor import OK, PROBLEM, WARNING, Facts, Gpu, HorovodBuild
+from bort_mx.commands import doctor, machine_facts
+from bort_mx.commands.doctor import OK, PROBLEM, WARNING
+from bort_mx.commands.machine_facts import GPU_WHEELS, Facts, Gpu, HorovodBuild
 
 HEALTHY = Facts(
     python=(3, 11), machine="x86_64", versions={"mxnet": "1.9.1", "numpy": "1.23.5"},
@@ -15,9 +16,19 @@ HEALTHY = Facts(
     memory_bytes=16 << 30, programs={name: f"/usr/bin/{name}" for name in ("git", "cc", "c++", "cmake")})
 
 
+def diagnosed(**changes):
+    """All findings for a healthy machine with these changes."""
+    return doctor.diagnose(dataclasses.replace(HEALTHY, **changes))
+
+
 def findings(**changes):
-    """The findings that are not OK, for a healthy machine with these changes."""
-    return [f for f in doctor.diagnose(dataclasses.replace(HEALTHY, **changes)) if f.level != OK]
+    """Those that are not OK."""
+    return [f for f in diagnosed(**changes) if f.level != OK]
+
+
+def about(subject, **changes):
+    """Those whose subject begins with this."""
+    return [f for f in diagnosed(**changes) if f.subject.startswith(subject)]
 
 
 def only(**changes):
@@ -65,14 +76,14 @@ def test_the_rest_is_a_warning_with_its_remedy(changes, text, remedy):
 
 
 def test_missing_horovod_names_the_missing_tools():
-    found = doctor.check_horovod(HorovodBuild(), False, {"cmake": None, "c++": "/usr/bin/c++"})
+    found = about("Horovod", horovod=HorovodBuild(), programs={"cmake": None, "c++": "/usr/bin/c++"})
     assert found[0].remedy == "install cmake, then make install"
 
 
 def test_horovod_without_nccl_is_told_on_gpus_only():
     build = HorovodBuild("0.28.1", gloo=True)
-    assert [f.level for f in doctor.check_horovod(build, True, {})] == [OK, WARNING]
-    assert [f.level for f in doctor.check_horovod(build, False, {})] == [OK]
+    assert [f.level for f in about("Horovod", horovod=build, gpus=[Gpu("T4", (7, 5))])] == [OK, WARNING]
+    assert [f.level for f in about("Horovod", horovod=build)] == [OK]
 
 
 @pytest.mark.parametrize("name, capability, wheels", [
@@ -84,25 +95,26 @@ def test_horovod_without_nccl_is_told_on_gpus_only():
     ("B200", (10, 0), []),
 ])
 def test_which_wheel_has_code_for_which_gpu(name, capability, wheels):
-    for wheel in doctor.GPU_WHEELS:
-        found = doctor.check_gpus([Gpu(name, capability)], 1, {wheel: "1.9.1"})
+    for wheel in GPU_WHEELS:
+        found = about("GPU", gpus=[Gpu(name, capability)], mxnet_gpus=1, versions={wheel: "1.9.1"})
         assert [f.level for f in found] == [OK if wheel in wheels else WARNING]
-    on_cpu = doctor.check_gpus([Gpu(name, capability)], 0, {"mxnet": "1.9.1"})[0]
+    on_cpu = about("GPU", gpus=[Gpu(name, capability)])[0]
     assert on_cpu.remedy.startswith("make install CUDA=cu112" if wheels else "run on the CPU")
 
 
 def test_other_faults_of_gpus():
     wheel = {"mxnet-cu112": "1.9.1"}
-    assert "no GPU" in doctor.check_gpus([], 0, wheel)[1].text
-    assert "sees 1 of 2" in doctor.check_gpus([Gpu("T4", (7, 5))] * 2, 1, wheel)[-1].text
-    assert "does not tell" in doctor.check_gpus([Gpu("T4", None)], 1, wheel)[0].text
+    assert "no GPU" in about("GPU", versions=wheel)[1].text
+    assert "sees 1 of 2" in about("GPU", gpus=[Gpu("T4", (7, 5))] * 2, mxnet_gpus=1, versions=wheel)[-1].text
+    assert "does not tell" in about("GPU", gpus=[Gpu("T4", None)], mxnet_gpus=1, versions=wheel)[0].text
 
 
 def test_nvidia_smi_is_read(monkeypatch):
-    monkeypatch.setattr(doctor, "_output", lambda command: ["Tesla T4, 7.5"] if "compute_cap" in command[1] else [])
-    assert doctor._gpus() == [Gpu("Tesla T4", (7, 5))]
-    monkeypatch.setattr(doctor, "_output", lambda command: [] if "compute_cap" in command[1] else ["Tesla T4"])
-    assert doctor._gpus() == [Gpu("Tesla T4", None)]
+    monkeypatch.setattr(machine_facts, "_output",
+                        lambda command: ["Tesla T4, 7.5"] if "compute_cap" in command[1] else [])
+    assert machine_facts._gpus() == [Gpu("Tesla T4", (7, 5))]
+    monkeypatch.setattr(machine_facts, "_output", lambda command: [] if "compute_cap" in command[1] else ["Tesla T4"])
+    assert machine_facts._gpus() == [Gpu("Tesla T4", None)]
 
 
 def test_this_installation_is_usable(capsys, tmp_path):
