@@ -12,17 +12,17 @@ BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",),
 """What --task may name beside tasks, with the benchmarks it means."""
 
 
-def kind_of(options: Mapping[str, Any]) -> str:
+def kind_of(values: Mapping[str, Any]) -> str:
     """What a directory holds, by the options in its config.json: several kinds may differ in nothing else.
 
     Args:
-        options: name → value, of any version.
+        values: name → value, of any version.
     """
-    if "task" not in options:
+    if "task" not in values:
         return OTHER_PROGRAM
-    kind = ("a benchmark" if options["task"] in BENCHMARKS else
-            "several seeds" if options.get("seeds", 1) > 1 else "one run")
-    return f"{kind} of Agora" if options.get("agora") else kind
+    kind = ("a benchmark" if values["task"] in BENCHMARKS else
+            "several seeds" if values.get("seeds", 1) > 1 else "one run")
+    return f"{kind} of Agora" if values.get("agora") else kind
 
 
 @dataclasses.dataclass

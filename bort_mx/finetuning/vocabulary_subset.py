@@ -110,7 +110,8 @@ class SubsetOptimizer(Optimizer):
 
     def __init__(self, inner: Optimizer, subset: VocabularySubset):
         self._inner, self._subset = inner, subset
-        self.names, self.parameters, self.weight_decay = inner.names, inner.parameters, inner.weight_decay
+        self.names, self.parameters, self.masters = inner.names, inner.parameters, inner.masters
+        self.weight_decay = inner.weight_decay
         self._kept = 1.0  # what decay has left of the other rows since they were settled
 
     def weights(self) -> List[mx.nd.NDArray]:

@@ -73,6 +73,6 @@ class PretrainingOptions(TextOptions, LoopOptions):
                              "give one")
 
 
-def kind_of(options: Mapping[str, Any]) -> str:
+def kind_of(values: Mapping[str, Any]) -> str:
     """What a directory holds, by the options in its config.json."""
-    return "a pre-training run" if "max_steps" in options else OTHER_PROGRAM
+    return "a pre-training run" if "max_steps" in values else OTHER_PROGRAM

@@ -137,6 +137,6 @@ class SearchOptions(TextOptions, OptimizerOptions):
         return {**chosen, **other, "micro_batch_size": self.micro_batch}
 
 
-def kind_of(options: Dict[str, Any]) -> str:
+def kind_of(values: Dict[str, Any]) -> str:
     """What a directory holds, by the options in its config.json."""
-    return "a search" if {"epsilon", "representative"} <= set(options) else OTHER_PROGRAM
+    return "a search" if {"epsilon", "representative"} <= set(values) else OTHER_PROGRAM

@@ -54,7 +54,7 @@ def run_search(options: SearchOptions) -> SearchResult:
     space = admit(architectures, options.allow_odd)
     check_epsilon(options.epsilon, len(space.architectures))
     workers.say(*space.notes())
-    run = RunDirectory(options.output_dir, options, _may_change(options), workers.is_first, options.resume,
+    run = RunDirectory(options.output_dir, options, _may_change(options.output_dir), workers.is_first, options.resume,
                        kind=kind_of)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     with workers.agreeing("opened"):
@@ -65,13 +65,13 @@ def run_search(options: SearchOptions) -> SearchResult:
         run.close()
 
 
-def _may_change(options: SearchOptions) -> List[str]:
+def _may_change(output_dir: str) -> List[str]:
     """Options that may differ in a resumed search: what the log of candidates compares, and what only selects them.
 
     Once text is prepared into the output directory, what it was prepared from may not.
     """
-    prepared = (pathlib.Path(options.output_dir) / "data" / MANIFEST).is_file()
-    return [field.name for field in dataclasses.fields(options)
+    prepared = (pathlib.Path(output_dir) / "data" / MANIFEST).is_file()
+    return [field.name for field in dataclasses.fields(SearchOptions)
             if not (prepared and field.name in ("data", "tokenizer", "seed"))]
 
 
