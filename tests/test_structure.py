@@ -59,7 +59,8 @@ def test_data_knows_nothing_of_models():
     known = modules()
     for name, path in known.items():
         if name.startswith("bort_mx.data"):
-            above = [m for m in imported(path, known) if m.split(".")[1:2] in
+            above = [m for m in imported(path, known)
+                     if m.split(".")[1:2] in
                      (["models"], ["checkpoints"], ["training"], ["pretraining"], ["search"], ["finetuning"], ["agora"])]
             assert not above, f"{name} imports {above}"
 
