@@ -13,8 +13,7 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import hub
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import hub, loading
 from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.shards import TokenShards
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
@@ -230,7 +229,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
         InputError: another vocabulary, by size or by content; or see `bort_mx.checkpoints.load`.
     """
     seed = changes.pop("seed", 0)
-    weights = checkpoint_weights.read(path).without_padding()
+    weights = loading.read(path).without_padding()
     theirs = weights.tokenizer
     if weights.config.vocab_size != tokenizer.vocab_size:
         raise InputError(f"{path}: has a vocabulary of {weights.config.vocab_size} entries, the data "
@@ -238,7 +237,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
     if theirs is not None and theirs.digest != tokenizer.digest:
         raise InputError(f"{path}: its vocabulary is not the data's (equal in size, other entries); prepare the data "
                          "with the checkpoint's tokenizer")
-    model = checkpoint_weights.assemble(weights, "mlm", seed=seed, **changes)
+    model = loading.assemble(weights, "mlm", seed=seed, **changes)
     model.collect_params().reset_ctx(ctx)
     return model
 
