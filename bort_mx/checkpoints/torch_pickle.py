@@ -165,7 +165,8 @@ class _Machine:
             stack.append(self._found_storage(stack.pop()))
         elif name == "REDUCE":
             function, arguments = self._pop(2)
-            stack.append(_called(checked(function, _Global).name, checked(arguments, tuple)))
+            arguments = checked(arguments, tuple)
+            stack.append(_called(checked(function, _Global).name, arguments))
         elif name == "NEWOBJ":
             kind, arguments = self._pop(2)
             if checked(kind, _Global).name != NAMESPACE or arguments:
