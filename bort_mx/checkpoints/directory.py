@@ -15,13 +15,15 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from bort_mx.checkpoints import lazy_tensor, tensor_names
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints import lazy_tensor
+from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
+from bort_mx.data.tokenizers import load_tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.bert import BERT, ModelConfig, parameters_of
 
-FORMAT = "bort_mx"
+FORMAT_NAME = "bort_mx"
+"""Value of "format" in config.json."""
 VERSION = 1
 WEIGHTS, CONFIG, MANIFEST, STATES, PROGRESS = ("model.safetensors", "config.json", "manifest.json", "trainer.states",
                                                "progress.json")
@@ -70,13 +72,15 @@ def write(path: os.PathLike, tensors: Dict[str, np.ndarray], tokenizer: Any, con
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _write_files(temporary, tensors, tokenizer, config, states, progress)
+        write_files(temporary, tensors, tokenizer, config, states=states, progress=progress)
         _replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_files(directory: pathlib.Path, tensors, tokenizer, config: ModelConfig, states, progress) -> None:
+def write_files(directory: pathlib.Path, tensors: Dict[str, np.ndarray], tokenizer: Any, config: ModelConfig, *,
+                states: Optional[Dict[str, np.ndarray]] = None, progress: Optional[Dict] = None) -> None:
+    """Write and sync the files of a checkpoint into an empty directory. `write` does so under a temporary name."""
     _save_tensors(tensors, directory / WEIGHTS)
     if states is not None:
         _save_tensors(states, directory / STATES)
@@ -84,7 +88,7 @@ def _write_files(directory: pathlib.Path, tensors, tokenizer, config: ModelConfi
         files.write_json(directory / PROGRESS, progress)
     if tokenizer is not None:
         tokenizer.save(directory)
-    files.write_json(directory / CONFIG, {"format": FORMAT, "format_version": VERSION, **config.to_dict()})
+    files.write_json(directory / CONFIG, {"format": FORMAT_NAME, "format_version": VERSION, **config.to_dict()})
     names = sorted(entry.name for entry in directory.iterdir())
     for name in names:
         with open(directory / name, "rb") as file:
@@ -121,7 +125,7 @@ def is_checkpoint(path: os.PathLike) -> bool:
         values = files.read_json(config)
     except InputError:
         return (config.parent / MANIFEST).is_file()
-    return isinstance(values, dict) and values.get("format") == FORMAT
+    return isinstance(values, dict) and values.get("format") == FORMAT_NAME
 
 
 def verify(path: os.PathLike) -> None:
@@ -152,8 +156,6 @@ def read(path: os.PathLike) -> Weights:
     Raises:
         InputError: a damaged file, or one of a later format version.
     """
-    from bort_mx.data.tokenizers import load_tokenizer
-
     path = pathlib.Path(path)
     verify(path)
     values = files.read_json(path / CONFIG)
@@ -162,11 +164,14 @@ def read(path: os.PathLike) -> Weights:
     if version != VERSION:
         raise InputError(f"{path / CONFIG}: format version {version!r}, this program reads {VERSION}; upgrade bort_mx")
     has_tokenizer = (path / "tokenizer_config.json").is_file()
-    weights = Weights(config=tensor_names.model_config(values, str(path / CONFIG)),
+    weights = Weights(config=model_config(values, str(path / CONFIG)),
                       tensors=lazy_tensor.read_safetensors(path / WEIGHTS),
                       tokenizer=load_tokenizer(path) if has_tokenizer else None, source=str(path))
-    tensor_names.check(weights.tensors, weights.config, weights.source)
+    check_fit(weights.tensors, weights.config, weights.source)
     return weights
+
+
+FORMAT = Format("a folder of bort_mx", is_checkpoint, lambda path, _: read(path))
 
 
 def read_tensors(path: os.PathLike) -> Dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import mxnet as mx
 
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
@@ -101,7 +101,7 @@ def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     """
     name = f"name: {checkpoint}"
     there = checkpoint != FRESH and os.path.exists(checkpoint)
-    now = checkpoint_weights.fingerprint(checkpoint) if there else name
+    now = loading.fingerprint(checkpoint) if there else name
     then = run.keep("checkpoint", now)
     called = run.before.get("options", {}).get("checkpoint")
     gone = now == name and not str(then).startswith("name: ") and called == checkpoint
@@ -150,8 +150,8 @@ def read_weights(path: str, workers: Workers) -> Weights:
         InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
     """
     if not os.path.exists(path):
-        once_a_host(workers, lambda: checkpoint_weights.read(path))  # one fetches it, if it is a name of the Hub
-    weights = checkpoint_weights.read(path)
+        once_a_host(workers, lambda: loading.read(path))  # one fetches it, if it is a name of the Hub
+    weights = loading.read(path)
     if weights.tokenizer is None:
         raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "
                          "sentencepiece.model beside the weights")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from finetuning_runs import results_of
 
-from bort_mx.checkpoints.weights import read as read_checkpoint
+from bort_mx.checkpoints.loading import read as read_checkpoint
 from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import TASKS, get_task
 from bort_mx.errors import InputError
