@@ -17,7 +17,7 @@ from bort_mx.training.signals import StopSignals, terminate_as_interrupt
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "demo": ("bort_mx.commands.demo", "pre-train and distil a small model on text that every machine has"),
     "doctor": ("bort_mx.commands.doctor", "check this machine and this installation; each problem with its remedy"),
-    "prepare": ("bort_mx.data.prepare", "text files to token shards"),
+    "prepare": ("bort_mx.commands.prepare", "text files to token shards"),
     "convert": ("bort_mx.commands.convert", "a checkpoint from or to Hugging Face, fairseq or bort.params"),
     "export": ("bort_mx.commands.export", "a checkpoint to ONNX"),
     "predict": ("bort_mx.commands.predict", "fill masks or classify with a checkpoint"),
