@@ -2,7 +2,7 @@
 
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from bort_mx.data.tasks.base import Example
+from bort_mx.data.tasks.examples import Example
 from bort_mx.data.tokenizers import Tokenizer
 
 

@@ -4,7 +4,9 @@ import json
 import pathlib
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from bort_mx.data.tasks.base import Example, Examples, PickOneTask, Task
+from bort_mx.data.tasks.base import Task
+from bort_mx.data.tasks.examples import Example, Examples
+from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.errors import InputError
 
 

@@ -1,4 +1,4 @@
-"""A user's own task: a YAML file that names files, columns and labels.
+"""A user's own task, described by a YAML file that names files, columns and labels.
 
     name: reviews                       # optional; the file's own name by default
     files:                              # paths from the YAML file's folder, or from --data-dir where that is given
@@ -24,8 +24,10 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 import numpy as np
 
-from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
+from bort_mx.data.task_registry import register_description
+from bort_mx.data.tasks.base import Folder, Task
 from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table, without_blank_end
+from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -36,6 +38,7 @@ LARGEST = float(np.finfo(np.float32).max)
 METRICS = {False: ("accuracy", "f1", "matthews"), True: ("pearson", "spearman")}
 
 
+@register_description(".yaml", ".yml")
 class CustomTask(Task):
     """A task read from a YAML description.
 

@@ -1,10 +1,13 @@
 """The task that ships with the program: entailment by word order, generated (see `synthetic`)."""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks import synthetic
-from bort_mx.data.tasks.base import Example, Examples, Folder
+from bort_mx.data.tasks.base import Folder
 from bort_mx.data.tasks.common import TableTask
+from bort_mx.data.tasks.examples import Example, Examples
 
 
+@register()
 class Demo(TableTask):
     """Entailment or not, half each. Without a folder the examples are made in memory, always the same ones."""
 

@@ -11,9 +11,13 @@ import zlib
 from typing import Any, Hashable, Iterator, List, Mapping, Sequence, Tuple
 
 from bort_mx import random
-from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, PickOneTask, balanced
+from bort_mx.data.task_registry import register
+from bort_mx.data.tasks.archives import tar_members
+from bort_mx.data.tasks.balancing import balanced
+from bort_mx.data.tasks.base import Folder
 from bort_mx.data.tasks.common import field, json_lines, json_object
-from bort_mx.data.tasks.download import tar_members
+from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
+from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.errors import InputError
 from bort_mx.io.files import not_utf8
 
@@ -36,6 +40,7 @@ class RaceTask(PickOneTask):
     cut = "first"
     batch_size = 16
     level = ""
+    download_name = "RACE"
 
     def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The folder of a split, or the archive that holds it.
@@ -92,16 +97,16 @@ class RaceTask(PickOneTask):
         return [example for number, row in rows
                 for example in self._question(article, *row, (passage, number), f"{where}: question {number}")]
 
-    def _question(self, article: str, question: Any, options: Any, answer: Any, group: Tuple[str, int],
+    def _question(self, article: str, question: Any, answers: Any, answer: Any, group: Tuple[str, int],
                   where: str) -> Iterator[Example]:
         if not isinstance(question, str):
             raise InputError(f"{where} is {question!r:.60}; expected a text")
-        if not isinstance(options, list) or [type(option) for option in options] != [str] * len(LETTERS):
-            raise InputError(f"{where} has options {options!r:.60}; expected a list of {len(LETTERS)} texts")
+        if not isinstance(answers, list) or [type(text) for text in answers] != [str] * len(LETTERS):
+            raise InputError(f"{where} has options {answers!r:.60}; expected a list of {len(LETTERS)} texts")
         if answer is not None and answer not in LETTERS:
             raise InputError(f"{where} has the answer {answer!r}; expected one of {', '.join(LETTERS)}")
         index = f"{group[0]}/{group[1]}"
-        for letter, option in zip(LETTERS, options):
+        for letter, option in zip(LETTERS, answers):
             label = None if answer is None else "1" if answer == letter else "0"
             yield Example(index, (article, filled(question, option)), label, group, METAS[letter])
 
@@ -127,6 +132,7 @@ class RaceTask(PickOneTask):
         return LETTERS[self.answer_index(prediction)]
 
 
+@register(row=1)
 class RaceM(RaceTask):
     """Middle school."""
 
@@ -135,6 +141,7 @@ class RaceM(RaceTask):
     submission_name = "RACE-M.jsonl"
 
 
+@register(row=2)
 class RaceH(RaceTask):
     """High school. Training uses half of the passages, drawn with the seed (P1 §5.3), before balancing."""
 

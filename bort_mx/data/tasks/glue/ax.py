@@ -2,12 +2,14 @@
 
 import pathlib
 
-from bort_mx.data.tasks.base import Example, Examples
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask, read_table
+from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.data.tasks.glue.mnli import LABELS
 from bort_mx.errors import InputError
 
 
+@register(row=11)
 class AX(TableTask):
     """Scored by Matthews' correlation over three labels; not part of GLUE's average.
 

@@ -1,8 +1,10 @@
 """QQP: do two Quora questions ask the same?"""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask
 
 
+@register(row=5)
 class QQP(TableTask):
     """Duplicate (1) or not (0).
 

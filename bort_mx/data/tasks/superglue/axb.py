@@ -1,8 +1,10 @@
 """AX-b: GLUE's diagnostic set with "neutral" and "contradiction" as one label, predicted by RTE's model."""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonTask
 
 
+@register(row=9)
 class AXb(JsonTask):
     """Scored by Matthews' correlation; not part of SuperGLUE's average. The published file has the labels.
 

@@ -2,11 +2,13 @@
 
 from typing import Any, List, Mapping, Tuple
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonTask, field
 from bort_mx.data.tasks.spans import MARKS, mark_spans
 from bort_mx.errors import InputError
 
 
+@register(row=7)
 class WiC(JsonTask):
     """Same sense ("true") or not; the target is marked in both sentences, where the official characters say.
 
