@@ -22,7 +22,7 @@ MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens; the remaining tenth stays a
 
 
 class MaskingVocabulary:
-    """What masking must know of a vocabulary.
+    """What masking needs to know about a vocabulary.
 
     Args:
         vocab_size: V.
@@ -42,19 +42,18 @@ class MaskingVocabulary:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
-        """That of a tokenizer."""
+        """The one of a tokenizer."""
         return cls(tokenizer.vocab_size, tokenizer.mask_id, tokenizer.special_ids)
 
 
 def max_masked(seq_len: int, probability: float = 0.15) -> int:
-    """M: no sequence of `seq_len` ids, of which at least two are special, has more masked positions."""
+    """M: the most masked positions in a sequence of `seq_len` ids, of which at least two are special."""
     return max(1, math.ceil(round(probability * (seq_len - 2), 9)))
 
 
 def mask_tokens(ids: np.ndarray, rng: np.random.Generator, vocabulary: MaskingVocabulary,
                 probability: float = 0.15) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mask a sequence: of the tokens that are not special choose 15 %; 80 % of those become the mask, 10 % another
-    token, 10 % stay.
+    """Mask a sequence: choose 15 % of its ordinary tokens. Of these, 80 % become the mask, 10 % another token.
 
     [I] The number chosen is probability * (maskable tokens), rounded up or down at random so that its mean is exact.
     The share of the sequence is thus steady, and bounded by `max_masked`, which gives batches one static shape.

@@ -35,7 +35,7 @@ class Scores(Dict[str, float]):
 
 
 def accuracy(predictions: Sequence, labels: Sequence) -> float:
-    """Share of predictions that equal their label; both (N,).
+    """Share of predictions that equal their label. Both are (N,).
 
     Raises:
         InputError: no examples, or numbers that differ.
@@ -111,7 +111,7 @@ def spearman(predictions: Sequence[float], labels: Sequence[float], notes: Optio
 
 
 def question_exact_match(predictions: Sequence[int], labels: Sequence[int], groups: Sequence[Hashable]) -> float:
-    """MultiRC's exact match: share of questions all of whose answers are labelled right; all (N,), one per answer.
+    """MultiRC's exact match: share of questions whose answers all have the right label. All are (N,), one per answer.
 
     Raises:
         InputError: no examples, or numbers that differ.
@@ -151,7 +151,7 @@ def normalize_answer(text: str) -> str:
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
-    """ReCoRD's F1 of one query: the best over its answers of the F1 between bags of normalised words; no answers: 0."""
+    """ReCoRD's F1 of one query: F1 between bags of normalised words, the best over its answers; 0 without answers."""
     return max((_bag_f1(normalize_answer(prediction), normalize_answer(answer)) for answer in answers), default=0.0)
 
 
@@ -162,7 +162,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 def classification_scores(names: Sequence[str], predictions: Sequence[int], labels: Sequence[int], num_labels: int,
                           groups: Optional[Sequence[Hashable]] = None) -> Scores:
-    """The named metrics of a classification task; all sequences (N,), classes as indices.
+    """The named metrics of a classification task. All sequences are (N,), classes are indices.
 
     Raises:
         InputError: a name that is no metric of a classification, or what the metrics themselves raise.
@@ -180,7 +180,7 @@ def classification_scores(names: Sequence[str], predictions: Sequence[int], labe
 
 
 def regression_scores(names: Sequence[str], predictions: Sequence[float], labels: Sequence[float]) -> Scores:
-    """The named metrics of a regression: pearson, spearman; both sequences (N,).
+    """The named metrics of a regression: pearson, spearman. Both sequences are (N,).
 
     Raises:
         InputError: a name that is no metric of a regression, or what the metrics themselves raise.
@@ -194,7 +194,7 @@ def regression_scores(names: Sequence[str], predictions: Sequence[float], labels
 
 
 def reading_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scores:
-    """ReCoRD's f1 and em: means over queries; predictions (Q,) texts, answers (Q,) lists of acceptable texts.
+    """ReCoRD's f1 and em: means over queries. Predictions are (Q,) texts, answers (Q,) lists of acceptable texts.
 
     Raises:
         InputError: no queries, or numbers that differ.

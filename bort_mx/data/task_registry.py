@@ -13,7 +13,7 @@ from bort_mx.errors import InputError
 Kind = TypeVar("Kind", bound=type)
 
 BENCHMARKS = ("glue", "superglue", "race")
-"""In the order of the paper's tables; tasks of no benchmark follow."""
+"""In the order of the paper's tables. Tasks of no benchmark follow."""
 
 TASKS: Dict[str, Any] = {}
 """Key → class of every registered task, in the order of the paper's Tables 4 to 6."""
@@ -49,7 +49,7 @@ def register(row: Optional[int] = None) -> Callable[[Kind], Kind]:
 
 
 def register_description(*suffixes: str) -> Callable[[Kind], Kind]:
-    """A decorator: the task that is described by a file whose name ends so; the class takes the file's path."""
+    """A decorator: files whose names end so describe this kind of task. The class takes the file's path."""
     def add(task: Kind) -> Kind:
         _DESCRIPTIONS.update(dict.fromkeys(suffixes, task))
         return task

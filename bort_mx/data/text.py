@@ -7,6 +7,7 @@ from typing import Counter, FrozenSet, Iterable, List, Tuple
 DOCUMENT_SENTENCES = 1.3  # mean sentences a line from which on lines are taken for documents
 JUDGED = 1 << 17  # characters by which lines are judged
 
+# A quick look: most texts have none of these, and the three replacements below are skipped.
 _ODD = re.compile("[\x00-\x09\x0b-\x1f\x7f-\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]")
 _WHITE = re.compile("[\t\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff]")  # and zero-width spaces
@@ -56,7 +57,7 @@ def looks_like_documents(text: str) -> bool:
 
 
 # A rule-based splitter, because the well-tested one (pysbd) reads 0.1 MB/s where tokenising runs at 3 MB/s. A sentence
-# ends at . ! ? … (with closing quotes) before a space and something that does not begin in lower case; a full stop
+# ends at . ! ? … (with closing quotes) before a space and something that does not begin in lower case. A full stop
 # after an abbreviation or an initial does not end it.
 _END = re.compile("([.!?\u2026][\"'\u201d\u2019)\\]]*) (?=[\"'\u201c\u2018(\\[]*[^\\W_a-z])")
 _WORD = re.compile(r"[^\s.,;:!?]*")
@@ -84,6 +85,7 @@ def split_sentences(documents: Iterable[str]) -> List[str]:
 
 
 def _break(match: "re.Match[str]") -> str:
+    """What replaces a possible end of a sentence and its space: with a line end where it is one, else with a space."""
     end = match.group(1)
     if end != ".":
         return end + "\n"

@@ -1,4 +1,4 @@
-"""The shards of one split, written one after another; size and hash of each file are known at the end."""
+"""The shards of one split, written one after another, with size and SHA-256 of each file."""
 
 import hashlib
 import os
@@ -72,7 +72,7 @@ class _HashedFile:
         self._size += len(data)
 
     def close(self) -> dict:
-        """Sync and close it; its size and hash, for the manifest."""
+        """Sync and close the file. Returns its size and hash, for the manifest."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

@@ -26,7 +26,7 @@ Folder = Union[None, str, os.PathLike]
 
 
 class Task:
-    """A classification or regression task; subclasses are the tasks of the paper.
+    """A classification or regression task. The tasks of the paper are its subclasses.
 
     Attributes:
         name: as in the paper's tables; `key` adds the benchmark where the name alone is ambiguous.
@@ -64,7 +64,7 @@ class Task:
 
     @property
     def key(self) -> str:
-        """The name `get_task` knows it by."""
+        """The name by which `get_task` finds it."""
         return key_of(type(self))
 
     @property
@@ -105,7 +105,7 @@ class Task:
         return examples
 
     def official_count(self, split: str) -> Optional[int]:
-        """How many predictions the official set asks for; None where that is not known."""
+        """How many predictions the official set asks for, or None where that is not known."""
         counts = load_table("counts.yaml").get(self.benchmark, {}).get(self.name)
         return counts[SPLITS.index(split)] if counts else None
 
@@ -142,7 +142,7 @@ class Task:
                            f"{root / self.folders[0] / names[0]}")
 
     def parse(self, path: pathlib.Path, split: str) -> Examples:
-        """Read one file; defined by the kind of file."""
+        """Read one file. The kind of file defines how."""
         raise NotImplementedError(type(self).__name__)
 
     def _names(self, split: str) -> Sequence[str]:
@@ -216,7 +216,7 @@ class Task:
         return self.score(predictions, self.gold(examples), [example.group for example in examples])
 
     def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Scores:
-        """The task's metrics from predictions and labels, each as spelled or as an index; see `task_metrics`."""
+        """The task's metrics from predictions and labels, given as spelled or as indices; see `task_metrics`."""
         if self.is_regression:
             return regression_scores(self.metrics, *(numbers(v, self.key) for v in (predictions, labels)))
         return classification_scores(self.metrics, [self.label_index(p) for p in predictions],
@@ -240,7 +240,7 @@ class Task:
         return ConvergentHyperparameters(**{k: v for k, v in table[self.name].items() if k != "note"})
 
     def paper_scores(self) -> Dict[str, Union[float, str]]:
-        """The paper's scores: system → value in percent, or "first/second" metric (P1 Tables 4-6); {} if none."""
+        """The paper's scores: system → value in percent, or "first/second" metric (P1 Tables 4-6). {} if none."""
         table = load_table("paper_scores.yaml").get(self.benchmark, {})
         values = table.get("scores", {}).get(self.name, [])
         return dict(zip(table.get("systems", []), values))

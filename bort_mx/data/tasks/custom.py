@@ -198,7 +198,7 @@ KIND_NAMES = {bool: "true or false", dict: "a mapping", list: "a list", int: "a 
 
 
 def _spelled(value: Any) -> str:
-    """A label as text; YAML and JSON turn yes/true and 1 into values of their own."""
+    """A label as text. YAML and JSON read yes, true and 1 as values of their own types."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Fetching the official data, by pooch; addresses, sizes and SHA-256 are in downloads.yaml.
+"""Fetching the official data, by pooch. Addresses, sizes and SHA-256 are in downloads.yaml.
 
 pooch fetches and hashes. The size is checked here, since pooch does not: a file that turns out longer than the official
 one is given up at once. See `archives` for the unpacking.
@@ -26,7 +26,7 @@ BLOCK = 1 << 16  # bytes read at once
 
 def ensure_data(task: Task, data_dir: Folder, transfer: Optional[Transfer] = None,
                 any_of: Sequence[str] = ("train",)) -> pathlib.Path:
-    """Make sure that the wanted splits of a task lie under data_dir; fetch the official files if not.
+    """Make sure that a task's files lie under data_dir. Fetch the official files if they do not.
 
     Args:
         task: whose files.
@@ -92,7 +92,7 @@ def fetch(task: Task, root: pathlib.Path, transfer: Transfer) -> None:
 
 
 def _over_http(url: str, out: BinaryIO) -> None:
-    """Write what is at an address into a file, as it is there: not compressed for the way."""
+    """Write what is at an address into a file. The server is asked not to compress it."""
     responses: List[Any] = []
 
     def remember(response: Any, *_: Any, **__: Any) -> None:
@@ -148,4 +148,4 @@ class _LimitedFile:
         return len(block)
 
     def flush(self) -> None:
-        """Leave it to the end: pooch flushes after every block."""
+        """Do nothing: pooch flushes after every block, which is not needed."""

@@ -1,4 +1,4 @@
-"""Tasks whose questions have several candidates, of which the best-scored one is the answer."""
+"""Tasks whose questions have several candidates. The candidate with the best score is the answer."""
 
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
@@ -12,7 +12,7 @@ from bort_mx.errors import InputError
 
 
 class PickOneTask(Task):
-    """Questions with several candidates, each a pair of its own; the best-scored candidate is the answer.
+    """Questions with several candidates. Each candidate is an example; the one with the best score is the answer.
 
     An example's `meta["candidate"]` is what is answered if it wins, and its label is "1" for a right candidate.
 
@@ -53,7 +53,7 @@ class PickOneTask(Task):
         return list(dict.fromkeys(example.group for example in examples))
 
     def answer_index(self, value: Any) -> int:
-        """The index of an answer given as its name or as that index.
+        """The index of an answer that is given by its name or as that index.
 
         Raises:
             InputError: not an answer of this task.
@@ -61,6 +61,6 @@ class PickOneTask(Task):
         return spelled_index(value, self.answers, self.key)
 
     def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Scores:
-        """Accuracy over questions; predictions and labels one per question."""
+        """Accuracy over questions. Predictions and labels are one per question."""
         return classification_scores(self.metrics, [self.answer_index(p) for p in predictions],
                                      [self.answer_index(label) for label in labels], len(self.answers))

@@ -1,7 +1,7 @@
-"""RACE: passages from Chinese school exams in English, questions with four options; middle school and high school.
+"""RACE: passages and questions with four options, from English exams of Chinese middle schools and high schools.
 
-The files are RACE/{train,dev,test}/{middle,high}/<number>.txt, each one JSON object, read from a folder or straight
-from RACE.tar.gz, of which nothing is unpacked.
+The files are RACE/{train,dev,test}/{middle,high}/<number>.txt, one JSON object each. They are read from a folder, or
+straight from RACE.tar.gz without unpacking it.
 """
 
 import pathlib
@@ -27,10 +27,10 @@ METAS = {letter: {"candidate": letter} for letter in LETTERS}  # shared: there a
 
 
 class RaceTask(PickOneTask):
-    """Four examples per question: (passage, question and option); answers are the letters A to D.
+    """Four examples per question: (passage, question and option). The answers are the letters A to D.
 
     [I] A question with one blank "_" is completed by the option; otherwise the option follows the question.
-    RACE has no submission server and its test answers are public, so no format is official: `write_submission` writes
+    RACE has no submission server and its test answers are public, so no format is official. `write_submission` writes
     the answers in the shape of RACE's own files, one line per passage: {"id": …, "answers": […]} [I].
     """
 
@@ -111,7 +111,7 @@ class RaceTask(PickOneTask):
             yield Example(index, (article, filled(question, option)), label, group, METAS[letter])
 
     def training_examples(self, examples: Sequence[Example], seed: int) -> Examples:
-        """As many wrong options as right ones: about 2/3 of the wrong ones go (P1 §5.3)."""
+        """As many wrong options as right ones. About 2/3 of the wrong ones are discarded (P1 §5.3)."""
         return balanced(examples, seed, self.name)
 
     def format_submission(self, ids: Sequence[Hashable], values: Sequence) -> str:
@@ -161,7 +161,7 @@ class RaceH(RaceTask):
 
 
 def filled(question: str, option: str) -> str:
-    """The question completed by an option: in its blank if it has exactly one, else after it."""
+    """The question completed by an option. The option fills the blank if there is exactly one, else it follows."""
     return question.replace("_", f" {option} ").strip() if question.count("_") == 1 else f"{question} {option}"
 
 
@@ -171,7 +171,7 @@ def _folder_texts(path: pathlib.Path) -> Iterator[Tuple[str, bytes]]:
 
 
 def _archive_texts(path: pathlib.Path, prefix: str) -> Iterator[Tuple[str, bytes]]:
-    """The files of one folder of a tar archive, which is read to its end and never unpacked."""
+    """The files of one folder of a tar archive. The archive is read to its end and never unpacked."""
     try:
         for name, file in tar_members(path):
             name = name[2:] if name.startswith("./") else name

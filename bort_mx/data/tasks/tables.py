@@ -8,7 +8,7 @@ import yaml
 
 
 class ConvergentHyperparameters(NamedTuple):
-    """A task's convergent hyperparameter set, P1 App. D; None where the paper's text gives no value."""
+    """A task's convergent hyperparameter set (P1 App. D). None where the paper's text gives no value."""
 
     learning_rate: float
     weight_decay: float

@@ -164,7 +164,7 @@ def _of_config(directory: pathlib.Path, config: Dict) -> Iterator[Tuple[AddedTok
 
 
 def _token(entry: Any, index: Optional[Any], source: str) -> AddedToken:
-    """A token of a file's entry; `normalized` is by default the opposite of `special`, as in `tokenizers`."""
+    """A token of a file's entry. By default `normalized` is the opposite of `special`, as in `tokenizers`."""
     if not isinstance(entry, dict) or "content" not in entry:
         raise InputError(f"{source}: expected tokens with their content, found {entry!r}")
     flags = {name: entry[name] for name in _FLAGS if name in entry}

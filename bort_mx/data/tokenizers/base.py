@@ -105,7 +105,7 @@ class Tokenizer(abc.ABC):
         return ids if second is None else [*ids, *separator, *second, self.eos_id]
 
     def token_types(self, ids: Sequence[int]) -> List[int]:
-        """Token types of ids that `encode` gave: BERT's 0 up to the first [SEP] and 1 after it; all 0 elsewhere."""
+        """Token types of ids from `encode`. BERT: 0 up to the first [SEP] and 1 after it. Others: all 0."""
         if not self.has_token_types or self.eos_id not in ids:
             return [0] * len(ids)
         first = list(ids).index(self.eos_id) + 1
@@ -242,7 +242,7 @@ def canonical_bytes(value: list) -> bytes:
 
 
 def _cut_longest_first(first: List[int], second: Optional[List[int]], room: int) -> Tuple[List[int], Optional[list]]:
-    """Cut ids from the end of the longer text until both fit; of two equally long ones the second gives first."""
+    """Cut ids from the end of the longer text until both fit. Of two equally long texts, the second is cut first."""
     if room < 0:
         raise ValueError("max_length leaves no room for the special tokens")
     if second is None:

@@ -14,7 +14,7 @@ from bort_mx.io import files
 
 
 class SentencePieceTokenizer(Tokenizer):
-    """A SentencePiece model; `<mask>` is the last id, beyond the model's own pieces unless it has one.
+    """A SentencePiece model. `<mask>` is the last id, after the model's own pieces, unless the model has one itself.
 
     The mask is kept out of the model because SentencePiece would recognise it in text.
 
@@ -80,8 +80,8 @@ def train_sentencepiece(sentences: Iterable[str], vocab_size: int, source: str =
     Args:
         sentences: the text, one sentence each.
         vocab_size: number of ids, `<mask>` included.
-        source: what to call the text in errors.
-        exact: refuse a text that yields fewer pieces; False: make as many as it yields.
+        source: the text's name in errors.
+        exact: refuse a text that gives fewer pieces. False: make as many pieces as it gives.
 
     Raises:
         InputError: no text, too little for that many pieces, or too many characters for so few.
@@ -103,7 +103,7 @@ def train_sentencepiece(sentences: Iterable[str], vocab_size: int, source: str =
 
 
 def _nonempty(sentences: Iterable[str], source: str, failures: List[InputError]) -> Iterator[str]:
-    """The sentences that are not empty; an InputError on the way is left in `failures` too."""
+    """The sentences that are not empty. An InputError on the way is put into `failures` too."""
     count = 0
     try:
         for sentence in sentences:
@@ -118,7 +118,7 @@ def _nonempty(sentences: Iterable[str], source: str, failures: List[InputError])
 
 
 def _threads(texts: int) -> int:
-    """Threads for SentencePiece: none for little work, and as told by the variable that the Rust library obeys."""
+    """Threads for SentencePiece: one for little work, else as set by the variables that the Rust library reads."""
     if texts < 64 or os.environ.get("TOKENIZERS_PARALLELISM", "").lower() in ("false", "0", "off"):
         return 1
     return int(os.environ.get("RAYON_NUM_THREADS") or os.cpu_count() or 1)

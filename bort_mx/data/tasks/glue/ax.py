@@ -11,10 +11,10 @@ from bort_mx.errors import InputError
 
 @register(row=11)
 class AX(TableTask):
-    """Scored by Matthews' correlation over three labels; not part of GLUE's average.
+    """Scored by Matthews' correlation over three labels. Not part of GLUE's average.
 
-    The split "test" is the official file without labels, which is submitted. The split "dev" is the labelled
-    `diagnostic-full.tsv` the authors also publish: to score locally, never to train or to select on.
+    The split "test" is the official file without labels; its predictions are submitted. The split "dev" is the labelled
+    `diagnostic-full.tsv`, which the authors also publish. It is for scoring here, never for training or selection.
     """
 
     name = "AX"

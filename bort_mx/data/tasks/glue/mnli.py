@@ -1,4 +1,4 @@
-"""MNLI, two sets: genres as in training (matched) and others (mismatched); one training file serves both."""
+"""MNLI, two sets: genres as in training (matched), and others (mismatched). Both use the same training file."""
 
 from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask

@@ -1,4 +1,4 @@
-"""MRPC: are two sentences paraphrases? Made of the corpus as released and GLUE's list of dev pairs."""
+"""MRPC: are two sentences paraphrases? GLUE's files are made of the released corpus and GLUE's list of dev pairs."""
 
 import pathlib
 
@@ -21,7 +21,7 @@ class MRPC(TableTask):
     submission_name = "MRPC.tsv"
 
     def assemble(self, root: pathlib.Path) -> None:
-        """Make GLUE's three files of the corpus as released; see `build_from_release`."""
+        """Make GLUE's three files of the corpus as released, by `build_from_release`."""
         build_from_release(root / self.benchmark / self.folders[0])
 
 

@@ -8,7 +8,7 @@ from bort_mx.data.tasks.common import TableTask
 class QQP(TableTask):
     """Duplicate (1) or not (0).
 
-    GLUE's first release (QQP.zip) has rows with missing columns in train and dev; they are left out and counted. The
+    GLUE's first release (QQP.zip) has rows with missing columns in train and dev. They are left out and counted. The
     official 363,846 are those of the cleaned release (QQP-clean.zip).
     """
 

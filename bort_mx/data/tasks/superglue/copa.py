@@ -13,7 +13,7 @@ QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happened as
 
 @register(row=3)
 class COPA(JsonChoiceTask):
-    """Two examples per question: (premise and question, alternative); answers are 0 and 1, integers when submitted."""
+    """Two examples per question: (premise and question, alternative). Answers are 0 and 1, submitted as integers."""
 
     name = "COPA"
     folders = ("COPA",)

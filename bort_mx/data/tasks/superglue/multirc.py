@@ -15,7 +15,7 @@ from bort_mx.errors import InputError
 class MultiRC(JsonTask):
     """Every (question, answer) pair is one binary example (P1 §5.2): the passage, then question and answer.
 
-    Several answers may be right, so each is labelled by itself; exact match compares all labels of a question.
+    Several answers may be right, so each has a label of its own. Exact match compares all labels of a question.
     An example's group is (passage, question), its idx the answer's. P1 removed typos by hand ("a minor cleaning
     operation") without saying which: not done here.
     """

@@ -1,4 +1,4 @@
-"""ReCoRD: news passages and a sentence about each with one entity blanked; which entity of the passage is it?"""
+"""ReCoRD: a news passage and a sentence about it with one entity left blank. Which entity of the passage is it?"""
 
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
@@ -16,8 +16,8 @@ PLACEHOLDER = "@placeholder"
 class ReCoRD(JsonChoiceTask):
     """One example per query and distinct entity text: (passage, query with the entity filled in).
 
-    [I] Entities of the same text are one candidate. A query's answers may be several mentions; every candidate whose
-    text is among them is right, which scoring and the labels take into account. The marks "@highlight" between
+    [I] Entities of the same text are one candidate. A query's answers may be several mentions. Every candidate whose
+    text is among them is right, in the labels and in scoring. The marks "@highlight" between
     the passage's bullet points are removed.
     """
 
