@@ -17,10 +17,11 @@ read with quotes as ordinary characters, CSV files with the usual quoting, JSON 
 """
 
 import csv
+import os
 import pathlib
 import re
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class CustomTask(Task):
         InputError: no such file, not YAML, an unknown or missing field, or values that do not fit together.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Union[str, os.PathLike]):
         self._path = pathlib.Path(path)
         values = self._load()
         self.name = str(self._path.stem if values.get("name") is None else values["name"])
