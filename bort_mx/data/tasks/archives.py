@@ -1,8 +1,9 @@
 """Zip and tar archives, unpacked whole or not at all, and never outside their folder.
 
-This is not done by pooch, which fetches the archives. Its `Untar` and `Unzip` unpack a link, rename a member that would
-be written outside instead of refusing the archive, set no limit to the size, give files the owner and the mode that
-the archive says, and do not read a gzip stream to the checksum at its end.
+pooch fetches the archives, but does not unpack them: its processors lack these checks. On the Pythons supported here,
+`Untar` extracts links and members outside the folder, sets the owner and mode that the archive names, and need not read
+a gzip stream to the checksum at its end. `Unzip` renames a member that points outside, where this refuses the archive.
+Neither limits the size.
 """
 
 import contextlib
