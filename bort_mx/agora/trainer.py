@@ -24,7 +24,7 @@ from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import TrainingBatches
 from bort_mx.data.tasks import Example, Examples, Task
-from bort_mx.data.tasks.base import PickOneTask
+from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
 from bort_mx.finetuning.options import FineTuningOptions
