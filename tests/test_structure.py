@@ -88,7 +88,7 @@ def test_every_module_is_in_the_map():
 
 def test_what_the_map_names_is_there():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    paths = set(re.findall(r"`((?:bort_mx|tests|docs|tools|benchmarks|configs)/[\w/.-]+)`", text))
+    paths = set(re.findall(r"`((?:bort_mx|tests|docs|tools|benchmarks|configs)/[\w/.-]+?)(?::\w+)?`", text))
     assert len(paths) > 40
     assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
     for path, name in re.findall(r"`(bort_mx/[\w/]+\.py):(\w+)`", text):

@@ -6,11 +6,13 @@ stage's default is a value, None is refused.
 """
 
 import dataclasses
-from typing import ClassVar, Dict, List, Literal, Optional, Tuple
+from typing import ClassVar, Dict, List, Literal, Optional, Tuple, get_args
 
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, positive, within
 
+OptimizerName = Literal["adamw", "sgd"]
+"""The keys of `bort_mx.training.optimizers.OPTIMIZERS`, which is not imported here, as it brings MXNet."""
 OTHER_PROGRAM = "a run of another program"
 """What a directory holds whose options are not those of the stage that asks."""
 
@@ -58,7 +60,7 @@ class OptimizerOptions(RunOptions):
     micro_batch_size: Optional[int] = None
     """Examples or sequences in one forward pass of one worker; gradients are accumulated up to the batch."""
 
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     """adamw or sgd."""
 
     weight_decay: Optional[float] = 0.01
@@ -84,7 +86,7 @@ class OptimizerOptions(RunOptions):
         at_least(self, 1, "batch_size", "micro_batch_size")
         at_least(self, 0, "clip", "weight_decay")
         positive(self, "adam_epsilon")
-        one_of(self, ("adamw", "sgd"), "optimizer")
+        one_of(self, get_args(OptimizerName), "optimizer")
         within(self, "[0, 1)", "dropout", "beta1", "beta2")
 
 
