@@ -4,7 +4,6 @@ It is written under a temporary name, synced, hashed into manifest.json and rena
 at all; `latest` passes over a torn or altered one by name and takes the one before it.
 """
 
-import errno
 import logging
 import os
 import pathlib
@@ -20,6 +19,7 @@ from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.data.tokenizers import load_tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.output import disk_error, whole_folder
 from bort_mx.models.bert import BERT, ModelConfig, parameters_of
 
 FORMAT_NAME = "bort_mx"
@@ -68,19 +68,13 @@ def write(path: os.PathLike, tensors: Dict[str, np.ndarray], tokenizer: Any, con
     bad = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
     if bad:
         raise InputError(f"{path}: not written, as the weights {', '.join(bad)} are not finite")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with whole_folder(path) as temporary:
         write_files(temporary, tensors, tokenizer, config, states=states, progress=progress)
-        _replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_files(directory: pathlib.Path, tensors: Dict[str, np.ndarray], tokenizer: Any, config: ModelConfig, *,
                 states: Optional[Dict[str, np.ndarray]] = None, progress: Optional[Dict] = None) -> None:
-    """Write and sync the files of a checkpoint into an empty directory. `write` does so under a temporary name."""
+    """Write the files of a checkpoint into an empty directory. `write` does so under a temporary name."""
     _save_tensors(tensors, directory / WEIGHTS)
     if states is not None:
         _save_tensors(states, directory / STATES)
@@ -90,9 +84,6 @@ def write_files(directory: pathlib.Path, tensors: Dict[str, np.ndarray], tokeniz
         tokenizer.save(directory)
     files.write_json(directory / CONFIG, {"format": FORMAT_NAME, "format_version": VERSION, **config.to_dict()})
     names = sorted(entry.name for entry in directory.iterdir())
-    for name in names:
-        with open(directory / name, "rb") as file:
-            os.fsync(file.fileno())
     files.write_json(directory / MANIFEST, {name: files.sha256(directory / name) for name in names})
 
 
@@ -101,19 +92,8 @@ def _save_tensors(tensors: Dict[str, np.ndarray], path: pathlib.Path) -> None:
     try:
         safetensors.numpy.save_file(tensors, path)
     except safetensors.SafetensorError as error:
-        number = next((n for n in (errno.ENOSPC, errno.EDQUOT) if f"os error {n})" in str(error)), errno.EIO)
+        number = disk_error(error)
         raise OSError(number, os.strerror(number), str(path)) from error
-
-
-def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Rename a finished directory to its name; an older one steps aside first and goes last."""
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    files.sync_directory(temporary)
-    if path.exists():
-        os.rename(path, old)
-    os.rename(temporary, path)
-    files.sync_directory(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_checkpoint(path: os.PathLike) -> bool:

@@ -41,13 +41,18 @@ def atomic_path(path: os.PathLike) -> Iterator[pathlib.Path]:
     temporary = pathlib.Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        give_usual_mode(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def give_usual_mode(path: os.PathLike) -> None:
+    """Give a file or folder the mode that the user's umask asks for: some libraries let only the owner read."""
+    os.chmod(path, (0o777 if os.path.isdir(path) else 0o666) & ~_umask())
 
 
 def write_text(path: os.PathLike, text: str) -> None:

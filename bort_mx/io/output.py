@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import glob
 import os
 import pathlib
+import re
 import shutil
 from typing import Iterator
 
@@ -66,15 +68,18 @@ def new_folder(path: os.PathLike) -> pathlib.Path:
 def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
     """Yield a temporary folder beside `path`; at the end it takes the place of what stands at `path`.
 
-    On an error it is removed, and what stood at `path` is untouched. The caller decides what may be replaced.
+    On an error it is removed, and what stood at `path` is untouched. The caller decides what may be replaced. What a
+    killed process left of earlier attempts is cleaned up.
     """
     path = pathlib.Path(path)
+    clean_leftovers(path)
     temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for entry in temporary.iterdir():
+        for entry in temporary.rglob("*"):
+            files.give_usual_mode(entry)
             if entry.is_file():
                 with open(entry, "rb") as file:
                     os.fsync(file.fileno())
@@ -86,3 +91,27 @@ def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def clean_leftovers(path: os.PathLike) -> None:
+    """Remove what killed processes left beside `path`; a folder that had stepped aside for nothing is put back."""
+    path = pathlib.Path(path)
+    for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.*")) if path.parent.is_dir() else ():
+        match = re.fullmatch(r"\.(\d+)\.(tmp|old)", left.name[len(path.name) + 1:])
+        if match is None or _is_running(int(match[1])):
+            continue
+        if match[2] == "old" and not path.exists():
+            os.rename(left, path)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
