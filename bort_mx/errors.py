@@ -12,5 +12,9 @@ class InputError(ValueError):
     """
 
 
+class Unreadable(InputError):
+    """A file that is there and cannot be read: its mode, or the disk. It may be whole, so nobody may pass over it."""
+
+
 class RunError(RuntimeError):
     """A run that cannot go on: what happened and what to do. The scripts print it on one line and exit with code 1."""

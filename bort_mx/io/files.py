@@ -10,15 +10,25 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import yaml
 
-from bort_mx.errors import InputError
+from bort_mx.errors import InputError, Unreadable
 
 
 def sha256(path: os.PathLike) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        FileNotFoundError: no such file.
+        Unreadable: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     return digest.hexdigest()
 
 
@@ -77,7 +87,7 @@ def read_text(path: os.PathLike) -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
         raise not_utf8(path, error) from None
     return text[text.startswith("\ufeff"):]
