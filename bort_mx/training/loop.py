@@ -98,15 +98,17 @@ class Loop:
             for step in range(start + 1, total + 1):
                 if self._ended():
                     break
-                result, done = self._step(step, signals.asked), step
+                result = self._step(step, lambda: signals.asked)
+                if result.abandoned:
+                    self._stop(step - 1)
+                done = step
                 self._log(step, result, progress)
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
                     last = self._evaluation(step, progress)
                 if self._due(step, self._cadence.checkpoint) or result.stop or self._ended():
                     self._save(step)
                 if result.stop and step < total and not self._ended():
-                    self._workers.gather(step, "stopped")  # horovodrun kills the others once one has left
-                    raise StopRequested(f"stopped at step {step}, after its checkpoint; go on with --resume auto")
+                    self._stop(step)
         if self._core.skipped and self._core.skipped == done:
             raise NonFiniteError(f"no step of {done} had a finite loss and gradient; lower --learning-rate, or look at "
                                  "the data")
@@ -120,11 +122,23 @@ class Loop:
     def _due(self, step: int, interval: int) -> bool:
         return step == self._cadence.total or (interval > 0 and step % interval == 0)
 
-    def _step(self, step: int, stop: bool) -> StepResult:
+    def _stop(self, step: int) -> None:
+        """End the run as the user asked, after the checkpoint of the last step that was done.
+
+        Raises:
+            StopRequested: always.
+        """
+        if step > self._run.start_step:
+            self._save(step)
+        self._workers.gather(step, "stopped")  # horovodrun kills the others once one has left
+        raise StopRequested(f"stopped at step {step}, after its checkpoint; go on with --resume auto" if step
+                            else "stopped before the first step was done")
+
+    def _step(self, step: int, asked: Callable[[], bool]) -> StepResult:
         random.seed_mxnet(self._seed, "training step", step, self._workers.rank)
         batches = list(self._batches(step - 1))
         self._counted += sum(self._tokens(batch) for batch in batches) * self._workers.size
-        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), stop=stop)
+        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), asked=asked)
 
     def _log(self, step: int, result: StepResult, progress: Progress) -> None:
         if not self._due(step, self._cadence.log):

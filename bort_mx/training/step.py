@@ -42,6 +42,8 @@ class StepResult:
     """No update was made: the loss or a gradient was not finite."""
     stop: bool
     """Some worker was asked to stop."""
+    abandoned: bool = False
+    """Some worker was asked to stop between its micro-batches: no update was made, and the step counts for nothing."""
 
 
 class LossScaler:
@@ -95,37 +97,42 @@ class TrainingStep:
         self.skipped, self.skipped_in_a_row = 0, 0
 
     def __call__(self, batches: Iterable, learning_rate: float, detailed: bool = False,
-                 stop: bool = False) -> StepResult:
+                 asked: Callable[[], bool] = lambda: False) -> StepResult:
         """Accumulate the gradients of this worker's micro-batches, and update.
 
         Args:
             batches: the micro-batches, any number of at least one.
             learning_rate: of this step.
             detailed: ask the objective for its costly metrics too.
-            stop: whether this worker was asked to stop (shared with the others at no further cost).
+            asked: whether this worker was asked to stop; looked at after each micro-batch, and shared with the others
+                at no further cost.
         Raises:
             NonFiniteError: `patience` steps in a row were not finite.
         """
-        names, sums = self._accumulate(list(batches), detailed)
+        names, sums, abandoned = self._accumulate(list(batches), detailed, asked)
         gradients = self.optimizer.gradients()
         self._workers.sum_(gradients, "gradients")
-        loss, weight, stopping, *rest = self._workers.sum_numpy(np.array([sums[0], sums[1], stop, *sums[2:]]), "sums")
+        flags = [asked(), abandoned]
+        loss, weight, stopping, left, *rest = self._workers.sum_numpy(np.array([*sums[:2], *flags, *sums[2:]]), "sums")
         weight = max(weight, 1e-12)
         norm = gradient_norm(gradients) / (weight * self.scaler.scale)
         result = StepResult(loss / weight, {n: v / weight for n, v in zip(names, rest)}, norm,
-                            not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping))
+                            not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping), bool(left))
+        if result.abandoned:
+            return result
         if not result.skipped:
             clip = min(1.0, self._clip / max(norm, 1e-12)) if self._clip else 1.0
             self.optimizer.step(learning_rate, clip / (weight * self.scaler.scale), gradients)
         self._guard(result)
         return result
 
-    def _accumulate(self, batches: List, detailed: bool) -> Tuple[List[str], np.ndarray]:
-        """Run forward and backward on every micro-batch; sums of loss, weight and metrics over them."""
+    def _accumulate(self, batches: List, detailed: bool,
+                    asked: Callable[[], bool]) -> Tuple[List[str], np.ndarray, bool]:
+        """Run forward and backward on every micro-batch; their sums of loss, weight and metrics, and whether it was cut."""
         totals: Optional[np.ndarray] = None
         names: List[str] = []
         self._set_accumulation(len(batches) > 1)
-        for batch in batches:
+        for number, batch in enumerate(batches, start=1):
             with mx.autograd.record():
                 sums = self._objective(batch, detailed)
                 scaled = sums.loss * self.scaler.scale if self.scaler.scale != 1 else sums.loss
@@ -135,7 +142,9 @@ class TrainingStep:
             loss, *metrics = mx.nd.concat(*(v.astype("float32").reshape(1) for v in values), dim=0).asnumpy()
             row = np.array([loss, sums.weight, *metrics], np.float64)
             totals = row if totals is None else totals + row
-        return names, totals
+            if asked() and number < len(batches):
+                return names, totals, True
+        return names, totals, False
 
     def _set_accumulation(self, several: bool) -> None:
         """One micro-batch overwrites the gradients; several add to zero."""
