@@ -28,6 +28,7 @@ from bort_mx.pretraining.student_and_teacher import (
 )
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
+from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
 from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
 from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
@@ -45,7 +46,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
     """
     workers = connect()
-    micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
+    workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     _refuse_early(options)
     directory = prepared_text(options.data, pathlib.Path(options.output_dir) / "data", options.seed, options.tokenizer,
@@ -53,6 +54,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     with workers.agreeing("ingredients"):
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
+    micro = options.micro_batch_size or _fitting(options, parts, workers)
     objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
     parameters = parameters_of(model)
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
@@ -74,7 +76,8 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         with workers.agreeing("opened"):
             run.open()
             loop.restore()
-        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size))
+        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size),
+                    _said_of(micro, workers.share(options.batch_size), options.micro_batch_size))
         last = loop.train()
     finally:
         run.close()
@@ -118,6 +121,28 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, options.mask_probability)
                          for shards in (train, validation))
     return _Ingredients(tokenizer, batches, held_out, teacher, run, _student(options, run, tokenizer, ctx))
+
+
+def _fitting(options: PretrainingOptions, parts: _Ingredients, workers: Workers) -> int:
+    """Sequences of a forward pass that free memory and MXNet's limit on tensors allow; the same on all workers.
+
+    Raises:
+        InputError: not even one fits.
+    """
+    share, masked = workers.share(options.batch_size), parts.batches.max_masked
+    config, teacher = parts.model.config, parts.teacher and parts.teacher.config.architecture
+    with workers.agreeing("micro-batch"):
+        found = fitting_micro_batch(share, masked * config.vocab_size, bytes_of_sequence(
+            config.architecture, options.seq_len, masked, config.vocab_size, teacher))
+    return min(workers.gather(found, "micro-batches"))  # both divide the share
+
+
+def _said_of(micro: int, share: int, given: Optional[int]) -> str:
+    """A line on how a worker's share of the batch is split; empty if it is not, or as the user asked."""
+    if given or micro == share:
+        return ""
+    return (f"a worker's {share} sequences of a step go in {share // micro} micro-batches of {micro}, as free memory "
+            "and MXNet's limit on tensors allow; --micro-batch-size sets another size")
 
 
 def _refuse_early(options: PretrainingOptions) -> None:

@@ -8,10 +8,16 @@ from typing import Any, Callable, Dict, Iterable, Optional, Protocol
 from bort_mx import random
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.distributed import Workers
+from bort_mx.durations import in_words
 from bort_mx.progress import Progress
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 from bort_mx.training.step import NonFiniteError, StepResult, TrainingStep
+
+FEWEST_STEPS_TOLD = 20
+"""Of fewer steps the duration is not told beforehand."""
+QUICK = 5.0
+"""Seconds of a first pass up to which another one is timed."""
 
 
 @dataclasses.dataclass
@@ -94,6 +100,8 @@ class Loop:
         done = start
         with StopSignals() as signals, Progress(total, self._description, "step", self._workers.is_first,
                                                 initial=start) as progress:
+            if start < total and not self._ended():
+                self._say_how_long(total - start)
             self._since = time.perf_counter()
             for step in range(start + 1, total + 1):
                 if self._ended():
@@ -115,6 +123,21 @@ class Loop:
         if self._workers.is_first and self._core.skipped:
             print(f"{self._core.skipped} steps were skipped: their loss or gradient was not finite")
         return last
+
+    def _say_how_long(self, steps: int) -> None:
+        """Say how long the steps will take, by the time of one micro-batch; rank 0 alone measures.
+
+        The first pass compiles the graph and allocates its memory; a second one is timed if the first was quick.
+        """
+        if not self._workers.is_first or steps < FEWEST_STEPS_TOLD:
+            return
+        batches = list(self._batches(self._run.start_step))
+        seconds = self._core.rehearse(batches)
+        if seconds < QUICK:
+            seconds = min(seconds, self._core.rehearse(batches))
+        step = seconds * len(batches)
+        print(f"about {in_words(step)} a step, by one micro-batch: {in_words(step * steps)} for {steps:,} steps, "
+              "evaluations not counted", flush=True)
 
     def _ended(self) -> bool:
         return self._selection is not None and self._selection.stopped

@@ -58,7 +58,8 @@ class OptimizerOptions(RunOptions):
     """Examples or sequences in a step, over all workers together."""
 
     micro_batch_size: Optional[int] = None
-    """Examples or sequences in one forward pass of one worker; gradients are accumulated up to the batch."""
+    """Examples or sequences in one forward pass of one worker; gradients are accumulated up to the batch. Default: in
+    pre-training as many as fit into memory, in a search at most 32, in fine-tuning the whole batch."""
 
     optimizer: OptimizerName = "adamw"
     """adamw or sgd."""

@@ -174,11 +174,7 @@ class RunDirectory:
 
     def _has_results(self) -> bool:
         """Whether there is more than the beginning of a run that came to nothing, which may be begun again."""
-        if not (self.path / CONFIG).is_file():
-            return False
-        found = [self.path / RESULTS, *self.path.glob(f"{CHECKPOINTS}/*"), *self.path.glob(f"*/{CONFIG}"),
-                 *self.path.glob(f"*/*/{CONFIG}")]
-        return any(path.exists() for path in found)
+        return (self.path / CONFIG).is_file() and any(path.exists() for path in _lasting(self.path))
 
     def _refuse_another_program(self, kind: Kind) -> None:
         """Raises InputError if another stage's options stand there, even if its run came to nothing."""
@@ -226,10 +222,16 @@ def _pass_over(number: int) -> None:
     logger.warning("metrics.jsonl: line %d is damaged and passed over", number)
 
 
+def _lasting(path: pathlib.Path) -> List[pathlib.Path]:
+    """What a run leaves that is worth keeping, perhaps: results, checkpoints, runs of its own in folders below."""
+    return [path / RESULTS, *path.glob(f"{CHECKPOINTS}/*"), *path.glob("agora/jobs.jsonl"),
+            *path.glob("candidates*.jsonl"), *path.glob(f"*/{CONFIG}"), *path.glob(f"*/*/{CONFIG}")]
+
+
 def refuse_a_run(path: os.PathLike) -> None:
     """Raises InputError if an output directory holds a run already."""
     path = pathlib.Path(path)
-    if (path / CONFIG).exists() or checkpoint_directory.steps(path / CHECKPOINTS):
+    if any(place.exists() for place in _lasting(path)):
         raise InputError(f"{path}: holds a run already; go on with it by --resume auto, or choose another --output-dir")
 
 

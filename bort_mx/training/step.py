@@ -4,6 +4,7 @@ non-finite values. Search, pre-training and fine-tuning all run it.
 
 import dataclasses
 import math
+import time
 from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 import mxnet as mx
@@ -126,9 +127,19 @@ class TrainingStep:
         self._guard(result)
         return result
 
+    def rehearse(self, batches: List) -> float:
+        """Seconds of a forward and backward pass of the first micro-batch; it leaves nothing behind but gradients."""
+        self._set_accumulation(len(batches) > 1)
+        start = time.perf_counter()
+        with mx.autograd.record():
+            loss = self._objective(batches[0], False).loss
+        loss.backward()
+        mx.nd.waitall()
+        return time.perf_counter() - start
+
     def _accumulate(self, batches: List, detailed: bool,
                     asked: Callable[[], bool]) -> Tuple[List[str], np.ndarray, bool]:
-        """Run forward and backward on every micro-batch; their sums of loss, weight and metrics, and whether it was cut."""
+        """Forward and backward on every micro-batch; sums of loss, weight and metrics, and whether it was cut short."""
         totals: Optional[np.ndarray] = None
         names: List[str] = []
         self._set_accumulation(len(batches) > 1)
