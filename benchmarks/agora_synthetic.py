@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 from sklearn.svm import SVC  # noqa: E402
 
-from bort_mx.agora.loop import enumerate_thetas  # noqa: E402
+from bort_mx.agora.enumeration import enumerate_thetas  # noqa: E402
 from bort_mx.agora.perturbation import Perturbed  # noqa: E402
 from bort_mx.finetuning import agora  # noqa: E402
 from bort_mx.io.files import atomic_path, write_json  # noqa: E402

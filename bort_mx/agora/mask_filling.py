@@ -8,7 +8,7 @@ from typing import Any, List, NamedTuple, Sequence
 import mxnet as mx
 import numpy as np
 
-from bort_mx.agora.perturbation import MASK, Candidates
+from bort_mx.agora.perturbation_edits import MASK, Candidates
 from bort_mx.checkpoints import weights as checkpoint_weights
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tokenizers import Tokenizer

@@ -9,7 +9,7 @@ import numpy as np
 
 from bort_mx import plotting
 from bort_mx.agora import points
-from bort_mx.agora.loop import AgoraResult, Round
+from bort_mx.agora.rounds import AgoraResult, Round
 from bort_mx.io.files import write_json, write_text
 from bort_mx.plotting import BLUE, EMPTY, GREY, INK, RED
 

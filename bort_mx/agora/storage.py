@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from bort_mx.agora.hyperparameters import Theta
-from bort_mx.agora.loop import AgoraResult
+from bort_mx.agora.rounds import AgoraResult
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Tensors, Trained, metrics_of
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.data.tasks import Examples, Task

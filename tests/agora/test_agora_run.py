@@ -18,10 +18,11 @@ from bort_mx.agora import audit, trainer
 from bort_mx.agora import report as agora_report
 from bort_mx.agora import run as agora_run
 from bort_mx.agora import teacher as agora_teacher
-from bort_mx.agora.hyperparameters import Theta, paper_thetas
+from bort_mx.agora.director import Director
+from bort_mx.agora.hyperparameters import Theta, convergent_set, paper_thetas
 from bort_mx.agora.mask_filling import MORE, MaskFiller
-from bort_mx.agora.options import AgoraRunOptions
-from bort_mx.agora.perturbation import MASK, mlm
+from bort_mx.agora.options import RECORDED, AgoraRunOptions
+from bort_mx.agora.perturbation_edits import MASK, mlm
 from bort_mx.agora.points import key
 from bort_mx.agora.run import run_agora
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Bench
@@ -183,7 +184,8 @@ def test_the_baselines_stand_beside_it(finished):
 
 
 def test_the_best_model_is_a_usual_run_which_predicts_the_same(finished, small, tmp_path):
-    again = finetune(FineTuningOptions(small.task, str(finished), output_dir=str(tmp_path / "run"), predict_only=True))
+    again = finetune(FineTuningOptions(task=small.task, checkpoint=str(finished), output_dir=str(tmp_path / "run"),
+                                       predict_only=True))
     found = results_of(finished)
     assert again["dev"]["accuracy"] == found["dev"]["accuracy"] and again["dev"]["loss"] == found["dev"]["loss"]
     assert (tmp_path / "run/predictions.tsv").read_bytes() == (finished / "predictions.tsv").read_bytes()
@@ -253,7 +255,7 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
     again = dataclasses.replace(options, resume="auto")
     assert run_agora(again)["dev"] == once["dev"] and not trained
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(agora_run.Director, "_mistakes", interrupt)
+        patch.setattr(Director, "_mistakes", interrupt)
         run_agora(dataclasses.replace(again, rounds=2))
     trained.clear()
     more = run_agora(dataclasses.replace(again, rounds=2))  # which the results of one round are not
@@ -419,8 +421,25 @@ def test_what_an_older_version_recorded_is_still_the_same():
     weights = Weights(model.config, checkpoint_directory.tensors_of(model), tokenizer, "x")
     told = dataclasses.replace(weights, config=model.config.replace(labels=("a", "b")))
     assert agora_run.digest(weights) != agora_run.digest(told)
-    identity = agora_run._identity(options, get_task("RTE"), weights, weights, None, Workers())
+    identity = agora_run._identity(options.fingerprint(), get_task("RTE"), weights, weights, None, None)
     assert not any("keep" in name for name in identity) and "--epochs" in identity
+
+
+def test_options_that_came_later_are_recorded_only_where_they_are_given():
+    """So that the record of a run from before is continued, names in the same order."""
+    options = AgoraRunOptions(agora=True, socrates="x")
+    names = list(options.fingerprint())
+    assert names == [f"--{name.replace('_', '-')}" for name in RECORDED]
+    given = dataclasses.replace(options, optimizer="sgd", beta2=0.98, output_dir="elsewhere", rounds=2)
+    assert given.fingerprint() == {**options.fingerprint(), "--optimizer": "sgd", "--beta2": 0.98}
+
+
+def test_weights_that_are_not_finite_are_refused_before_the_start():
+    model = build_model(Architecture(1, 2, 16, 24), 300, "mlm")
+    tensors = checkpoint_directory.tensors_of(model)
+    tensors["word_embed.0.weight"][0, 0] = np.nan
+    with pytest.raises(InputError, match="word_embed.0.weight holds values that are not finite"):
+        agora_run.digest(Weights(model.config, tensors, None, "x"))
 
 
 # -- Socrates ----------------------------------------------------------------------------------------------------------
@@ -435,11 +454,11 @@ def with_labels(run, out, labels):
 
 
 def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
-    task, options = get_task(str(folder / "own.yaml")), FineTuningOptions()
+    task = get_task(str(folder / "own.yaml"))
     import mxnet as mx
     answers = []
     for path in (str(teacher), with_labels(teacher, tmp_path / "run", ["ENTAILMENT", "not_entailment"])):
-        made = agora_teacher.Socrates(read(path), path, task, options, Workers(), mx.cpu())
+        made = agora_teacher.Socrates(read(path), path, task, Workers(), mx.cpu(), 32)
         answers.append(made([("the cat slept .", "the dog ate ."), ("the king sang .", "a")]))
     (labels, sure), (swapped, alike) = answers
     assert all(a != b for a, b in zip(labels, swapped)) and sure == pytest.approx(alike) and min(sure) >= 0.5
@@ -547,7 +566,7 @@ def test_a_theta_that_does_not_converge_is_a_bad_one(small, tmp_path, monkeypatc
 
 @pytest.mark.usefixtures("no_figures")
 def test_ends_without_mistakes_and_says_so(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(agora_run.Director, "_mistakes", lambda self, model: [])
+    monkeypatch.setattr(Director, "_mistakes", lambda self, model: [])
     assert command.main(words_of(small, output_dir=str(tmp_path / "run"), baselines="enumeration", tau="drop")) == 0
     assert "agora: ended: the best model makes no mistakes on dev" in capsys.readouterr().out
     assert results_of(tmp_path / "run")["agora"]["trainings"] == 3
@@ -580,12 +599,12 @@ def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
     lines = (folder / "dev.tsv").read_text().splitlines()
     (copied / "dev.tsv").write_text("\n".join(line for line in lines if not line.endswith("\tnot_entailment")) + "\n")
     other = with_labels(teacher, tmp_path / "other", ["yes", "no"])
-    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
     for changes, message in [
             (dict(socrates=other), "has the labels yes, no, but .*own.yaml has not_entailment, entailment"),
             (dict(socrates=small.checkpoint), "has no trained classifier"),
             (dict(socrates="no/such"), "no/such"),
-            (dict(tau="test_agora_finetune:empty"), "gave an empty text"),
+            (dict(tau="test_agora_run:empty"), "gave an empty text"),
             (dict(tau="typos"), "'typos' is unknown; choose among"),
             (dict(tau="nowhere:f"), "cannot be imported"),
             (dict(theta=str(tmp_path / "none.yaml")), "expected a list with at least one set"),
@@ -625,6 +644,12 @@ def test_the_script_exits_with_2_and_one_line(small, tmp_path):
 
 
 def test_theta_is_the_papers_where_none_is_given(small):
-    resolved = dataclasses.replace(small, theta=None).resolved(get_task(small.task), get_task(small.task))
-    assert agora_run.read_thetas(resolved) == paper_thetas()
-    assert agora_run.theta_of(resolved) == Theta(1e-5, 0.01, 0.1, 0)
+    options, task = dataclasses.replace(small, theta=None), get_task(small.task)
+    assert options.resolved(task, task).thetas() == paper_thetas()
+    assert options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)
+
+
+def test_with_chs_theta_is_the_tasks_one_set_and_the_plain_baseline_has_the_defaults():
+    options, task = AgoraRunOptions(agora=True, socrates="x", chs=True), get_task("RTE")
+    (theta,) = options.resolved(task, task).thetas()
+    assert theta == convergent_set("RTE")[0] != options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)
