@@ -40,7 +40,7 @@ class Variant:
     noise: float = 0.0
     """Part of the labels of train, dev and test that are wrong; Socrates is right all the same."""
     socrates: float = 1.0
-    """Socrates' accuracy; his errors are fixed, a function of the point."""
+    """Socrates' accuracy; its errors are fixed, a function of the point."""
     dev_corner: bool = False
     """Dev covers only the lower left quarter: it is not representative."""
     expected: str = ""

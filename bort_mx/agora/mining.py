@@ -11,7 +11,7 @@ from bort_mx.agora.perturbation import Perturbed, apply, name_of
 from bort_mx.errors import InputError
 
 DROPPED = ("unchanged", "duplicate", "in dev", "in audit", "low confidence", "over the limit")
-"""Why a new point is not taken; "unchanged" is a copy of a mistake, "duplicate" one of a training point."""
+"""Why a new point is not taken; "unchanged" is a copy of a mistake, "duplicate" a copy of another point."""
 
 
 class Miner:
