@@ -11,9 +11,9 @@ from bort_mx.agora.job_log import JobLog
 from bort_mx.agora.labelling import relabel
 from bort_mx.agora.report import Baseline
 from bort_mx.agora.rounds import Job
-from bort_mx.agora.storage import Shelf
+from bort_mx.agora.storage import Storage
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, as_class
-from bort_mx.agora.worker_pool import Crew
+from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example
 
 ENUMERATION, PLAIN, DISTILLATION = "enumeration", "plain", "distillation"
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def row_of(name: str, found: Dict[str, Any], trainings: int, note: str) -> Row:
-    """A baseline from what its best job left (`Shelf.get_metrics`)."""
+    """A baseline from what its best job left (`Storage.get_metrics`)."""
     dev, aside = found["dev"], found["audit"]
     return Row(Baseline(name, dev[EXAMPLE_ACCURACY], aside.get(EXAMPLE_ACCURACY), trainings, note),
                {"name": name, "theta": found["theta"], "trainings": trainings, "dev": dev, "audit": aside})
@@ -40,14 +40,14 @@ class Baselines:
     labels in place of its own, balanced as Agora's, every theta, the best on dev.
 
     Args:
-        crew: trains and labels.
-        shelf: keeps predictions.
+        pool: trains and labels.
+        storage: keeps predictions.
         folder: of the run of Agora, where baselines.jsonl is.
         identity: what the record holds for.
     """
 
-    def __init__(self, crew: Crew, shelf: Shelf, folder: pathlib.Path, identity: Dict[str, Any]):
-        self._crew, self._shelf = crew, shelf
+    def __init__(self, pool: WorkerPool, storage: Storage, folder: pathlib.Path, identity: Dict[str, Any]):
+        self._pool, self._storage = pool, storage
         self._log = JobLog(folder / "baselines.jsonl", identity)
         self.trainings: List[Tuple[str, int, Theta, str]] = []
         """For each training: baseline, points, theta, name of its predictions."""
@@ -60,9 +60,9 @@ class Baselines:
             thetas: Theta, for distillation.
             balance, seed: whether distillation's data are balanced, and by which draw.
         """
-        data, to_class = self._crew.bench.data, as_class(self._crew.bench.data.task)
+        data, to_class = self._pool.trainer.data, as_class(self._pool.trainer.data.task)
         rows = [self._best(PLAIN, [plain], data.train, "the training set as it is")]
-        labelled = relabel(data.train, self._crew.label)
+        labelled = relabel(data.train, self._pool.label)
         if balance:
             labelled = balanced(labelled, seed, to_class)
         return [*rows, self._best(DISTILLATION, thetas, labelled, "Socrates' labels of the training set")]
@@ -71,13 +71,13 @@ class Baselines:
         """The best on dev of a baseline's trainings."""
         todo = [Job(-1, i, theta, examples) for i, theta in enumerate(thetas)
                 if self._log.get(kind, index=self._index(theta)) is None]
-        for done, (job, trained, accuracy) in enumerate(self._crew.train(todo), 1):
-            self._shelf.put_predictions(self._name(kind, job.theta), job.theta, trained)
+        for done, (job, trained, accuracy) in enumerate(self._pool.train(todo), 1):
+            self._storage.put_predictions(self._name(kind, job.theta), job.theta, trained)
             self._log.put({"kind": kind, "index": self._index(job.theta), "accuracy": accuracy})
-            self._crew.say(f"{kind}, training {done} of {len(todo)}: {named(job.theta)}: dev {accuracy:.4f}")
+            self._pool.say(f"{kind}, training {done} of {len(todo)}: {named(job.theta)}: dev {accuracy:.4f}")
         self.trainings += [(kind, len(examples), theta, self._name(kind, theta)) for theta in thetas]
         best = max(thetas, key=lambda theta: self._log.get(kind, index=self._index(theta))["accuracy"])
-        return row_of(kind, self._shelf.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {named(best)}")
+        return row_of(kind, self._storage.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {named(best)}")
 
     @staticmethod
     def _index(theta: Theta) -> str:

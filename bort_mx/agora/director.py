@@ -13,9 +13,9 @@ from bort_mx.agora.loop import agora
 from bort_mx.agora.loop_options import Hooks, Record
 from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.agora.rounds import AgoraResult, Job, Round
-from bort_mx.agora.storage import Shelf, job_name
+from bort_mx.agora.storage import Storage, job_name
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Trained, are_right, as_class
-from bort_mx.agora.worker_pool import Crew
+from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example, Task
 from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
@@ -36,7 +36,7 @@ class Director:
 
     Args:
         options: resolved.
-        crew: trains, labels and predicts.
+        pool: trains, labels and predicts.
         run: the output directory.
         tau: makes new points.
         thetas: Theta, before --budget.
@@ -44,47 +44,47 @@ class Director:
         identity: what the record holds for.
     """
 
-    def __init__(self, options: AgoraRunOptions, crew: Crew, run: RunDirectory, tau: Callable, thetas: List[Theta],
-                 plain: Theta, identity: Dict[str, Any]):
-        self._options, self._crew, self._run, self._tau = options, crew, run, tau
+    def __init__(self, options: AgoraRunOptions, pool: WorkerPool, run: RunDirectory, tau: Callable,
+                 thetas: List[Theta], plain: Theta, identity: Dict[str, Any]):
+        self._options, self._pool, self._run, self._tau = options, pool, run, tau
         self._thetas, self._plain, self._identity = thetas, plain, identity
-        self._data, self._task, self._audit = crew.bench.data, crew.bench.data.task, crew.bench.audit
+        self._data, self._task, self._audit = pool.trainer.data, pool.trainer.data.task, pool.trainer.audit
         self._folder = run.path / FOLDER
-        self._shelf = Shelf(self._folder, self._task, self._data.dev, self._audit, crew.bench.write)
+        self._storage = Storage(self._folder, self._task, self._data.dev, self._audit, pool.trainer.write)
         self._logged: Set[int] = set()
 
     def direct(self) -> Outcome:
         """Everything from the cost to the report."""
         self._logged = {row["step"] for row in self._run.metrics()}  # only now: the run drops some when it is opened
         thetas = self._afford()
-        hooks = Hooks(rounding_of(self._task), self._measure, self._run_jobs, self._shelf.put_model,
-                      self._shelf.get_model, self._crew.say, self._observe)
-        result = agora(thetas, self._train, self._mistakes, self._tau, self._crew.label, self._data.train,
+        hooks = Hooks(rounding_of(self._task), self._measure, self._run_jobs, self._storage.put_model,
+                      self._storage.get_model, self._pool.say, self._observe)
+        result = agora(thetas, self._train, self._mistakes, self._tau, self._pool.label, self._data.train,
                        dev=self._data.dev, audit=self._audit, hooks=hooks,
                        record=Record(self._folder, fingerprint=self._identity),
                        **dataclasses.asdict(self._options.loop_options()))
-        self._crew.say(f"ended: {result.stopped}")
-        baselines = Baselines(self._crew, self._shelf, self._folder, self._identity)
+        self._pool.say(f"ended: {result.stopped}")
+        baselines = Baselines(self._pool, self._storage, self._folder, self._identity)
         rows = [self._enumeration(result)]
         if self._options.baselines == "all":
             rows += baselines.train(self._plain, thetas, self._options.balance, self._options.seed)
         report.write_report(result, self._folder, [row.shown for row in rows], f"Agora on {self._task.key}")
-        self._shelf.write_trainings(result, baselines.trainings)
+        self._storage.write_trainings(result, baselines.trainings)
         return Outcome(result.best_model, self._results(result, rows))
 
     # The functions of the loop
 
     def _run_jobs(self, jobs: List[Job]) -> Iterable[Tuple[Job, Trained, float]]:
-        for done, (job, trained, accuracy) in enumerate(self._crew.train(jobs), 1):
-            self._shelf.put_predictions(job_name(job.round, job.index), job.theta, trained)
+        for done, (job, trained, accuracy) in enumerate(self._pool.train(jobs), 1):
+            self._storage.put_predictions(job_name(job.round, job.index), job.theta, trained)
             note = " (it did not converge)" if trained.diverged else ""
-            self._crew.say(f"round {job.round}, training {done} of {len(jobs)}: {named(job.theta)}: dev {accuracy:.4f}"
+            self._pool.say(f"round {job.round}, training {done} of {len(jobs)}: {named(job.theta)}: dev {accuracy:.4f}"
                            f"{note}")
             yield job, trained, accuracy
 
     def _train(self, theta: Theta, examples: List[Example]) -> Tuple[Trained, float]:
         """Train once more, for a model that was lost."""
-        (_, trained, accuracy), = self._crew.train([Job(-1, 0, theta, examples)])
+        (_, trained, accuracy), = self._pool.train([Job(-1, 0, theta, examples)])
         return trained, accuracy
 
     def _mistakes(self, model: Trained) -> List[Example]:
@@ -92,7 +92,7 @@ class Director:
         return [example for example, fine in zip(self._data.dev, right) if not fine]
 
     def _measure(self, model: Trained, examples: List[Example]) -> Dict[str, float]:
-        found = {"train": self._accuracy(examples, self._crew.predict(model.tensors, examples))}
+        found = {"train": self._accuracy(examples, self._pool.predict(model.tensors, examples))}
         return {**found, "audit": self._accuracy(self._audit, model.audit)} if self._audit else found
 
     def _accuracy(self, examples: Sequence[Example], predictions: Sequence[Any]) -> float:
@@ -112,19 +112,19 @@ class Director:
         examples = balanced(examples, options.seed, as_class(self._task)) if options.balance else examples
         path = self._folder / COST
         before = files.read_json(path) if path.is_file() else {}
-        each = before.get("seconds_each") or self._crew.measure(examples) / self._crew.at_once
+        each = before.get("seconds_each") or self._pool.measure(examples) / self._pool.at_once
         rule = {"strategy": options.strategy, "max_rounds": options.max_rounds, "seed": options.seed}
         thetas = self._thetas
         if options.budget is not None:
             limit = budget.parse_duration(options.budget)
             thetas = budget.within_budget(thetas, each, limit, beside=self._beside, **rule)
-            self._crew.say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an "
+            self._pool.say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an "
                            f"order drawn with seed {options.seed}")
         found = budget.estimate(thetas, each, replay=options.replay, **rule)
         more = self._beside(len(thetas))
         beside = f"; and {more} trainings of the baselines, {budget.spelled(more * each)}" if more else ""
-        at_once = f"; {self._crew.at_once} at once are counted in" if self._crew.at_once > 1 else ""
-        self._crew.say(f"cost: {found}{beside}{at_once}")
+        at_once = f"; {self._pool.at_once} at once are counted in" if self._pool.at_once > 1 else ""
+        self._pool.say(f"cost: {found}{beside}{at_once}")
         files.write_json(path, {"seconds_each": each, "thetas": len(thetas), "trainings_expected": found.expected,
                                 "trainings_at_most": found.most, "baseline_trainings": more})
         return thetas
@@ -139,16 +139,16 @@ class Director:
         """The teacher's accuracy on the audit slice; it means nothing if the teacher was trained on that slice."""
         if not self._audit:
             return None
-        return self._accuracy(self._audit, self._crew.label([example.texts for example in self._audit])[0])
+        return self._accuracy(self._audit, self._pool.label([example.texts for example in self._audit])[0])
 
     def _enumeration(self, result: AgoraResult) -> Row:
         """Round 0 is the enumeration of Theta: the same trainings on the data as given."""
         first = result.rounds[0]
-        found = self._shelf.get_metrics(job_name(0, result.thetas.index(first.best_theta)))
+        found = self._storage.get_metrics(job_name(0, result.thetas.index(first.best_theta)))
         return row_of(ENUMERATION, found, len(first.accuracies), f"round 0: {named(first.best_theta)}")
 
     def _results(self, result: AgoraResult, rows: List[Row]) -> Dict[str, Any]:
-        best = self._shelf.get_metrics(job_name(result.best_round, result.thetas.index(result.best_theta)))
+        best = self._storage.get_metrics(job_name(result.best_round, result.thetas.index(result.best_theta)))
         return {
             "criterion": EXAMPLE_ACCURACY, "best_step": best["steps"], "train_examples": len(self._data.train),
             "dev_examples": best["dev"], "audit": best["audit"],

@@ -101,9 +101,9 @@ class AgoraRunOptions(FineTuningOptions):
     """Examples of the audit slice, instead of --audit-share."""
 
     baselines: Literal["all", "enumeration"] = "all"
-    """What the result is compared with. all: plain fine-tuning with the given set, and distillation (every set of Theta
-    on the teacher's labels of the training set), and enumeration. enumeration: every set of Theta once, as in round
-    0."""
+    """What the result is compared with. enumeration: every set of Theta trained once, which round 0 does anyway. all:
+    also plain fine-tuning with the given set, and distillation (every set of Theta, on the teacher's labels of the
+    training set)."""
 
     data_parallel: bool = False
     """Under horovodrun: all workers share each training. Default: each worker takes trainings of its own."""

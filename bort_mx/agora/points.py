@@ -43,8 +43,8 @@ def label_of(point: Any, where: str = "data") -> Any:
 def make_point(template: Any, value: Any, label: Any, idx: Any = None, group: Any = None) -> Any:
     """A new point of the template's type.
 
-    The fields `.texts`, `.label`, `.idx` and `.group` are set where the template has them. Other fields of a named tuple
-    or a dataclass get their defaults if they have some: positions in the old text mean nothing in the new one.
+    The fields `.texts`, `.label`, `.idx` and `.group` are set where the template has them. Other fields of a named
+    tuple or a dataclass get their defaults if they have some: positions in the old text mean nothing in the new one.
     """
     if not hasattr(template, "texts"):
         return [value, label] if isinstance(template, list) else (value, label)

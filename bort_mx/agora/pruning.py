@@ -27,9 +27,10 @@ def prune(accuracies: Mapping[Hashable, float], strategy: str = "lcs") -> List[H
 
     `lcs`: [P] removes "the hyperparameters belonging to the longest common sequence, rooted at the first element".
     [I] The first element is the worst theta. Its longest common subsequence of values with each other theta is taken,
-    and the longest of these is used; if several are equally long, the one shared with the worst partner. The worst theta
-    is removed, and with it every theta that contains that subsequence. If the worst theta shares no value with any
-    other, it alone is removed. Values are compared in order, not by place: a 0 as weight decay can match a 0 as seed.
+    and the longest of these is used; if several are equally long, the one shared with the worst partner. The worst
+    theta is removed, and with it every theta that contains that subsequence. If the worst theta shares no value with
+    any other, it alone is removed. Values are compared in order, not by place: a 0 as weight decay can match a 0 as
+    seed.
 
     `worst`: the worst theta alone is removed.
 

@@ -1,7 +1,7 @@
 """`run_finetune.py --agora`: Agora on a real task, from options to results (paper §5, App. D).
 
-Rank 0 runs the pure loop of `bort_mx.agora.loop` over a `Crew`. The folder agora/ of the output directory holds all
-that a resumed run needs: the record of finished jobs, each round's new points, every job's predictions, the best
+Rank 0 runs the pure loop of `bort_mx.agora.loop` over a `WorkerPool`. The folder agora/ of the output directory holds
+all that a resumed run needs: the record of finished jobs, each round's new points, every job's predictions, the best
 models.
 """
 
@@ -20,8 +20,8 @@ from bort_mx.agora.perturbation import alternatives
 from bort_mx.agora.perturbation_edits import make_tau
 from bort_mx.agora.storage import MODELS
 from bort_mx.agora.teacher import Socrates
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Bench
-from bort_mx.agora.worker_pool import Crew
+from bort_mx.agora.trainer import EXAMPLE_ACCURACY, JobTrainer
+from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights, tensors_digest
 from bort_mx.data.tasks import Example, Examples, Task
@@ -67,16 +67,16 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
     keep_checkpoint(run, options.checkpoint)
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
-    crew, director = _engage(options, data, put_aside, run, workers, thetas, plain)
+    pool, director = _prepare(options, data, put_aside, run, workers, thetas, plain)
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     if begin is not None:
         begin()
     run.open()
     try:
-        outcome = _outcome(crew, director, workers)
+        outcome = _outcome(pool, director, workers)
     finally:
         run.close()
-    return _finish(crew.bench, run, workers, outcome)
+    return _finish(pool.trainer, run, workers, outcome)
 
 
 # -- before the start ----------------------------------------------------------------------------------------------
@@ -102,8 +102,8 @@ def _is_finished(run: RunDirectory, asked: Dict[str, Any]) -> bool:
     return files.read_json(run.path / checkpoint_directory.RESULTS)["agora"].get("asked") == asked
 
 
-def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
-            thetas: List[Theta], plain: Theta) -> Tuple[Crew, Director]:
+def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
+             thetas: List[Theta], plain: Theta) -> Tuple[WorkerPool, Director]:
     """Load everything that may be refused, on every worker, before anything is written."""
     task = data.task
     if task.is_regression and options.socrates_threshold is not None:
@@ -117,8 +117,8 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
     socrates = Socrates(teacher, options.socrates, task, workers, ctx, options.evaluation_batch_size,
                         options.dtype == "float16", (min(targets), max(targets)))
     data.notes += notes + socrates.notes
-    bench = Bench(options, data, put_aside, weights, ctx)
-    bench.check(workers if options.data_parallel else Workers())
+    trainer = JobTrainer(options, data, put_aside, weights, ctx)
+    trainer.check(workers if options.data_parallel else Workers())
     filler = None
     if options.fills_masks:
         mlm = weights if options.mlm is None else read_weights(options.mlm, workers)
@@ -128,8 +128,8 @@ def _engage(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: 
     sets = {f"{name} set": run.config["data"][name] for name in ("train", "dev", "audit")}
     identity = {**_identity(options.fingerprint(), task, weights, teacher, filler,
                             workers.size if options.data_parallel else None), **sets}
-    crew = Crew(bench, socrates, workers, options.data_parallel)
-    return crew, Director(options, crew, run, tau, thetas, plain, identity)
+    pool = WorkerPool(trainer, socrates, workers, options.data_parallel)
+    return pool, Director(options, pool, run, tau, thetas, plain, identity)
 
 
 def _tau(spec: str, which: str, task: Task, filler: Optional[MaskFiller], **settings: Any) -> Callable:
@@ -182,28 +182,28 @@ def digest(weights: Weights) -> str:
 # -- the run -------------------------------------------------------------------------------------------------------
 
 
-def _outcome(crew: Crew, director: Director, workers: Workers) -> Outcome:
+def _outcome(pool: WorkerPool, director: Director, workers: Workers) -> Outcome:
     """Rank 0 directs, the others serve; the same outcome on all."""
     outcome = None
     if workers.is_first:
         try:
             outcome = director.direct()
         except InputError as error:
-            crew.dismiss(str(error))
+            pool.dismiss(str(error))
             raise
-        crew.dismiss()
+        pool.dismiss()
     else:
-        crew.serve()
+        pool.serve()
     return workers.gather(outcome, "outcome")[0]
 
 
 # -- after the end -------------------------------------------------------------------------------------------------
 
 
-def _finish(bench: Bench, run: RunDirectory, workers: Workers, outcome: Outcome) -> Dict[str, Any]:
+def _finish(trainer: JobTrainer, run: RunDirectory, workers: Workers, outcome: Outcome) -> Dict[str, Any]:
     """Write the best model's outputs, as any fine-tuning run has them, and results.json."""
-    model = bench.model_of(outcome.best.tensors)
-    session = Session(bench.options, bench.data, model, bench.weights.tokenizer, workers, bench.ctx)
+    model = trainer.model_of(outcome.best.tensors)
+    session = Session(trainer.options, trainer.data, model, trainer.weights.tokenizer, workers, trainer.ctx)
     results = {**outcome.results, **conclude(session, run, trained=False)}
     results["dev"][EXAMPLE_ACCURACY] = results.pop("dev_examples")[EXAMPLE_ACCURACY]
     if workers.is_first:
@@ -211,7 +211,7 @@ def _finish(bench: Bench, run: RunDirectory, workers: Workers, outcome: Outcome)
             shutil.rmtree(path)
         steps = outcome.best.steps
         for name in (checkpoint_directory.BEST, f"step-{steps}"):
-            bench.write(run.path / checkpoint_directory.CHECKPOINTS / name, outcome.best.tensors, {"step": steps})
+            trainer.write(run.path / checkpoint_directory.CHECKPOINTS / name, outcome.best.tensors, {"step": steps})
     workers.say(prediction_files.describe(results, run.path))
     run.write_results(results)
     if workers.is_first:

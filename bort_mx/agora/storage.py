@@ -21,7 +21,7 @@ from bort_mx.io import files
 PREDICTIONS, MODELS, TRAININGS = "predictions", "models", "trainings.csv"
 
 
-class Shelf:
+class Storage:
     """Reads and writes the files of a run.
 
     Args:

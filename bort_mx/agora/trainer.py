@@ -110,7 +110,7 @@ class JobSession(Session):
                 self.criterion: float(np.mean(right))}
 
 
-class Bench:
+class JobTrainer:
     """Trains and predicts for all jobs: what they have in common, on every worker.
 
     Args:

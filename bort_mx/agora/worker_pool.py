@@ -9,7 +9,7 @@ from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from bort_mx.agora.rounds import Job
 from bort_mx.agora.teacher import Answer, Socrates
-from bort_mx.agora.trainer import Bench, Quiet, Tensors, Trained
+from bort_mx.agora.trainer import JobTrainer, Quiet, Tensors, Trained
 from bort_mx.data.tasks import Example
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
@@ -20,20 +20,20 @@ Standing = Optional[Tuple[float, int]]
 _DISMISS = "dismiss"
 
 
-class Crew:
+class WorkerPool:
     """The workers, directed by rank 0: it calls the public methods, while the other ranks `serve`.
 
     Args:
-        bench: trains and predicts.
+        trainer: trains and predicts.
         socrates: labels.
         workers: all there are.
         shared: all workers share each training; False: each takes trainings of its own.
     """
 
-    def __init__(self, bench: Bench, socrates: Socrates, workers: Workers, shared: bool):
-        self.bench, self._socrates, self._workers = bench, socrates, workers
+    def __init__(self, trainer: JobTrainer, socrates: Socrates, workers: Workers, shared: bool):
+        self.trainer, self._socrates, self._workers = trainer, socrates, workers
         self._shared = shared or workers.size == 1
-        self._trainers = Quiet(workers if shared else Workers())
+        self._training_workers = Quiet(workers if shared else Workers())
         self._at_work = False
 
     @property
@@ -109,8 +109,10 @@ class Crew:
         """One wave of trainings, one per worker or one in all; rank 0 gets the best one's weights if it is a new best.
         """
         rank = 0 if self._shared else self._workers.rank
+        own = None
         try:
-            own = self.bench.train(wave[rank].theta, wave[rank].data, self._trainers) if rank < len(wave) else None
+            if rank < len(wave):
+                own = self.trainer.train(wave[rank].theta, wave[rank].data, self._training_workers)
         except StopRequested:
             raise StopRequested("every training that was finished is recorded; go on with --resume auto") from None
         if self._shared:
@@ -125,7 +127,7 @@ class Crew:
         return found
 
     def _predict(self, tensors: Tensors, examples: List[Example]) -> List[Any]:
-        return self.bench.predict(tensors, examples, Quiet(self._workers))
+        return self.trainer.predict(tensors, examples, Quiet(self._workers))
 
     def _measure(self, examples: List[Example]) -> float:
-        return self.bench.measure(examples, self._trainers)
+        return self.trainer.measure(examples, self._training_workers)

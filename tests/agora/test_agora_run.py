@@ -25,8 +25,8 @@ from bort_mx.agora.options import RECORDED, AgoraRunOptions
 from bort_mx.agora.perturbation_edits import MASK, mlm
 from bort_mx.agora.points import key
 from bort_mx.agora.run import run_agora
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Bench
-from bort_mx.agora.worker_pool import Crew
+from bort_mx.agora.trainer import EXAMPLE_ACCURACY, JobTrainer
+from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import load, read
 from bort_mx.checkpoints.weights import Weights
@@ -250,8 +250,9 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
     options = dataclasses.replace(small, output_dir=str(tmp_path), baselines="enumeration", tau="drop", rounds=1)
     once = run_agora(options)
     assert once["agora"]["trainings"] == 3 and [row["name"] for row in once["baselines"]] == ["enumeration"]
-    genuine, trained = Bench.train, []
-    monkeypatch.setattr(Bench, "train", lambda self, theta, *rest: trained.append(theta) or genuine(self, theta, *rest))
+    genuine, trained = JobTrainer.train, []
+    monkeypatch.setattr(JobTrainer, "train",
+                        lambda self, theta, *rest: trained.append(theta) or genuine(self, theta, *rest))
     again = dataclasses.replace(options, resume="auto")
     assert run_agora(again)["dev"] == once["dev"] and not trained
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -315,12 +316,12 @@ def test_who_fails_in_an_order_does_not_dismiss():
     def fails(inputs):
         raise InputError("a bad checkpoint")
 
-    crew = Crew(None, fails, Two(), shared=False)
+    pool = WorkerPool(None, fails, Two(), shared=False)
     with pytest.raises(InputError, match="a bad checkpoint"):
-        crew.label([("a", "b")])
-    crew.dismiss("a bad checkpoint")
+        pool.label([("a", "b")])
+    pool.dismiss("a bad checkpoint")
     assert called == ["order"]
-    Crew(None, fails, Two(), shared=False).dismiss("a leak")
+    WorkerPool(None, fails, Two(), shared=False).dismiss("a leak")
     assert called == ["order", "order"]
 
 
@@ -534,18 +535,18 @@ def test_what_is_rehearsed_updates_as_many_rows_as_a_training(small, tmp_path, m
 
 @pytest.mark.usefixtures("no_figures")
 def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
+    monkeypatch.setattr(JobTrainer, "measure", lambda self, *rest: 10.0)
     found = one_job(small, tmp_path / "run", budget="25s", tau="drop")
     assert found["agora"]["trainings"] == 2 and "2 of 3 sets, the first of an order drawn with seed 0" in \
         capsys.readouterr().out
-    monkeypatch.setattr(Bench, "measure", lambda self, *rest: pytest.fail("measured again"))
+    monkeypatch.setattr(JobTrainer, "measure", lambda self, *rest: pytest.fail("measured again"))
     (tmp_path / "run/results.json").unlink()
     again = one_job(small, tmp_path / "run", budget="25s", tau="drop", resume="auto")
     assert again["agora"]["chs"] == found["agora"]["chs"]
     with pytest.raises(InputError, match="option budget was '25s'"):  # another part of Theta is another run
         one_job(small, tmp_path / "run", budget="35s", tau="drop", resume="auto")
     with pytest.raises(InputError, match="one training alone takes 10 s"):
-        monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
+        monkeypatch.setattr(JobTrainer, "measure", lambda self, *rest: 10.0)
         one_job(small, tmp_path / "poor", budget="9s", tau="drop")
 
 

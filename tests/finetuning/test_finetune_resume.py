@@ -12,7 +12,7 @@ import pytest
 from finetuning_runs import arguments, results_of, rows, start, weights
 
 from bort_mx.agora.hyperparameters import Theta
-from bort_mx.agora.trainer import Bench, Quiet
+from bort_mx.agora.trainer import JobTrainer, Quiet
 from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import Examples
 from bort_mx.distributed import Workers
@@ -90,8 +90,8 @@ def test_a_job_that_diverges_leaves_what_it_had_trained(small, monkeypatch):
         return names, sums * (float("nan") if next(count) >= 5 else 1)
 
     monkeypatch.setattr(TrainingStep, "_accumulate", poisoned)
-    bench = Bench(options, data, Examples([]), start, mx.cpu())
-    found = bench.train(Theta(1e-2, 0.01, 0.1, 0), data.train, Quiet(Workers()))
+    trainer = JobTrainer(options, data, Examples([]), start, mx.cpu())
+    found = trainer.train(Theta(1e-2, 0.01, 0.1, 0), data.train, Quiet(Workers()))
     assert found.diverged
     for name in ("word_embed.0.weight", "encoder.transformer_cells.0.proj.weight"):
         assert abs(found.tensors[name] - start.tensors[name]).max() > 0.01
