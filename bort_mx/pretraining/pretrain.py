@@ -54,7 +54,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     with workers.agreeing("ingredients"):
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
-    micro = options.micro_batch_size or _fitting(options, parts, workers)
+    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers)
     objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
     parameters = parameters_of(model)
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
@@ -123,17 +123,17 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     return _Ingredients(tokenizer, batches, held_out, teacher, run, _student(options, run, tokenizer, ctx))
 
 
-def _fitting(options: PretrainingOptions, parts: _Ingredients, workers: Workers) -> int:
+def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers) -> int:
     """Sequences of a forward pass that free memory and MXNet's limit on tensors allow; the same on all workers.
 
     Raises:
         InputError: not even one fits.
     """
-    share, masked = workers.share(options.batch_size), parts.batches.max_masked
-    config, teacher = parts.model.config, parts.teacher and parts.teacher.config.architecture
+    masked, config = parts.batches.max_masked, parts.model.config
+    teacher = parts.teacher.config.architecture if parts.teacher is not None else None
     with workers.agreeing("micro-batch"):
         found = fitting_micro_batch(share, masked * config.vocab_size, bytes_of_sequence(
-            config.architecture, options.seq_len, masked, config.vocab_size, teacher))
+            config.architecture, seq_len, masked, config.vocab_size, teacher))
     return min(workers.gather(found, "micro-batches"))  # both divide the share
 
 
