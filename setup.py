@@ -56,6 +56,7 @@ LIBRARIES = [
     *pins("psutil", "7.2.2"),
     *pins("PyYAML", "6.0.3"),
     *pins("protobuf", "7.36.2", py39="6.33.6"),
+    *pins("pooch", "1.9.0"),  # fetches the official data
 ]
 
 CUDA_11_8 = [  # the libraries that mxnet-cu112 loads, from PyPI

@@ -16,9 +16,9 @@ import time
 import numpy as np
 
 from bort_mx import PRESETS
+from bort_mx.commands.prepare import PrepareOptions, prepare
 from bort_mx.data import sample_text
 from bort_mx.data.masking import MaskedBatches
-from bort_mx.data.prepare import PrepareOptions, prepare
 from bort_mx.data.shards import TokenShards
 from bort_mx.distributed import Workers
 from bort_mx.models import build_model, parameters_of

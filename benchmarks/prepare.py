@@ -81,7 +81,7 @@ def run_bare(text: pathlib.Path, vocabulary: str) -> Tuple[float, float]:
 
 def run_prepare(text: pathlib.Path, vocabulary: str, output: pathlib.Path) -> Tuple[float, float, int]:
     """Seconds of the whole command, on the clock and of all processors, and the most bytes resident in all together."""
-    command = [sys.executable, "-m", "bort_mx.data.prepare", "--data", str(text), "--output-dir", str(output),
+    command = [sys.executable, "-m", "bort_mx", "prepare", "--data", str(text), "--output-dir", str(output),
                "--tokenizer", vocabulary]
     begin, before, peak = time.perf_counter(), children_time(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

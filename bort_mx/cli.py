@@ -17,7 +17,7 @@ from bort_mx.training.signals import StopSignals, terminate_as_interrupt
 COMMANDS: Dict[str, Tuple[str, str]] = {
     "demo": ("bort_mx.commands.demo", "pre-train and distil a small model on text that every machine has"),
     "doctor": ("bort_mx.commands.doctor", "check this machine and this installation; each problem with its remedy"),
-    "prepare": ("bort_mx.data.prepare", "turn text files into token shards"),
+    "prepare": ("bort_mx.commands.prepare", "turn text files into token shards"),
     "search": ("bort_mx.commands.search", "find the optimal architecture of a search space; the same as run_search.py"),
     "pretrain": ("bort_mx.commands.pretrain", "pre-train or distil a model; the same as run_pretraining.py"),
     "finetune": ("bort_mx.commands.finetune", "fine-tune a model on a task; the same as run_finetune.py"),

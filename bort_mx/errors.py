@@ -12,5 +12,9 @@ class InputError(ValueError):
     """
 
 
+class Unreadable(InputError):
+    """A file that is there and cannot be read: its mode, or the disk. It may be whole, so nobody may pass over it."""
+
+
 class RunError(RuntimeError):
     """The run cannot continue. The message says what happened and what to do. The scripts exit with code 1."""

@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx.agora.perturbation import MASK, Candidates
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
@@ -57,7 +57,7 @@ class MaskFiller:
     def __call__(self, texts: Sequence[str]) -> List[List[Candidates]]:
         """See the class."""
         if self._model is None:
-            self._model = checkpoint_weights.assemble(self.weights, "mlm", dropout=0.0)
+            self._model = loading.assemble(self.weights, "mlm", dropout=0.0)
             self._model.collect_params().reset_ctx(self._ctx)
         pieces = [piece for number, text in enumerate(texts) for piece in self._pieces(number, text)]
         answers: List[List[List[Candidates]]] = [[] for _ in pieces]

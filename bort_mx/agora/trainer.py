@@ -20,11 +20,11 @@ import numpy as np
 from bort_mx import random
 from bort_mx.agora.hyperparameters import Theta
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import TrainingBatches
 from bort_mx.data.tasks import Example, Examples, Task
-from bort_mx.data.tasks.base import PickOneTask
+from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
 from bort_mx.finetuning.options import FineTuningOptions
@@ -271,7 +271,7 @@ class BestInMemory:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    logger = logging.getLogger(checkpoint_weights.__name__)
+    logger = logging.getLogger(loading.__name__)
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -3,15 +3,14 @@
 import json
 import os
 import pathlib
-import shutil
-from typing import Dict
+from typing import Callable, Dict
 
 from bort_mx import provenance
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import gluonnlp, huggingface, huggingface_tokenizer, tensor_names
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints import gluonnlp, huggingface, huggingface_tokenizer
+from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.io import files
-from bort_mx.io.output import new_folder, writing
+from bort_mx.io.output import new_folder, whole_folder, writing
 
 _TASKS = {"encoder": ("feature-extraction", "AutoModel"), "mlm": ("fill-mask", "AutoModelForMaskedLM"),
           "classifier": ("text-classification", "AutoModelForSequenceClassification")}
@@ -26,33 +25,19 @@ def convert(weights: Weights, destination: os.PathLike, to: str) -> None:
     Args:
         weights: what a reader gave (`bort_mx.checkpoints.read`).
         destination: a folder that is not there or is empty.
-        to: "hf", "gluon" or "bort-mx".
+        to: a name of `WRITERS`.
     Raises:
         InputError: something stands at `destination`, or it cannot be written; tensors that do not fit their
             configuration.
     """
-    tensor_names.check(weights.tensors, weights.config, weights.source)
-    with writing(destination):
-        path = new_folder(destination)
-        if to != "bort-mx":
-            _write_folder(path, weights, to)
-            return
-        tensors = {name: weights.float32(name) for name in weights.tensors}
-        if path.is_dir():
-            path.rmdir()
-        checkpoint_directory.write(path, tensors, weights.tokenizer, weights.config)
+    check_fit(weights.tensors, weights.config, weights.source)
+    with writing(destination), whole_folder(new_folder(destination)) as temporary:
+        WRITERS[to](temporary, weights)
 
 
-def _write_folder(path: pathlib.Path, weights: Weights, to: str) -> None:
-    """Write under a temporary name beside `path`, and rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        {"hf": _write_hugging_face, "gluon": _write_gluon}[to](temporary, weights)
-        os.rename(temporary, path)  # over an empty folder too
-        files.sync_directory(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _write_ours(directory: pathlib.Path, weights: Weights) -> None:
+    tensors = {name: weights.float32(name) for name in weights.tensors}
+    checkpoint_directory.write_files(directory, tensors, weights.tokenizer, weights.config)
 
 
 def _write_gluon(directory: pathlib.Path, weights: Weights) -> None:
@@ -66,6 +51,14 @@ def _write_hugging_face(directory: pathlib.Path, weights: Weights) -> None:
     if weights.tokenizer is not None:
         huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.num_positions)
     files.write_text(directory / "README.md", model_card(weights))
+
+
+WRITERS: Dict[str, Callable[[pathlib.Path, Weights], None]] = {
+    "bort-mx": _write_ours,
+    "gluon": _write_gluon,
+    "hf": _write_hugging_face,
+}
+"""By name of the format: a function that writes weights into an empty folder. The command takes these names in --to."""
 
 
 def model_card(weights: Weights) -> str:

@@ -2,7 +2,7 @@
 
 Its position table begins with two rows that no token uses (padding_idx + 1). Older checkpoints hold the projections of
 query, key and value as one tensor `in_proj_weight` of 3H rows. The number of heads is in the options, an
-argparse.Namespace, of which the values alone are read (`torch_file.Namespace`).
+argparse.Namespace. Only its values are read (`torch_pickle.Namespace`).
 """
 
 import logging
@@ -11,11 +11,10 @@ import pathlib
 import re
 from typing import Any, Dict, Optional, Tuple
 
-from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import lazy_tensor, tensor_names, torch_pickle
-from bort_mx.checkpoints.huggingface import read_tokenizer
-from bort_mx.checkpoints.shapes import architecture_of
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints import lazy_tensor, tensor_names, torch_file
+from bort_mx.checkpoints.tokenizer_files import read_tokenizer
+from bort_mx.checkpoints.torch_pickle import Namespace
+from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
 from bort_mx.errors import InputError
 from bort_mx.models.bert import ModelConfig
 
@@ -25,25 +24,25 @@ logger = logging.getLogger(__name__)
 
 
 def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
-    """Read model.pt.
+    """Read model.pt, and the vocabulary beside it.
 
     Args:
         path: the file.
         num_heads: A, where the file does not say it.
     Raises:
-        InputError: not RoBERTa's tensors, or a damaged or hostile file.
+        InputError: the tensors are not RoBERTa's, or the file is damaged or hostile.
     """
     path = pathlib.Path(path)
-    state, options = _parts(torch_pickle.read(path), path)
+    state, namespace = _parts(torch_file.read(path), path)
     found = _split(_without_prefix(state, path), path)
-    activation = options.get("activation_fn", "gelu")
+    activation = namespace.get("activation_fn", "gelu")
     if activation not in ("gelu", "gelu_accurate_erf"):
         found = repr(activation[:50]) if isinstance(activation, str) else f"a {type(activation).__name__}"
         raise InputError(f"{path}: activation_fn is {found}; only 'gelu' can be read")
     matches = (re.match(r"sentence_encoder\.layers\.(\d+)\.", name) for name in found)
     layers = {int(match[1]) for match in matches if match}
     depth = max(layers, default=-1) + 1
-    tensor_names.check_depth(depth, found, str(path))
+    check_depth(depth, found, str(path))
     tensors, rest = tensor_names.matched(found, tensor_names.fairseq_names(depth))
     tensors, rest, head = _with_our_classifier(tensors, {name: found[name] for name in rest}, path)
     unknown = [name for name in rest if not _BUFFERS.fullmatch(name)]
@@ -55,24 +54,27 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
         raise InputError(f"{path}: the position table is of shape {tuple(positions.shape)}; "
                          f"{OFFSET} rows and those of the positions are due")
     tensors["encoder.position_weight"] = lazy_tensor.rows(positions, OFFSET, positions.shape[0])
-    config = _config(tensors, options, num_heads, path).replace(**head)
-    tensor_names.check(tensors, config, str(path))
+    config = _config(tensors, namespace, num_heads, path).replace(**head)
+    check_fit(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path.parent, config.vocab_size), str(path))
 
 
+FORMAT = Format("fairseq's model.pt", lambda path: path.suffix == ".pt" and path.is_file(), read, suffixes=(".pt",))
+
+
 def _parts(value: Any, path: pathlib.Path) -> Tuple[Dict, Dict]:
-    """The tensors and the options of what the file holds."""
+    """The tensors that a file holds, and the values of its namespace of options."""
     if not isinstance(value, dict) or not isinstance(value.get("model"), dict):
         raise InputError(f"{path}: no entry 'model' in it, which a checkpoint of fairseq has")
     state = value["model"]
     if not lazy_tensor.are_tensors(state):
         raise InputError(f"{path}: its entry 'model' holds something else than tensors by name")
-    options = value.get("args")
-    return state, options.values if isinstance(options, torch_pickle.Namespace) else {}
+    namespace = value.get("args")
+    return state, namespace.values if isinstance(namespace, Namespace) else {}
 
 
 def _without_prefix(state: Dict, path: pathlib.Path) -> Dict:
-    """Names without the prefix "decoder." or "encoder." and with the older name of the embedding's LayerNorm."""
+    """The tensors without the prefix "decoder." or "encoder.", and with today's name of the embedding's LayerNorm."""
     def plain(name: str) -> str:
         short = re.sub(r"^(decoder|encoder)\.(?=sentence_encoder\.|lm_head\.)", "", name)
         return short.replace("sentence_encoder.layernorm_embedding.", "sentence_encoder.emb_layer_norm.")
@@ -81,7 +83,7 @@ def _without_prefix(state: Dict, path: pathlib.Path) -> Dict:
 
 
 def _split(state: Dict, path: pathlib.Path) -> Dict:
-    """One fused projection of 3H rows → query, key and value."""
+    """Split each fused projection of 3H rows into query, key and value."""
     result = {}
     for name, tensor in state.items():
         fused = re.fullmatch(r"(.*\.self_attn\.)in_proj_(weight|bias)", name)
@@ -103,7 +105,10 @@ def _check_tied(found: Dict, path: pathlib.Path) -> None:
 
 
 def _with_our_classifier(tensors: Dict, rest: Dict, path: pathlib.Path) -> Tuple[Dict, Dict, Dict]:
-    """A classification head (dense, tanh, out_proj) as pooler and classifier; of several, the first, with a warning."""
+    """A classification head (dense, tanh, out_proj) becomes our pooler and classifier; also the fields of its model.
+
+    Of several heads the first is taken, with a warning.
+    """
     heads = sorted({name.split(".")[1] for name in rest if name.startswith("classification_heads.")})
     if not heads:
         return tensors, rest, {"head": "mlm" if "decoder.3.bias" in tensors else "encoder"}
@@ -121,10 +126,12 @@ def _with_our_classifier(tensors: Dict, rest: Dict, path: pathlib.Path) -> Tuple
             {"head": "classifier", "pooler": True, "num_labels": lazy_tensor.length(moved["classifier.1.bias"])})
 
 
-def _config(tensors: Dict, options: Dict, num_heads: Optional[int], path: pathlib.Path) -> ModelConfig:
-    said = options.get("encoder_attention_heads")
-    architecture: Architecture = architecture_of(tensors, num_heads or (said if type(said) is int else None), path)
-    dropout = options.get("dropout", 0.1)
+def _config(tensors: Dict, namespace: Dict, num_heads: Optional[int], path: pathlib.Path) -> ModelConfig:
+    """The configuration: from the shapes of our tensors, and A and the dropout from fairseq's namespace of options."""
+    said = namespace.get("encoder_attention_heads")
+    heads = num_heads or (said if type(said) is int else None)
+    architecture = tensor_names.architecture_of(tensors, heads, path)
+    dropout = namespace.get("dropout", 0.1)
     return ModelConfig(architecture, vocab_size=tensors["word_embed.0.weight"].shape[0],
                        num_positions=tensors["encoder.position_weight"].shape[0],
                        dropout=float(dropout) if isinstance(dropout, (int, float)) else 0.1)

@@ -1,9 +1,12 @@
-"""GluonNLP's .params files, bort.params included, read and written.
+"""GluonNLP's .params files, bort.params included: read and written.
 
-Names differ a little between releases: 0.8 and 0.10 write `attention_cell.proj_query.weight`, 0.9.0 wrote
-`attention_cell.query_weight`. A fine-tuned model stands under `bert.`, `roberta.` or `bort.`, its classifier beside
-it. Nothing says the number of heads nor LayerNorm's epsilon: they are in a config.json beside the file where this
-program wrote one, else given or taken from the presets and the family (two token types: bert; none: roberta and Bort).
+Names differ between releases: 0.8 and 0.10 write `attention_cell.proj_query.weight`, 0.9.0 wrote
+`attention_cell.query_weight`. The names of a fine-tuned model begin with `bert.`, `roberta.` or `bort.`, those of its
+classifier do not.
+
+The file says neither the number of heads nor LayerNorm's epsilon. Where this program wrote the file, a config.json
+beside it says both. Elsewhere the heads are given or those of the presets, and epsilon is that of the family: bert if
+there are token types, else roberta (and Bort).
 """
 
 import logging
@@ -12,15 +15,18 @@ import pathlib
 import re
 from typing import Dict, Optional, Tuple
 
+import mxnet as mx
+
 from bort_mx.checkpoints import lazy_tensor, mxnet_file, tensor_names
-from bort_mx.checkpoints.huggingface import read_tokenizer
-from bort_mx.checkpoints.shapes import architecture_of
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints.tokenizer_files import read_tokenizer
+from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.bert import ModelConfig
 
-PARAMETERS, CONFIG, FORMAT = "model.params", "config.json", "bort_mx-gluon"
+PARAMETERS, CONFIG = "model.params", "config.json"
+FORMAT_NAME = "bort_mx-gluon"
+"""Value of "format" in a config.json that `write` wrote."""
 logger = logging.getLogger(__name__)
 
 
@@ -29,9 +35,9 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
 
     Args:
         path: the file.
-        num_heads: A; see the module.
+        num_heads: A, where no config.json of ours says it.
     Raises:
-        InputError: not such a file, or not a BERT's tensors.
+        InputError: not such a file, or its tensors are not a BERT's.
     """
     path = pathlib.Path(path)
     tensors = tensor_names.renamed(mxnet_file.read(path), _plain, str(path))
@@ -46,18 +52,25 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     if config is None:
         tensors, head = _with_our_classifier(tensors)
         config = _config(tensors, num_heads, path).replace(**head)
-    tensor_names.check(tensors, config, str(path))
+    check_fit(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path.parent, config.vocab_size), str(path))
 
 
+FORMAT = Format("GluonNLP's .params", lambda path: path.suffix == ".params" and path.is_file(), read,
+                suffixes=(".params",))
+
+
 def _plain(name: str) -> str:
-    """The name of 0.8 and 0.10, without the prefix of a fine-tuned model."""
+    """A tensor's name as 0.8 and 0.10 write it, without the prefix of a fine-tuned model."""
     name = re.sub(r"^(bert|roberta|bort)\.", "", name)
     return re.sub(r"attention_cell\.(query|key|value)_(weight|bias)$", r"attention_cell.proj_\1.\2", name)
 
 
 def _with_our_classifier(tensors: Dict) -> Tuple[Dict, Dict]:
-    """The head: RoBERTaClassifier has two dense layers with a tanh between (a pooler here), BERTClassifier has one."""
+    """The classifier under our names; also the fields of its model.
+
+    RoBERTaClassifier has two dense layers with a tanh between: the first is our pooler. BERTClassifier has one layer.
+    """
     weights = sorted(name for name in tensors if re.fullmatch(r"classifier\.\d+\.weight", name))
     if not weights or len(weights) > 2:
         return tensors, {"head": "mlm" if "decoder.3.bias" in tensors else "encoder",
@@ -73,7 +86,7 @@ def _with_our_classifier(tensors: Dict) -> Tuple[Dict, Dict]:
 
 
 def _config(tensors: Dict, num_heads: Optional[int], path: pathlib.Path) -> ModelConfig:
-    architecture = architecture_of(tensors, num_heads, path)
+    architecture = tensor_names.architecture_of(tensors, num_heads, path)
     types, positions = tensors.get("token_type_embed.0.weight"), tensors.get("encoder.position_weight")
     if positions is None:
         raise InputError(f"{path}: no BERT in it, as encoder.position_weight is missing")
@@ -83,14 +96,14 @@ def _config(tensors: Dict, num_heads: Optional[int], path: pathlib.Path) -> Mode
 
 
 def _stored_config(path: pathlib.Path) -> Optional[ModelConfig]:
-    """The configuration that `write` put beside a file."""
+    """The configuration beside a file that `write` wrote, or None."""
     config = path.parent / CONFIG
     if path.name != PARAMETERS or not config.is_file():
         return None
     values = files.read_json(config)
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT_NAME:
         return None
-    return tensor_names.model_config(values, str(config))
+    return model_config(values, str(config))
 
 
 def write(directory: pathlib.Path, weights: Weights) -> None:
@@ -99,11 +112,9 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
     Raises:
         InputError: the tensors do not fit the configuration.
     """
-    import mxnet as mx
-
-    tensor_names.check(weights.tensors, weights.config, weights.source)
+    check_fit(weights.tensors, weights.config, weights.source)
     arrays = {name: mx.nd.array(weights.float32(name)) for name in weights.tensors}
     if "decoder.3.bias" in arrays:
         arrays["decoder.3.weight"] = arrays["word_embed.0.weight"]  # tied, and written twice by GluonNLP too
     mx.nd.save(str(directory / PARAMETERS), arrays)
-    files.write_json(directory / CONFIG, {"format": FORMAT, **weights.config.to_dict()})
+    files.write_json(directory / CONFIG, {"format": FORMAT_NAME, **weights.config.to_dict()})

@@ -23,12 +23,13 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import safetensors.numpy
 
-from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import lazy_tensor, tensor_names, torch_pickle
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints import huggingface_config, lazy_tensor, tensor_names, torch_file
+from bort_mx.checkpoints.huggingface_config import MODEL_TYPES, names_of_outputs, number_of_labels
+from bort_mx.checkpoints.tokenizer_files import read_tokenizer
+from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import ModelConfig, is_text
+from bort_mx.models.bert import ModelConfig
 
 EPSILON = 2.0 ** -16
 MARK = "bort_mx_classifier"
@@ -36,109 +37,44 @@ MARK = "bort_mx_classifier"
 
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                 "pytorch_model.bin.index.json")
-MODEL_TYPES = ("roberta", "bert", "bort")
 _COPIES = re.compile(r"embeddings\.(position|token_type)_ids|(lm_head|cls\.predictions)\.decoder\.(weight|bias)")
 _OTHER_HEADS = re.compile(r"(cls\.seq_relationship|fit_denses?(\.\d+)?|qa_outputs)\.(weight|bias)")
 _HEAD_PREFIXES = ("lm_head.", "cls.", "classifier.", "qa_outputs.", "fit_dense")
 logger = logging.getLogger(__name__)
 
 
-def is_directory(path: os.PathLike) -> bool:
-    """Whether `path` is a directory with one of Hugging Face's files of weights."""
-    return any((pathlib.Path(path) / name).is_file() for name in WEIGHT_FILES)
+# -- reading -----------------------------------------------------------------------------------------------------
 
 
-def read(path: os.PathLike, name: Optional[str] = None) -> Weights:
+def recognises(path: pathlib.Path) -> bool:
+    """Whether `path` is one of Hugging Face's files of weights, or a directory with one of them."""
+    if path.is_dir():
+        return any((path / name).is_file() for name in WEIGHT_FILES)
+    return path.name in WEIGHT_FILES
+
+
+def read(path: os.PathLike) -> Weights:
     """Read a Hugging Face directory.
 
     Args:
-        path: the directory.
-        name: the file of weights in it; by default the first of `WEIGHT_FILES` that is there.
+        path: the directory, whose first file of `WEIGHT_FILES` is read; or that file of weights which is to be read.
     Raises:
         InputError: another family, a function that this model does not have (activation, positions), a configuration
             that disagrees with the tensors, a damaged file.
     """
-    path = pathlib.Path(path)
-    values = files.read_json(path / "config.json")
-    if not isinstance(values, dict):
-        raise InputError(f"{path / 'config.json'}: not a JSON object")
-    _check_function(values, path / "config.json")
+    path, name = pathlib.Path(path), None
+    if not path.is_dir():
+        path, name = path.parent, path.name
+    values = huggingface_config.read_values(path / "config.json")
     found = tensor_names.renamed(_read_tensors(path, name), _plain, str(path))
-    config = _model_config(values, _family(values, path), path / "config.json")
+    config = huggingface_config.model_config(values, path / "config.json")
     tensors, config = _ours(found, config, values, path)
-    tensor_names.check(tensors, config, str(path))
+    check_fit(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path, config.vocab_size), str(path))
 
 
-# -- the configuration -------------------------------------------------------------------------------------------
-
-
-def _check_function(values: Dict, path: pathlib.Path) -> None:
-    """Refuse a configuration whose model computes something else than ours."""
-    wanted = {"model_type": MODEL_TYPES, "hidden_act": ("gelu", "gelu_python"), "is_decoder": (False,),
-              "position_embedding_type": ("absolute",), "add_cross_attention": (False,)}
-    for key, known in wanted.items():
-        value = values.get(key, None if key == "model_type" else known[0])
-        if value not in known and not (key == "position_embedding_type" and value is None):
-            raise InputError(f"{path}: {key} is {value!r}; only {' or '.join(map(repr, known))} can be read")
-
-
-def _family(values: Dict, path: pathlib.Path) -> str:
-    """bert, or roberta, which Bort belongs to: model_type "bort", or "bert" with RoBERTa's vocabulary or padding id."""
-    if values["model_type"] != "bert":
-        return "roberta"
-    byte_level = (path / "vocab.json").is_file() and (path / "merges.txt").is_file()
-    bort = values.get("type_vocab_size") == 1 and values.get("pad_token_id") == 1
-    return "roberta" if byte_level or bort else "bert"
-
-
-def _number(values: Dict, key: str, path: pathlib.Path, default: Optional[int] = None) -> int:
-    value = values.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(f"{path}: {key} is {value!r}; it must be a whole number")
-    return value
-
-
-def _offset(values: Dict, path: pathlib.Path) -> int:
-    """Rows of the position table that come before position 0."""
-    if values["model_type"] != "roberta":
-        return 0
-    return (1 if values.get("pad_token_id") is None else _number(values, "pad_token_id", path)) + 1
-
-
-def _labels(values: Dict) -> Optional[int]:
-    """How many labels the configuration names, or None."""
-    return len(values["id2label"]) if isinstance(values.get("id2label"), dict) else values.get("num_labels")
-
-
-def names_of_outputs(config: dict) -> Optional[List[str]]:
-    """The labels of Hugging Face's id2label in order; None where it has none but LABEL_0, LABEL_1 …"""
-    given = config.get("id2label")
-    if not isinstance(given, dict) or not given or not all(str(i) in given for i in range(len(given))):
-        return None
-    labels = [given[str(i)] for i in range(len(given))]
-    if not all(is_text(label) or type(label) is int for label in labels) or len(set(map(str, labels))) < len(labels):
-        return None
-    return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
-
-
-def _model_config(values: Dict, family: str, path: pathlib.Path) -> ModelConfig:
-    try:
-        architecture = Architecture(*(_number(values, key, path) for key in (
-            "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")))
-        dropout = values.get("hidden_dropout_prob", 0.1)
-        if values.get("attention_probs_dropout_prob", dropout) != dropout:
-            logger.info("%s: hidden_dropout_prob %s serves for the attention too, whose own differs", path, dropout)
-        return ModelConfig(architecture, _number(values, "vocab_size", path), family=family,
-                           num_positions=_number(values, "max_position_embeddings", path) - _offset(values, path),
-                           token_types=_number(values, "type_vocab_size", path, 1 if family == "roberta" else 2),
-                           layer_norm_eps=float(values.get("layer_norm_eps", 1e-12)), dropout=float(dropout),
-                           num_labels=_labels(values) or 2)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from None
-
-
-# -- the tensors -------------------------------------------------------------------------------------------------
+FORMAT = Format(f"a Hugging Face folder (config.json and {' or '.join(WEIGHT_FILES)})", recognises,
+                lambda path, _: read(path), suffixes=(".safetensors", ".bin"))
 
 
 def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_tensor.Tensor]:
@@ -168,7 +104,7 @@ def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_ten
 def _read_file(path: pathlib.Path) -> Dict[str, lazy_tensor.Tensor]:
     if path.suffix == ".safetensors":
         return lazy_tensor.read_safetensors(path)
-    value = torch_pickle.read(path)
+    value = torch_file.read(path)
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
     if not lazy_tensor.are_tensors(value):
@@ -184,7 +120,7 @@ def _plain(name: str) -> str:
 
 def _ours(found: Dict, config: ModelConfig, values: Dict, path: pathlib.Path) -> Tuple[Dict, ModelConfig]:
     """The tensors by our names, and the configuration with the head that they hold."""
-    tensor_names.check_depth(config.architecture.num_layers, found, str(path))
+    check_depth(config.architecture.num_layers, found, str(path))
     style = "bert" if any(name.startswith("cls.") for name in found) else "roberta"
     tensors, rest = tensor_names.matched(found, tensor_names.hugging_face_names(config.architecture.num_layers, style))
     _check_tied(found, path)
@@ -227,7 +163,8 @@ def _check_tied(found: Dict, path: pathlib.Path) -> None:
 
 
 def _with_our_positions(tensors: Dict, values: Dict, config: ModelConfig, path: pathlib.Path) -> Dict:
-    offset, table = _offset(values, path / "config.json"), tensors.get("encoder.position_weight")
+    offset = huggingface_config.position_offset(values, path / "config.json")
+    table = tensors.get("encoder.position_weight")
     if table is None or not offset:
         return tensors
     if len(table.shape) != 2 or table.shape[0] != config.num_positions + offset:
@@ -252,8 +189,9 @@ def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values:
         tensors = {**tensors, "pooler.weight": used[f"{dense}.weight"], "pooler.bias": used[f"{dense}.bias"]}
     tensors = {**tensors, "classifier.1.weight": used[f"{outer}.weight"], "classifier.1.bias": used[f"{outer}.bias"]}
     labels = lazy_tensor.length(tensors["classifier.1.bias"])
-    if _labels(values) not in (None, labels):
-        raise InputError(f"{path}: config.json names {_labels(values)} labels, the classifier has {labels} outputs")
+    said = number_of_labels(values)
+    if said not in (None, labels):
+        raise InputError(f"{path}: config.json names {said} labels, the classifier has {labels} outputs")
     names_of = names_of_outputs(values) if labels > 1 else None
     config = config.replace(head="classifier", num_labels=labels or config.num_labels,
                             pooler="pooler.weight" in tensors, labels=names_of and tuple(names_of))
@@ -283,65 +221,20 @@ def _unscaled(tensors: Dict, config: ModelConfig, mark: Any, path: pathlib.Path)
             config.replace(pooler=False))
 
 
-# -- the tokenizer -----------------------------------------------------------------------------------------------
-
-
-def read_tokenizer(path: pathlib.Path, vocab_size: int) -> Any:
-    """The tokenizer of a directory, or None (said in a warning) where it has no vocabulary.
-
-    Raises:
-        InputError: a damaged vocabulary, or one with more ids than the model's `vocab_size`.
-    """
-    tokenizer = find_tokenizer(path)
-    if tokenizer is None:
-        logger.warning("%s: no vocabulary here (vocab.json and merges.txt, vocab.txt or sentencepiece.model): no "
-                       "tokenizer", path)
-    elif tokenizer.vocab_size > vocab_size:
-        raise InputError(f"{path}: the tokenizer has {tokenizer.vocab_size} ids and the model {vocab_size}; put "
-                         "the model's own tokenizer beside it")
-    return tokenizer
-
-
-def find_tokenizer(path: pathlib.Path) -> Any:
-    """The tokenizer of a directory, or None where it has no vocabulary.
-
-    Raises:
-        InputError: a damaged vocabulary.
-    """
-    from bort_mx.data.tokenizers import load_tokenizer
-
-    found = {entry.name for entry in path.iterdir()}
-    whole = {"vocab.json", "merges.txt"} <= found or found & {"vocab.txt", "tokenizer.json", "encoder.json"}
-    return load_tokenizer(path) if whole or any(name.endswith((".model", ".spm")) for name in found) else None
-
-
 # -- writing -----------------------------------------------------------------------------------------------------
 
 
 def write(directory: pathlib.Path, weights: Weights) -> None:
-    """Write config.json and model.safetensors into an empty directory (tokenizer files: `tokenizer_files`).
+    """Write config.json and model.safetensors into an empty directory (tokenizer: `huggingface_tokenizer.write`).
 
     Raises:
         InputError: the tensors do not fit the configuration.
     """
-    config = weights.config
-    tensor_names.check(weights.tensors, config, weights.source)
-    offset = _our_offset(weights)
-    tensors, mark = _theirs(weights, offset)
+    check_fit(weights.tensors, weights.config, weights.source)
+    tensors, mark = _theirs(weights, huggingface_config.offset_of(weights))
     safetensors.numpy.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
-    files.write_json(directory / "config.json", {**_their_config(weights, offset), **({MARK: mark} if mark else {})})
-
-
-def _our_offset(weights: Weights) -> int:
-    """Unused rows that RoBERTa's code expects before position 0: padding_idx + 1."""
-    return special_ids(weights)["pad"] + 1 if weights.config.family == "roberta" else 0
-
-
-def special_ids(weights: Weights) -> Dict[str, int]:
-    """bos, pad and eos: the tokenizer's, or those of the family's own vocabulary."""
-    if weights.tokenizer is not None:
-        return {name: getattr(weights.tokenizer, f"{name}_id") for name in ("bos", "pad", "eos")}
-    return {"bos": 0, "pad": 1, "eos": 2} if weights.config.family == "roberta" else {"bos": 101, "pad": 0, "eos": 102}
+    values = {**huggingface_config.values_of(weights), **({MARK: mark} if mark else {})}
+    files.write_json(directory / "config.json", values)
 
 
 def _theirs(weights: Weights, offset: int) -> Tuple[Dict[str, np.ndarray], Optional[Dict]]:
@@ -391,30 +284,6 @@ def _composed(ours: Dict) -> Tuple[np.ndarray, np.ndarray]:
     """Two linear layers as one (after a pooler there is no room for both), composed in double precision."""
     w1, b1, w2, b2 = (ours[f"classifier.{i}.{leaf}"].astype(np.float64) for i in (1, 3) for leaf in ("weight", "bias"))
     return (w2 @ w1).astype(np.float32), (w2 @ b1 + b2).astype(np.float32)
-
-
-_CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequenceClassification"}
-
-
-def _their_config(weights: Weights, offset: int) -> Dict:
-    config, ids = weights.config, special_ids(weights)
-    D, A, H, I = config.architecture.as_tuple()
-    labels = config.labels or [f"LABEL_{i}" for i in range(config.num_labels)]
-    values = {
-        "model_type": config.family,
-        "architectures": [("Roberta" if config.family == "roberta" else "Bert") + _CLASSES[config.head]],
-        "num_hidden_layers": D, "num_attention_heads": A, "hidden_size": H, "intermediate_size": I,
-        "vocab_size": config.vocab_size, "max_position_embeddings": config.num_positions + offset,
-        "type_vocab_size": config.token_types or 1, "layer_norm_eps": config.layer_norm_eps, "hidden_act": "gelu",
-        "hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout,
-        "position_embedding_type": "absolute", "initializer_range": 0.02, "tie_word_embeddings": True,
-        "bos_token_id": ids["bos"], "pad_token_id": ids["pad"], "eos_token_id": ids["eos"], "torch_dtype": "float32",
-        "id2label": {str(i): label for i, label in enumerate(labels)},
-        "label2id": {label: i for i, label in enumerate(labels)},
-    }
-    if config.head == "classifier" and config.num_labels == 1:
-        values["problem_type"] = "regression"
-    return values
 
 
 def error_bound(largest: float) -> float:

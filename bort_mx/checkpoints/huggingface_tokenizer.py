@@ -6,6 +6,7 @@ import pathlib
 from typing import Any, Dict, List, Tuple
 
 import tokenizers
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bort_mx.data.tokenizers import CONFIG, Tokenizer
@@ -124,8 +125,6 @@ def _sentencepiece(directory: pathlib.Path, config: Dict) -> tokenizers.Tokenize
 
 
 def _read_proto(path: pathlib.Path) -> Any:
-    from sentencepiece import sentencepiece_model_pb2
-
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(path.read_bytes())
     return proto

@@ -1,11 +1,15 @@
 """MXNet's .params files: named arrays in a plain binary layout, with no code in it.
 
-The layout (MXNet 1.x, `NDArray::Save`): uint64 0x112, uint64 0, uint64 count, the arrays, uint64 count, the names
-(each uint64 length and bytes). An array: uint32 magic, int32 storage type, int32 number of dimensions and int64 each,
-int32 device type and number, int32 element type, the elements. Files of MXNet before 0.12 (magic V1, or none) differ
-in this head alone.
+The layout is that of MXNet 1.x (`NDArray::Save`):
 
-It is read here rather than by `mx.nd.load`, which believes the sizes in the file and takes memory before it reads.
+    file     uint64 0x112 · uint64 0 · uint64 count · the arrays · uint64 count · the names
+    array    uint32 magic · int32 storage type · int32 number of dimensions · int64 each dimension
+             · int32 device type · int32 device number · int32 element type · the elements
+    name     uint64 length · the bytes
+
+In files of MXNet before 0.12 (magic V1, or none) only the head of an array differs.
+
+`mx.nd.load` is not used: it trusts the sizes in the file, and takes memory for them before it reads.
 """
 
 import math
@@ -23,10 +27,10 @@ MAX_DIMENSIONS = 32
 
 
 def read(path: os.PathLike) -> Dict[str, StoredTensor]:
-    """The arrays of a .params file, by name (without the prefix "arg:" or "aux:" of exported symbols).
+    """The arrays of a .params file by name, without the prefix "arg:" or "aux:" of exported symbols.
 
     Raises:
-        InputError: not such a file, a truncated one, or one whose sizes exceed the file.
+        InputError: not such a file, a truncated one, or sizes in it exceed the file.
     """
     path = pathlib.Path(path)
     try:
@@ -54,7 +58,7 @@ def _read(file: BinaryIO, path: pathlib.Path) -> Dict[str, StoredTensor]:
 
 
 def _array(file: BinaryIO, path: pathlib.Path) -> StoredTensor:
-    """One array's head; its elements are passed over."""
+    """Read the head of one array and skip its elements."""
     magic, = _numbers(file, "I")
     if magic in (V2_MAGIC, V3_MAGIC) and _numbers(file, "i") != (0,):
         raise ValueError("a sparse array")
@@ -81,7 +85,7 @@ def _name(file: BinaryIO) -> str:
 
 
 def _count(file: BinaryIO, at_least: int) -> int:
-    """A number of things of at least so many bytes each."""
+    """Read a count, of things that take `at_least` bytes each."""
     count, = _numbers(file, "Q")
     if count * at_least > _left(file):
         raise ValueError(f"{count} entries where {_left(file)} bytes are left")
@@ -89,10 +93,12 @@ def _count(file: BinaryIO, at_least: int) -> int:
 
 
 def _left(file: BinaryIO) -> int:
+    """Bytes from the position to the end."""
     return os.fstat(file.fileno()).st_size - file.tell()
 
 
 def _numbers(file: BinaryIO, layout: str) -> Tuple[int, ...]:
+    """Read little-endian numbers of a layout of `struct`."""
     size = struct.calcsize("<" + layout)
     data = file.read(size)
     if len(data) != size:

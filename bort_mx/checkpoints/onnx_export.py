@@ -11,11 +11,14 @@ import shutil
 import tempfile
 from typing import Iterator, List, Optional, Tuple
 
+import mxnet as mx
 import numpy as np
 
 from bort_mx import random
-from bort_mx.checkpoints import huggingface
-from bort_mx.checkpoints.weights import Weights, assemble
+from bort_mx.checkpoints import onnx_model
+from bort_mx.checkpoints.loading import assemble
+from bort_mx.checkpoints.tokenizer_files import find_tokenizer
+from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.output import writing
 
@@ -70,7 +73,7 @@ def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, in
 
 def _lacks_tokenizer(weights: Weights, directory: pathlib.Path) -> bool:
     """Whether the tokenizer's files are still to be written; the model's own, such as beside its checkpoint, stay."""
-    there = huggingface.find_tokenizer(directory)
+    there = find_tokenizer(directory)
     if weights.tokenizer is None or there is None:
         return weights.tokenizer is not None
     if there.digest != weights.tokenizer.digest:
@@ -92,7 +95,7 @@ def _write(weights: Weights, path: pathlib.Path, int8: bool, opset: int) -> None
         import onnx
     except ImportError:
         raise InputError("export needs onnx and onnxruntime; pip install 'bort-mx[onnx]'") from None
-    from bort_mx.checkpoints import onnx_graph, onnx_model
+    from bort_mx.checkpoints import onnx_graph  # only now, as it needs onnx, which is optional
 
     model = onnx_graph.build(weights, opset, int8)
     onnx.helper.set_model_props(model, {onnx_model.METADATA: json.dumps(weights.config.to_dict())})
@@ -109,11 +112,7 @@ def compare(weights: Weights, path: pathlib.Path, int8: bool, seed: int) -> List
     Raises:
         RunError: a difference beyond the tolerance, or a value that is not finite.
     """
-    import mxnet as mx
-
-    from bort_mx.checkpoints.onnx_model import OnnxModel
-
-    model, exported = assemble(weights), OnnxModel(path)
+    model, exported = assemble(weights), onnx_model.OnnxModel(path)
     worst, squares, square, agree, total = 0.0, 0.0, 0.0, 0, 0
     for ids, lengths in _random_batches(weights, seed):
         want = model(mx.nd.array(ids), mx.nd.array(lengths)).asnumpy()

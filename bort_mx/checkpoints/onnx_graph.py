@@ -13,10 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bort_mx.checkpoints import tensor_names
-from bort_mx.checkpoints.weights import Weights
+from bort_mx.checkpoints.onnx_model import input_names
+from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
 
 OPSETS = range(13, 20)
 NATIVE_LAYER_NORM = 17
@@ -45,7 +44,7 @@ def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: bool = False) 
     """
     if opset not in OPSETS:
         raise InputError(f"--opset {opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
-    tensor_names.check(weights.tensors, weights.config, weights.source)
+    check_fit(weights.tensors, weights.config, weights.source)
     return _Graph(weights, opset, int8).model()
 
 
@@ -247,8 +246,3 @@ def quantized(matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """
     scales = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-12)) / np.float32(127)
     return np.rint(matrix / scales[:, None]).astype(np.int8), scales.astype(np.float32)
-
-
-def input_names(config: ModelConfig) -> List[str]:
-    """The graph's inputs."""
-    return ["input_ids", "attention_mask", *(["token_type_ids"] if config.token_types > 1 else [])]

@@ -6,17 +6,23 @@ B batch, s length, M masked positions, V vocabulary size.
 import json
 import os
 import pathlib
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from bort_mx.checkpoints import onnx_graph, tensor_names
+from bort_mx.checkpoints.tokenizer_files import read_tokenizer
+from bort_mx.checkpoints.weights import model_config
 from bort_mx.errors import InputError
 from bort_mx.models.bert import ModelConfig
 from bort_mx.runtime import set_threads
 
 METADATA = "bort_mx"
 """Key of the file's metadata that holds the model's configuration as JSON."""
+
+
+def input_names(config: ModelConfig) -> List[str]:
+    """The inputs of a model's graph, in order."""
+    return ["input_ids", "attention_mask", *(["token_type_ids"] if config.token_types > 1 else [])]
 
 
 class OnnxModel:
@@ -54,20 +60,18 @@ class OnnxModel:
         if text is None:
             raise InputError(f"{self.path}: says nothing of its model; give a file that bort-mx export wrote")
         try:
-            config = tensor_names.model_config(json.loads(text), str(self.path))
+            config = model_config(json.loads(text), str(self.path))
         except (json.JSONDecodeError, TypeError, RecursionError) as error:
             raise InputError(f"{self.path}: what it says of its model is damaged ({error})") from None
         inputs = [value.name for value in self._session.get_inputs()]
         width = {"encoder": config.architecture.hidden_size, "mlm": config.vocab_size, "classifier": config.num_labels}
-        if inputs != onnx_graph.input_names(config) or self._session.get_outputs()[0].shape[-1] != width[config.head]:
+        if inputs != input_names(config) or self._session.get_outputs()[0].shape[-1] != width[config.head]:
             raise InputError(f"{self.path}: has not the inputs and outputs of the model that it says it is")
         return config
 
     @property
     def tokenizer(self) -> Any:
         """The tokenizer whose files lie beside the model, or None."""
-        from bort_mx.checkpoints.huggingface import read_tokenizer
-
         return read_tokenizer(self.path.parent, self.config.vocab_size)
 
     def __call__(self, input_ids, valid_length=None, masked_positions=None, token_types=None) -> np.ndarray:
@@ -84,7 +88,7 @@ class OnnxModel:
         """The graph's output for ids (B, s), a mask (B, s) and token types (B, s) (None: all 0)."""
         types = np.zeros(ids.shape) if token_types is None else token_types
         feed: Dict[str, np.ndarray] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        wanted = onnx_graph.input_names(self.config)
+        wanted = input_names(self.config)
         return self._session.run(None, {name: np.asarray(feed[name], np.int64) for name in wanted})[0]
 
 

@@ -1,16 +1,24 @@
-"""The names of the same tensors in GluonNLP (ours), Hugging Face and fairseq, and the shapes they must have.
+"""The names of the same tensors in GluonNLP (ours), Hugging Face and fairseq, and the shapes that belong to them.
 
-D layers, H hidden size, I intermediate size, V vocabulary size, S positions.
+D layers, A heads, H hidden size, I intermediate size, V vocabulary size, S positions.
 """
 
-import math
-from typing import Callable, Dict, Iterable, List, Tuple
+import os
+import re
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
+from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.errors import InputError
 from bort_mx.models.bert import ModelConfig
 
 LISTED = 6
-"""As many names are listed in an error; the others are counted."""
+"""Names that an error lists at most; the others are counted."""
+HEAD_SIZE = 64
+"""H/A of BERT, RoBERTa and most others."""
+HEADS = ("pooler.", "decoder.", "classifier.")
+"""How the names of a head's tensors begin; a checkpoint may lack a head."""
+BY_VOCABULARY = ("word_embed.0.weight", "decoder.3.bias")
+"""The tensors with a row for every id."""
 
 # Module names of one encoder layer: GluonNLP, Hugging Face, fairseq.
 _LAYER = (
@@ -23,6 +31,7 @@ _LAYER = (
     ("ffn.ffn_2", "output.dense", "fc2"),
     ("ffn.layer_norm", "output.LayerNorm", "final_layer_norm"),
 )
+_LAYER_NUMBER = re.compile(r"encoder\.transformer_cells\.(\d+)\.")
 _LAYER_NORMS = {"layer_norm", "ffn.layer_norm", "encoder.layer_norm", "decoder.2"}
 _MLM_HEADS = {
     "roberta": {"decoder.0": "lm_head.dense", "decoder.2": "lm_head.layer_norm", "decoder.3.bias": "lm_head.bias"},
@@ -32,12 +41,12 @@ _MLM_HEADS = {
 
 
 def hugging_face_names(num_layers: int, head_style: str) -> Dict[str, str]:
-    """Hugging Face's name of every tensor by ours, without the prefix "roberta." or "bert.".
+    """A table ours → Hugging Face's, without the prefix "roberta." or "bert.".
 
     Args:
         num_layers: D.
-        head_style: "roberta" or "bert", which name the MLM head differently. Classifiers are not here: theirs differ
-            in form and not only in name.
+        head_style: "roberta" or "bert", which name the MLM head differently. Classifiers are not in the table: theirs
+            have other layers, not only other names.
     """
     names = {"word_embed.0.weight": "embeddings.word_embeddings.weight",
              "encoder.position_weight": "embeddings.position_embeddings.weight",
@@ -51,7 +60,7 @@ def hugging_face_names(num_layers: int, head_style: str) -> Dict[str, str]:
 
 
 def fairseq_names(num_layers: int) -> Dict[str, str]:
-    """fairseq's name of every tensor of RoBERTa by ours, without the prefix "decoder." or "encoder."."""
+    """A table ours → fairseq's for RoBERTa, without the prefix "decoder." or "encoder."."""
     names = {"word_embed.0.weight": "sentence_encoder.embed_tokens.weight",
              "encoder.position_weight": "sentence_encoder.embed_positions.weight",
              **_module("encoder.layer_norm", "sentence_encoder.emb_layer_norm", "encoder.layer_norm")}
@@ -73,12 +82,8 @@ def _mlm_names(modules: Dict[str, str]) -> Dict[str, str]:
             "decoder.3.bias": modules["decoder.3.bias"]}
 
 
-BY_VOCABULARY = ("word_embed.0.weight", "decoder.3.bias")
-"""The tensors with a row for every id."""
-
-
 def encoder_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
-    """The shapes of the encoder's tensors, which every checkpoint must hold."""
+    """The encoder's tensors, which every checkpoint must hold: name → shape."""
     D, _, H, I = config.architecture.as_tuple()
     shapes = {"word_embed.0.weight": (config.vocab_size, H), "encoder.position_weight": (config.num_positions, H),
               "encoder.layer_norm.gamma": (H,), "encoder.layer_norm.beta": (H,)}
@@ -94,7 +99,7 @@ def encoder_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
 
 
 def head_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
-    """The shapes of the tensors that a head may have; a checkpoint holds a head whole or not at all."""
+    """The heads' tensors: name → shape. A checkpoint holds a head whole or not at all."""
     H = config.architecture.hidden_size
     last = 3 if config.extra_layer else 1
     return {"pooler.weight": (H, H), "pooler.bias": (H,),
@@ -104,58 +109,41 @@ def head_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
             f"classifier.{last}.weight": (config.num_labels, H), f"classifier.{last}.bias": (config.num_labels,)}
 
 
-def check(tensors: Dict, config: ModelConfig, source: str) -> None:
-    """Compare tensors (by our names) with the model that a configuration describes.
+def architecture_of(tensors: Dict, num_heads: Optional[int], source: os.PathLike) -> Architecture:
+    """<D, A, H, I> read off the tensors' shapes, for formats that keep no configuration.
 
+    Args:
+        tensors: by our names; with a word embedding (V, H) and a first feed-forward layer (I, H).
+        num_heads: A, which no shape tells. By default that of the presets with this D, H and I, else H/64.
+        source: the file, for messages.
     Raises:
-        InputError: tensors missing, of no known place, of another shape, or of whole numbers; listed in one line. Or a
-            number in the configuration that no model can have.
+        InputError: the tensors hold no encoder, or A must be given.
     """
-    _check_numbers(config, source)
-    check_depth(config.architecture.num_layers, tensors, source)
-    must, may = encoder_shapes(config), head_shapes(config)
-    for head in ("pooler.", "decoder.", "classifier."):
-        if any(name.startswith(head) for name in tensors):
-            must.update({name: shape for name, shape in may.items() if name.startswith(head)})
-    missing = [name for name in must if name not in tensors]
-    unknown = [name for name in tensors if name not in must]
-    ill_shaped = [f"{name} is {tuple(tensors[name].shape)}, not {shape}" for name, shape in must.items()
-                  if name in tensors and tuple(tensors[name].shape) != shape]
-    integers = [f"{name} is {tensors[name].dtype}" for name in must
-                if name in tensors and tensors[name].dtype.kind != "f"]
-    problems = [f"{what}: {listed(found)}" for what, found in (
-        ("missing", missing), ("unknown", unknown), ("ill-shaped", ill_shaped), ("no fractions", integers)) if found]
-    if problems:
-        raise InputError(f"{source}: the tensors do not fit the model that its configuration describes "
-                         f"(<D,A,H,I> {config.architecture}, {config.vocab_size} tokens, {config.num_positions} "
-                         f"positions): {'; '.join(problems)}")
+    first = "encoder.transformer_cells.0.ffn.ffn_1.weight"
+    absent = [name for name in ("word_embed.0.weight", first) if name not in tensors or len(tensors[name].shape) != 2]
+    if absent:
+        raise InputError(f"{source}: no BERT in it, as {absent[0]} is missing or no matrix")
+    D = 1 + max(int(match[1]) for match in map(_LAYER_NUMBER.match, tensors) if match)
+    H, I = tensors["word_embed.0.weight"].shape[1], tensors[first].shape[0]
+    return Architecture(D, num_heads or _default_heads(D, H, I, source), H, I)
 
 
-def _check_numbers(config: ModelConfig, source: str) -> None:
-    """Refuse what `ModelConfig` takes on trust, and a file may say."""
-    epsilon = config.layer_norm_eps
-    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < math.inf:
-        raise InputError(f"{source}: layer_norm_eps is {epsilon!r}; it must be a number above 0")
-    for kind, fields in ((int, ("vocab_size", "num_positions", "num_labels", "token_types")),
-                         (bool, ("pooler", "extra_layer"))):
-        for field in fields:
-            if type(getattr(config, field)) is not kind:
-                raise InputError(f"{source}: {field} is {getattr(config, field)!r}; it must be {kind.__name__}")
-
-
-def model_config(values: Dict, source: str) -> ModelConfig:
-    """`ModelConfig.from_dict`, with the file's name in the error."""
-    try:
-        return ModelConfig.from_dict(values)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+def _default_heads(D: int, H: int, I: int, source: os.PathLike) -> int:
+    known = {a.num_heads for a in PRESETS.values() if (a.num_layers, a.hidden_size, a.intermediate_size) == (D, H, I)}
+    if len(known) == 1:
+        return known.pop()
+    if known or H % HEAD_SIZE:
+        of = " or ".join(map(str, sorted(known))) if known else "unknown"
+        raise InputError(f"{source}: no shape tells the number of heads of D={D}, H={H}, I={I}, and it is {of}; "
+                         "give it: load(…, num_heads=A) or --num-heads A")
+    return H // HEAD_SIZE
 
 
 def renamed(tensors: Dict, rename: Callable[[str], str], source: str) -> Dict:
-    """Tensors under other names.
+    """The tensors under other names.
 
     Raises:
-        InputError: two that get the same name, as one of them would be lost.
+        InputError: two tensors get one name, so that one of them would be lost.
     """
     result, before = {}, {}
     for name, tensor in tensors.items():
@@ -166,16 +154,6 @@ def renamed(tensors: Dict, rename: Callable[[str], str], source: str) -> Dict:
     return result
 
 
-def check_depth(num_layers: int, tensors: Dict, source: str) -> None:
-    """Refuse a number of layers that no tensors stand behind, before anything is made for each of them.
-
-    Raises:
-        InputError: more layers than tensors.
-    """
-    if num_layers > len(tensors):
-        raise InputError(f"{source}: claims {num_layers} layers and has {len(tensors)} tensors")
-
-
 def listed(names: Iterable[str]) -> str:
     """Names for a message: the first few in order, and how many more."""
     names = list(names)
@@ -184,7 +162,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def matched(tensors: Dict, table: Dict[str, str]) -> Tuple[Dict, List[str]]:
-    """Tensors renamed from theirs to ours by a table of ours → theirs, and the names that it does not have."""
+    """The tensors that a table ours → theirs has, by our names; and the names that it lacks."""
     inverse = {theirs: ours for ours, theirs in table.items()}
     return ({inverse[name]: tensor for name, tensor in tensors.items() if name in inverse},
             [name for name in tensors if name not in inverse])

@@ -1,32 +1,27 @@
-"""Weights read from any format, and the model made of them."""
+"""Weights read from any format: the type, the digest of tensors, and the check whether tensors fit a model."""
 
 import dataclasses
 import hashlib
-import logging
-import os
+import math
 import pathlib
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from bort_mx.checkpoints import lazy_tensor, tensor_names
 from bort_mx.errors import InputError
-from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
-from bort_mx.models.initialization import initialize
-
-logger = logging.getLogger(__name__)
+from bort_mx.models.bert import ModelConfig
 
 
 @dataclasses.dataclass
 class Weights:
-    """What a reader of some format hands on."""
+    """What the reader of a format returns."""
 
     config: ModelConfig
     """The model that the tensors belong to, with the head they hold ("encoder" if they hold none)."""
     tensors: Dict[str, Any]
-    """Tensors by GluonNLP's names (`bort_mx.models.parameters_of`): arrays, or `stored.StoredTensor`s, which stay in
-    their file until they are asked for."""
+    """Tensors by GluonNLP's names (`bort_mx.models.parameters_of`): arrays, or `lazy_tensor.StoredTensor`s, which stay
+    in their file until they are asked for."""
     tokenizer: Any
     """A `bort_mx.data.tokenizers.Tokenizer`, or None where the files have none."""
     source: str
@@ -36,18 +31,19 @@ class Weights:
         """One tensor, contiguous, in float32.
 
         Raises:
-            InputError: it holds values that are not finite, or not in float32.
+            InputError: a value is not finite, or not in float32's range.
         """
-        with np.errstate(over="ignore"):  # said below
+        with np.errstate(over="ignore"):  # the error below says it
             values = lazy_tensor.float32(self.tensors[name])
-        if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):  # takes no memory
+        # Minimum and maximum are NaN or infinite if any value is; np.isfinite of all values would need their memory.
+        if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
             raise InputError(f"{self.source}: {name} holds values that are not finite in float32; use other weights")
         return values
 
-
     def without_padding(self) -> "Weights":
-        """These, with as many rows for the vocabulary as the tokenizer has ids: libraries that round the rows up to a
-        multiple of 8 or 64 leave some that no id reaches.
+        """The weights with one row of the vocabulary for each id of the tokenizer.
+
+        Some libraries round the rows up to a multiple of 8 or 64. No id reaches the additional ones.
         """
         size = self.config.vocab_size if self.tokenizer is None else self.tokenizer.vocab_size
         cut = {name: lazy_tensor.rows(self.tensors[name], 0, size)
@@ -55,181 +51,117 @@ class Weights:
         return dataclasses.replace(self, config=self.config.replace(vocab_size=size), tensors={**self.tensors, **cut})
 
 
-def fingerprint(path: os.PathLike) -> str:
-    """SHA-256 over those files of a checkpoint that `read` reads: the same model in the same format has the same.
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How checkpoints of a format are recognised and read. Each format offers one; `loading.FORMATS` lists them."""
 
-    Raises:
-        InputError: nothing is there, or it cannot be read.
-    """
-    from bort_mx.checkpoints import directory as checkpoint_directory
-
-    path = pathlib.Path(path)
-    path = checkpoint_directory.of_output(path) or path
-    digest = hashlib.sha256()
-    try:
-        if checkpoint_directory.is_checkpoint(path):
-            parts = [path / checkpoint_directory.MANIFEST]  # it has the hashes of the others
-        else:
-            parts = _parts(path)
-        for part in parts:
-            digest.update(f"{part.name} {files.sha256(part)}\n".encode())
-    except OSError as error:
-        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
-    return digest.hexdigest()
+    name: str
+    """For messages: what such a checkpoint consists of."""
+    recognises: Callable[[pathlib.Path], bool]
+    """Whether an existing file or directory is of this format. It must not raise."""
+    read: Callable[[pathlib.Path, Optional[int]], Weights]
+    """(path, num_heads) → the weights. num_heads is A where the caller gave it; formats that say A may ignore it."""
+    suffixes: Tuple[str, ...] = ()
+    """Endings of files that hold tensors (".params"); `loading.fingerprint` covers such files of a directory."""
 
 
-def _parts(path: pathlib.Path) -> List[pathlib.Path]:
-    """Weights, configuration and tokenizer files of a foreign checkpoint; of weights in two forms the safer one."""
-    beside = sorted(part for part in (path.parent if path.is_file() else path).iterdir() if part.is_file())
-    tensors = [path] if path.is_file() else (
-        [part for part in beside if part.suffix == ".safetensors"]
-        or [part for part in beside if part.suffix in (".bin", ".pt", ".params")])
-    return [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
-
-
-def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
-    """Read a checkpoint of any format that this project knows, chosen by what is found.
-
-    Args:
-        path: a checkpoint directory of ours, or a run's output directory (its best epoch if it was fine-tuned, of
-            several seeds that of the best one, else its newest checkpoint; damaged ones are passed over with a
-            warning); a Hugging Face directory of the families roberta, bert and bort; fairseq's model.pt; GluonNLP's
-            .params; a directory with one of the latter two; or a name on the Hugging Face Hub.
-        num_heads: A, for fairseq and GluonNLP, whose files may not say it.
-    Raises:
-        InputError: no such checkpoint, not a known format, a damaged or hostile one, or one that says another A.
-    """
-    if num_heads is not None and num_heads < 1:
-        raise InputError(f"num_heads is {num_heads}; it must be at least 1")
-    try:
-        weights = _read(path, num_heads)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
-    except (RecursionError, ValueError) as error:  # JSON nested without end, or a number of too many digits
-        raise InputError(f"{path}: damaged ({' '.join(str(error).split())[:100]}); fetch or copy it again") from None
-    found = weights.config.architecture.num_heads
-    if num_heads not in (None, found):
-        raise InputError(f"{weights.source}: has {found} heads by its configuration, not {num_heads}")
-    return weights
-
-
-def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
-    from bort_mx.checkpoints import directory as checkpoint_directory
-    from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface
-
-    if not os.path.exists(path) and hub.is_name(str(path)):
-        path = hub.fetch(str(path))
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or directory")
-    path = checkpoint_directory.of_output(path) or path
-    if checkpoint_directory.is_checkpoint(path):
-        return checkpoint_directory.read(path)
-    if huggingface.is_directory(path):
-        return huggingface.read(path)
-    file = _single_file(path) if path.is_dir() else path
-    if file.suffix == ".params":
-        return gluonnlp.read(file, num_heads)
-    if file.suffix == ".pt":
-        return fairseq.read(file, num_heads)
-    if file.name in huggingface.WEIGHT_FILES:
-        return huggingface.read(file.parent, file.name)
-    raise InputError(f"{path}: not a checkpoint; known are a folder of bort_mx, a Hugging Face folder (config.json and "
-                     f"{' or '.join(huggingface.WEIGHT_FILES)}), fairseq's model.pt and GluonNLP's .params")
-
-
-def _single_file(directory: pathlib.Path) -> pathlib.Path:
-    """The one .params or .pt file of a directory, or the directory itself where there is none."""
-    found = sorted(p for p in directory.iterdir() if p.suffix in (".params", ".pt") and p.is_file())
-    if len(found) > 1:
-        raise InputError(f"{directory}: which one is meant, {' or '.join(p.name for p in found)}? Give the file")
-    return found[0] if found else directory
-
-
-def load(path: os.PathLike, head: Optional[str] = None, *, seed: int = 0, num_heads: Optional[int] = None,
-         **changes) -> Tuple[BERT, Any, ModelConfig]:
-    """Load a model from a checkpoint of any format that this project knows.
-
-    Args:
-        path: a checkpoint, or a name on the Hugging Face Hub; see `read`.
-        head: "encoder", "mlm" or "classifier"; by default the one that the checkpoint holds. A head that it lacks is
-            initialised from `seed`, and its tensors are named in a warning; a head not asked for is left out.
-        seed: for what is initialised.
-        num_heads: A, for files that do not say it (see `read`).
-        changes: further fields of `ModelConfig` to change, e.g. num_labels=3, dropout=0.
-    Returns:
-        the model, its tokenizer (None where the checkpoint has none), and the model's configuration. What was
-        initialised stands in `model.initialized`, a list of names.
-    Raises:
-        InputError: no such checkpoint, a damaged one, or tensors that do not fit.
-    """
-    weights = read(path, num_heads)
-    model = assemble(weights, head, seed=seed, **changes)
-    return model, weights.tokenizer, model.config
-
-
-def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **changes) -> BERT:
-    """Build the model and set its weights; see `load`.
-
-    Raises:
-        InputError: tensors of the encoder missing, tensors of no known place, or a shape that does not fit; all listed.
-    """
-    config = weights.config.replace(**({"head": head} if head else {}), **changes)
-    model = build_from_config(config, seed=None, gradients=False)
-    parameters = parameters_of(model)
-    missing, unknown, ill_shaped = _compare(weights.tensors, parameters, config)
-    if unknown or ill_shaped or any(not _of_head(name) for name in missing):
-        raise InputError(f"{weights.source}: the tensors do not fit the model {config.architecture}: "
-                         + "; ".join(_problems(missing, unknown, ill_shaped, weights.tensors, parameters)))
-    for name, parameter in parameters.items():
-        if name not in missing:
-            parameter.set_data(weights.float32(name))
-    initialize(model, seed, missing)
-    model.collect_params().setattr("grad_req", "write")  # only now: filling needs room for a tensor beside the weights
-    model.initialized = sorted(missing)
-    if missing:
-        logger.warning("%s: initialised, as the checkpoint lacks them: %s", weights.source, ", ".join(sorted(missing)))
-    return model
-
-
-def _of_head(name: str) -> bool:
-    return name.startswith(("decoder.", "classifier.", "pooler."))
-
-
-def _compare(tensors, parameters, config: ModelConfig) -> Tuple[List[str], List[str], List[str]]:
-    """Names missing, names of no place, and names of another shape. A head of another size counts as missing."""
-    missing = [name for name in parameters if name not in tensors]
-    unknown = [name for name in tensors if name not in parameters and not _of_head(name)]
-    ill_shaped = []
-    for name in set(tensors) & set(parameters):
-        if tuple(tensors[name].shape) != tuple(parameters[name].shape):
-            (missing if name.startswith("classifier.") else ill_shaped).append(name)
-    return missing, unknown, ill_shaped
-
-
-def _problems(missing, unknown, ill_shaped, tensors, parameters) -> List[str]:
-    shapes = [f"{n} is {tuple(tensors[n].shape)}, not {tuple(parameters[n].shape)}" for n in sorted(ill_shaped)]
-    rows = (("missing", sorted(n for n in missing if not _of_head(n))), ("unknown", sorted(unknown)),
-            ("ill-shaped", shapes))
-    return [f"{what}: {', '.join(names)}" for what, names in rows if names]
+# -- the digest --------------------------------------------------------------------------------------------------
 
 
 def tensors_digest(tensors: Mapping[str, Any], before: str = "", after: str = "", typed: bool = False) -> str:
-    """SHA-256 over tensors by name, in float32: the same model has the same in whatever format it is stored.
+    """SHA-256 over tensors: the same in whatever format they are stored.
+
+    Hashed are `before`; for each name in sorted order the name, its type (if `typed`) and its bytes; then `after`.
 
     Args:
-        tensors: arrays of NumPy or MXNet, or `lazy_tensor.StoredTensor`s; read one after another.
-        before, after: what else is to be told apart, e.g. the configuration and the vocabulary.
-        typed: keep each tensor's own type, and tell it.
+        tensors: by name: NumPy or MXNet arrays, or `lazy_tensor.StoredTensor`s. Each is read only when its turn comes.
+        before: a text hashed first, e.g. the configuration.
+        after: a text hashed last, e.g. the digest of the vocabulary.
+        typed: hash each tensor in its own type, with that type's name; by default in float32.
     """
-    total = hashlib.sha256(before.encode())
+    digest = hashlib.sha256(before.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         tensor = tensor.asnumpy() if hasattr(tensor, "asnumpy") else tensor
-        tensor = tensor if typed else lazy_tensor.float32(tensor)
-        total.update(name.encode() + (str(tensor.dtype).encode() if typed else b""))
-        total.update(np.ascontiguousarray(tensor).tobytes())
-    total.update(after.encode())
-    return total.hexdigest()
+        values = np.ascontiguousarray(tensor) if typed else lazy_tensor.float32(tensor)
+        digest.update(name.encode() + (str(values.dtype).encode() if typed else b""))
+        digest.update(values.data)
+    digest.update(after.encode())
+    return digest.hexdigest()
+
+
+# -- whether tensors fit a model -----------------------------------------------------------------------------------
+
+
+def check_fit(tensors: Mapping[str, Any], config: ModelConfig, source: str) -> None:
+    """Check that tensors (by our names) fit the model that a configuration describes.
+
+    Raises:
+        InputError: tensors are missing, unknown, of another shape, or of whole numbers; all kinds in one line. Or the
+            configuration holds a number that no model can have.
+    """
+    _check_numbers(config, source)
+    check_depth(config.architecture.num_layers, tensors, source)
+    shapes, of_heads = tensor_names.encoder_shapes(config), tensor_names.head_shapes(config)
+    for head in tensor_names.HEADS:
+        if any(name.startswith(head) for name in tensors):  # one tensor of a head needs the others
+            shapes.update({name: shape for name, shape in of_heads.items() if name.startswith(head)})
+    check_shapes(tensors, shapes, source, f"the model that its configuration describes (<D,A,H,I> "
+                 f"{config.architecture}, {config.vocab_size} tokens, {config.num_positions} positions)")
+
+
+def check_shapes(tensors: Mapping[str, Any], shapes: Mapping[str, Tuple[int, ...]], source: str, model: str) -> None:
+    """Check that tensors are those that a model has, by name and shape, and that they hold floating-point numbers.
+
+    Args:
+        tensors: by our names.
+        shapes: the model's: name → shape.
+        source: the file, for the message.
+        model: the model, for the message.
+    Raises:
+        InputError: they are not; the message says which, `tensor_names.LISTED` of each kind at most.
+    """
+    both = [name for name in shapes if name in tensors]
+    problems: Dict[str, List[str]] = {
+        "missing": [name for name in shapes if name not in tensors],
+        "unknown": [name for name in tensors if name not in shapes],
+        "ill-shaped": [f"{name} is {tuple(tensors[name].shape)}, not {shapes[name]}" for name in both
+                       if tuple(tensors[name].shape) != shapes[name]],
+        "no fractions": [f"{name} is {tensors[name].dtype}" for name in both if tensors[name].dtype.kind != "f"]}
+    said = [f"{kind}: {tensor_names.listed(found)}" for kind, found in problems.items() if found]
+    if said:
+        raise InputError(f"{source}: the tensors do not fit {model}: {'; '.join(said)}")
+
+
+def check_depth(num_layers: int, tensors: Mapping[str, Any], source: str) -> None:
+    """Refuse more layers than there are tensors, before anything is made for each layer.
+
+    Raises:
+        InputError: as said.
+    """
+    if num_layers > len(tensors):
+        raise InputError(f"{source}: claims {num_layers} layers and has {len(tensors)} tensors")
+
+
+def _check_numbers(config: ModelConfig, source: str) -> None:
+    """Refuse values that a file may hold and that `ModelConfig` does not check."""
+    epsilon = config.layer_norm_eps
+    if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon < math.inf:
+        raise InputError(f"{source}: layer_norm_eps is {epsilon!r}; it must be a number above 0")
+    for kind, fields in ((int, ("vocab_size", "num_positions", "num_labels", "token_types")),
+                         (bool, ("pooler", "extra_layer"))):
+        for field in fields:
+            if type(getattr(config, field)) is not kind:
+                raise InputError(f"{source}: {field} is {getattr(config, field)!r}; it must be {kind.__name__}")
+
+
+def model_config(values: Dict, source: str) -> ModelConfig:
+    """`ModelConfig.from_dict`; an error names the file `source`.
+
+    Raises:
+        InputError: unknown fields, or values that no model can have.
+    """
+    try:
+        return ModelConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None

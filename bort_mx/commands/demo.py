@@ -59,8 +59,8 @@ def main(argv: List[str]) -> int:
 
 def _data(out: pathlib.Path) -> pathlib.Path:
     """Prepare the built-in text as token shards, with a vocabulary of 4,000 trained on it; return their folder."""
+    from bort_mx.commands.prepare import PrepareOptions, prepare, summary
     from bort_mx.data import sample_text
-    from bort_mx.data.prepare import PrepareOptions, prepare, summary
 
     target = out / "data"
     if not (target / "manifest.json").is_file():

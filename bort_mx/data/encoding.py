@@ -1,13 +1,13 @@
-"""From a task's examples to token ids: RoBERTa's and BERT's pair format, cut to a length without losing the answer."""
+"""The one way from a task's examples to token ids: RoBERTa's or BERT's pair format, cut without losing the answer."""
 
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from bort_mx.data.tasks.base import Example
+from bort_mx.data.tasks.examples import Example
 from bort_mx.data.tokenizers import Tokenizer
 
 
 class EncodedExamples(NamedTuple):
-    """Ids of N examples, each with special tokens; their token types; and how many had to be cut."""
+    """Ids of N examples, with special tokens; their token types; how many examples had to be cut."""
 
     ids: List[List[int]]
     token_types: List[List[int]]

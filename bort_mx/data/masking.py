@@ -8,7 +8,7 @@ B batch   s sequence length   M most masked positions in a sequence   V vocabula
 
 import dataclasses
 import math
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterable, Iterator, Optional, Tuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens; the remaining tenth stays a
 
 
 class MaskingVocabulary:
-    """What masking must know of a vocabulary.
+    """What masking needs to know about a vocabulary.
 
     Args:
         vocab_size: V.
@@ -34,7 +34,7 @@ class MaskingVocabulary:
         ordinary: the ids that are not special.
     """
 
-    def __init__(self, vocab_size: int, mask_id: int, special_ids):
+    def __init__(self, vocab_size: int, mask_id: int, special_ids: Iterable[int]):
         self.vocab_size, self.mask_id = vocab_size, mask_id
         self.maskable = np.ones(vocab_size, bool)
         self.maskable[sorted(special_ids)] = False
@@ -42,19 +42,20 @@ class MaskingVocabulary:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "MaskingVocabulary":
-        """That of a tokenizer."""
+        """The one of a tokenizer."""
         return cls(tokenizer.vocab_size, tokenizer.mask_id, tokenizer.special_ids)
 
 
 def max_masked(seq_len: int, probability: float = 0.15) -> int:
-    """M: no sequence of `seq_len` ids, of which at least two are special, has more masked positions."""
+    """M: the most masked positions in a sequence of `seq_len` ids, of which at least two are special."""
     return max(1, math.ceil(round(probability * (seq_len - 2), 9)))
 
 
 def mask_tokens(ids: np.ndarray, rng: np.random.Generator, vocabulary: MaskingVocabulary,
                 probability: float = 0.15) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mask a sequence: of the tokens that are not special choose 15 %; 80 % of those become the mask, 10 % another
-    token, 10 % stay.
+    """Mask a sequence: choose 15 % of its ordinary tokens. 80 % of these become the mask.
+
+    Another 10 % become a random token, and the remaining 10 % stay.
 
     [I] The number chosen is probability * (maskable tokens), rounded up or down at random so that its mean is exact.
     The share of the sequence is thus steady, and bounded by `max_masked`, which gives batches one static shape.

@@ -5,6 +5,8 @@ prediction has no correlation, a class that never occurs no F1), the value state
 sentence that says so is appended to `notes`; nothing becomes a silent zero.
 
 Classes are given as indices into a task's list of labels, and class 1 is the positive one of a binary task.
+
+scikit-learn and SciPy take a second to import, so the functions that need them import them.
 """
 
 import collections
@@ -14,9 +16,8 @@ import string
 from typing import Dict, Hashable, List, Mapping, Optional, Sequence
 
 import numpy as np
-import scipy.stats
-import sklearn.metrics
 
+from bort_mx.data import task_registry
 from bort_mx.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,13 @@ class Scores(Dict[str, float]):
 
 
 def accuracy(predictions: Sequence, labels: Sequence) -> float:
-    """Share of predictions that equal their label; both (N,).
+    """Share of predictions that equal their label. Both are (N,).
 
     Raises:
         InputError: no examples, or numbers that differ.
     """
+    import sklearn.metrics
+
     _check_sizes(predictions, labels)
     return float(sklearn.metrics.accuracy_score(np.asarray(labels), np.asarray(predictions)))
 
@@ -53,6 +56,8 @@ def f1(predictions: Sequence[int], labels: Sequence[int], num_labels: int = 2,
     Raises:
         InputError: no examples, or numbers that differ.
     """
+    import sklearn.metrics
+
     _check_sizes(predictions, labels)
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     present = sorted(set(predictions.tolist()) | set(labels.tolist()))
@@ -73,6 +78,8 @@ def matthews(predictions: Sequence[int], labels: Sequence[int], notes: Optional[
     Raises:
         InputError: no examples, or numbers that differ.
     """
+    import sklearn.metrics
+
     _check_sizes(predictions, labels)
     if len(set(predictions)) == 1 or len(set(labels)) == 1:
         which = "predictions" if len(set(predictions)) == 1 else "labels"
@@ -87,6 +94,8 @@ def pearson(predictions: Sequence[float], labels: Sequence[float], notes: Option
     Raises:
         InputError: no examples, numbers that differ, or a value that is not finite.
     """
+    import scipy.stats
+
     return _correlation(scipy.stats.pearsonr, "Pearson", predictions, labels, notes)
 
 
@@ -96,11 +105,13 @@ def spearman(predictions: Sequence[float], labels: Sequence[float], notes: Optio
     Raises:
         InputError: no examples, numbers that differ, or a value that is not finite.
     """
+    import scipy.stats
+
     return _correlation(scipy.stats.spearmanr, "Spearman", predictions, labels, notes)
 
 
 def question_exact_match(predictions: Sequence[int], labels: Sequence[int], groups: Sequence[Hashable]) -> float:
-    """MultiRC's exact match: share of questions all of whose answers are labelled right; all (N,), one per answer.
+    """MultiRC's exact match: share of questions whose answers all have the right label. All are (N,), one per answer.
 
     Raises:
         InputError: no examples, or numbers that differ.
@@ -140,7 +151,7 @@ def normalize_answer(text: str) -> str:
 
 
 def token_f1(prediction: str, answers: Sequence[str]) -> float:
-    """ReCoRD's F1 of one query: the best over its answers of the F1 between bags of normalised words; no answers: 0."""
+    """ReCoRD's F1 of one query: F1 between bags of normalised words, the best over its answers; 0 without answers."""
     return max((_bag_f1(normalize_answer(prediction), normalize_answer(answer)) for answer in answers), default=0.0)
 
 
@@ -151,7 +162,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
 
 def classification_scores(names: Sequence[str], predictions: Sequence[int], labels: Sequence[int], num_labels: int,
                           groups: Optional[Sequence[Hashable]] = None) -> Scores:
-    """The named metrics of a classification task; all sequences (N,), classes as indices.
+    """The named metrics of a classification task. All sequences are (N,), classes are indices.
 
     Raises:
         InputError: a name that is no metric of a classification, or what the metrics themselves raise.
@@ -169,7 +180,7 @@ def classification_scores(names: Sequence[str], predictions: Sequence[int], labe
 
 
 def regression_scores(names: Sequence[str], predictions: Sequence[float], labels: Sequence[float]) -> Scores:
-    """The named metrics of a regression: pearson, spearman; both sequences (N,).
+    """The named metrics of a regression: pearson, spearman. Both sequences are (N,).
 
     Raises:
         InputError: a name that is no metric of a regression, or what the metrics themselves raise.
@@ -183,7 +194,7 @@ def regression_scores(names: Sequence[str], predictions: Sequence[float], labels
 
 
 def reading_scores(predictions: Sequence[str], answers: Sequence[Sequence[str]]) -> Scores:
-    """ReCoRD's f1 and em: means over queries; predictions (Q,) texts, answers (Q,) lists of acceptable texts.
+    """ReCoRD's f1 and em: means over queries. Predictions are (Q,) texts, answers (Q,) lists of acceptable texts.
 
     Raises:
         InputError: no queries, or numbers that differ.
@@ -199,7 +210,7 @@ def task_metrics(name: str, predictions: Sequence, labels: Sequence,
     """The official metrics of a task over a whole set, e.g. task_metrics("MRPC", …) → {"accuracy": …, "f1": …}.
 
     Args:
-        name: as `bort_mx.data.tasks.get_task` takes it.
+        name: as for `bort_mx.data.tasks.get_task`.
         predictions: one per example (COPA, RACE, ReCoRD: one per question), spelled as in the files or submissions or
             as indices into the task's labels; numbers for STS-B, texts for ReCoRD.
         labels: the same; for ReCoRD a list of acceptable texts per query.
@@ -209,9 +220,7 @@ def task_metrics(name: str, predictions: Sequence, labels: Sequence,
     Raises:
         InputError: an unknown task, an unknown label, numbers that differ, or no examples.
     """
-    from bort_mx.data.tasks import get_task  # tasks score themselves with the functions above
-
-    return get_task(name).score(predictions, labels, groups)
+    return task_registry.get_task(name).score(predictions, labels, groups)
 
 
 GLUE_AVERAGE = (("CoLA",), ("SST-2",), ("MRPC",), ("STS-B",), ("QQP",), ("MNLI-matched", "MNLI-mismatched"), ("QNLI",),

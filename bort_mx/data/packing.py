@@ -1,4 +1,4 @@
-"""Sentences packed into sequences, as RoBERTa's FULL-SENTENCES; any sequence can be built from its number alone.
+"""Sentences packed into sequences, as RoBERTa's FULL-SENTENCES. Any sequence can be built from its number alone.
 
 [I] The paper says "sequences of at most 512 tokens"; packing them full of whole sentences is RoBERTa's way.
 A sequence is `<s> sentence </s> sentence </s> …`: as many whole sentences as fit. A sentence longer than s - 2 is cut
@@ -98,7 +98,7 @@ def _units(lengths: np.ndarray, longest: int) -> np.ndarray:
 def _greedy(units: np.ndarray, capacity: int) -> np.ndarray:
     """Index of the first unit of every sequence.
 
-    For every unit, where a sequence beginning there would end is one vectorised search; then follow that chain.
+    One vectorised search finds, for every unit, where a sequence that begins there would end. Then follow that chain.
     """
     costs = np.concatenate([[0], np.cumsum(units + 1)])
     following = (np.searchsorted(costs, costs[:-1] + capacity, "right") - 1).tolist()

@@ -1,6 +1,6 @@
 """Text that every machine has: the docstrings, comments and documentation of Python's own standard library.
 
-It is what the run scripts and the demo train on where no data is given: some MB of English, the same on every machine
+The run scripts and the demo train on it where no data is given. It is some MB of English, the same on every machine
 with the same Python version.
 """
 
@@ -21,7 +21,7 @@ FEWEST_WORDS = 6
 
 
 def write_corpus(directory: os.PathLike) -> pathlib.Path:
-    """Write the built-in text, one paragraph a line, to `directory`/standard-library.txt; returns its path."""
+    """Write the built-in text, one paragraph a line, to `directory`/standard-library.txt. Returns its path."""
     path = pathlib.Path(directory) / "standard-library.txt"
     files.write_text(path, "".join(line + "\n" for line in paragraphs()))
     return path

@@ -153,5 +153,5 @@ class TokenShards:
 
 
 def _mapped(path: pathlib.Path, dtype: np.dtype) -> np.ndarray:
-    """A file as an array; a plain one, because slicing NumPy's memmap class costs ten times as much."""
+    """A file as a plain array, because slicing NumPy's memmap class costs ten times as much."""
     return np.memmap(path, dtype, "r").view(np.ndarray)

@@ -7,8 +7,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from bort_mx.data.metrics import benchmark_average
 from bort_mx.data.tasks import TASKS, Task, get_task, write_benchmark_zip
-from bort_mx.data.tasks.base import SPLITS, load_table
+from bort_mx.data.tasks.examples import SPLITS
 from bort_mx.data.tasks.submissions import submission_names
+from bort_mx.data.tasks.tables import load_table
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions

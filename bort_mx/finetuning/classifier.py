@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import lazy_tensor
-from bort_mx.checkpoints.huggingface import names_of_outputs
+from bort_mx.checkpoints.huggingface_config import names_of_outputs
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.errors import InputError

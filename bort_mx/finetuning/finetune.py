@@ -9,7 +9,7 @@ import mxnet as mx
 
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
@@ -104,7 +104,7 @@ def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     """
     name = f"name: {checkpoint}"
     there = checkpoint != FRESH and os.path.exists(checkpoint)
-    now = checkpoint_weights.fingerprint(checkpoint) if there else name
+    now = loading.fingerprint(checkpoint) if there else name
     then = run.keep("checkpoint", now)
     called = run.before.get("options", {}).get("checkpoint")
     gone = now == name and not str(then).startswith("name: ") and called == checkpoint
@@ -155,8 +155,8 @@ def read_weights(path: str, workers: Workers) -> Weights:
     """
     if not os.path.exists(path):
         # A name on the Hub: one worker per host downloads it, before all read it.
-        once_a_host(workers, lambda: checkpoint_weights.read(path))
-    weights = checkpoint_weights.read(path)
+        once_a_host(workers, lambda: loading.read(path))
+    weights = loading.read(path)
     if weights.tokenizer is None:
         raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "
                          "sentencepiece.model beside the weights")

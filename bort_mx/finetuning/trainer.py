@@ -7,7 +7,7 @@ import numpy as np
 
 from bort_mx import random
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches, TrainingBatches
 from bort_mx.data.encoding import EncodedExamples, encode_examples
@@ -141,7 +141,7 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
     changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
     if new_head:
         changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
-    model = checkpoint_weights.assemble(weights, "classifier", seed=options.seed, **changes)
+    model = loading.assemble(weights, "classifier", seed=options.seed, **changes)
     if options.classifier_init == "normal":
         _initialize_normal(model, options.seed)
     model.collect_params().reset_ctx(ctx)

@@ -10,15 +10,25 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import yaml
 
-from bort_mx.errors import InputError
+from bort_mx.errors import InputError, Unreadable
 
 
 def sha256(path: os.PathLike) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        Unreadable: the file cannot be read.
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     return digest.hexdigest()
 
 
@@ -41,8 +51,7 @@ def atomic_path(path: os.PathLike) -> Iterator[pathlib.Path]:
     temporary = pathlib.Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only the owner can read; give them the usual permissions.
-        os.chmod(temporary, 0o666 & ~_umask())
+        give_usual_mode(temporary)  # mkstemp makes files that only the owner can read
         # Sync the content before the rename. Otherwise a power failure could leave an empty file under the final name.
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -50,6 +59,11 @@ def atomic_path(path: os.PathLike) -> Iterator[pathlib.Path]:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def give_usual_mode(path: os.PathLike) -> None:
+    """Give a file or folder the mode that the user's umask asks for: some libraries let only the owner read."""
+    os.chmod(path, (0o777 if os.path.isdir(path) else 0o666) & ~_umask())
 
 
 def write_text(path: os.PathLike, text: str) -> None:
@@ -74,7 +88,7 @@ def read_text(path: os.PathLike) -> str:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:
         raise not_utf8(path, error) from None
     return text[text.startswith("\ufeff"):]

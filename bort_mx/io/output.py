@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import glob
 import os
 import pathlib
+import re
 import shutil
 from typing import Iterator
 
@@ -69,14 +71,17 @@ def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
     """Yield a temporary folder beside `path`. At the end it replaces whatever is at `path`.
 
     On an error the temporary folder is removed, and `path` is unchanged. The caller decides what may be replaced.
+    Folders that killed processes left in earlier attempts are cleaned up.
     """
     path = pathlib.Path(path)
+    clean_leftovers(path)
     temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for entry in temporary.iterdir():
+        for entry in temporary.rglob("*"):
+            files.give_usual_mode(entry)
             if entry.is_file():
                 with open(entry, "rb") as file:
                     os.fsync(file.fileno())
@@ -88,3 +93,27 @@ def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def clean_leftovers(path: os.PathLike) -> None:
+    """Remove what killed processes left beside `path`; a folder that had stepped aside for nothing is put back."""
+    path = pathlib.Path(path)
+    for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.*")) if path.parent.is_dir() else ():
+        match = re.fullmatch(r"\.(\d+)\.(tmp|old)", left.name[len(path.name) + 1:])
+        if match is None or _is_running(int(match[1])):
+            continue
+        if match[2] == "old" and not path.exists():
+            os.rename(left, path)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

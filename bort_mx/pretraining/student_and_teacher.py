@@ -6,7 +6,7 @@ from typing import Any, Optional
 import mxnet as mx
 
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -75,7 +75,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
     Raises:
         InputError: the vocabulary differs in size or content; or see `bort_mx.checkpoints.load`.
     """
-    weights = checkpoint_weights.read(path).without_padding()
+    weights = loading.read(path).without_padding()
     theirs = weights.tokenizer
     if weights.config.vocab_size != tokenizer.vocab_size:
         raise InputError(f"{path}: has a vocabulary of {weights.config.vocab_size} entries, the data "
@@ -83,7 +83,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
     if theirs is not None and theirs.digest != tokenizer.digest:
         raise InputError(f"{path}: its vocabulary is not the data's (same size, other entries); prepare the data "
                          "with the checkpoint's tokenizer")
-    model = checkpoint_weights.assemble(weights, "mlm", seed=seed, **changes)
+    model = loading.assemble(weights, "mlm", seed=seed, **changes)
     model.collect_params().reset_ctx(ctx)
     return model
 

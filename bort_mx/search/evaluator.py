@@ -6,7 +6,7 @@ from typing import Any, Dict
 import mxnet as mx
 
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.prepared_text import data_hashes
 from bort_mx.data.shards import TokenShards
@@ -54,7 +54,7 @@ class Evaluator:
     def __init__(self, options: SearchOptions, space: SearchSpace, teacher: pathlib.Path, data: pathlib.Path,
                  workers: Workers, ctx: mx.Context):
         self.options, self._teacher, self._ctx = options, teacher, ctx
-        weights = checkpoint_weights.read(teacher)
+        weights = loading.read(teacher)
         self.teacher_architecture = weights.config.architecture
         self.config = _candidate_config(weights.config, options.dropout)
         self.maximum_point = (Architecture.parse(options.maximum_point) if options.maximum_point

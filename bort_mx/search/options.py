@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Dict, List, Literal, NamedTuple, Optional, Tup
 
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, check, one_of, positive
-from bort_mx.training.options import OTHER_PROGRAM, OptimizerOptions, TextOptions
+from bort_mx.training.options import OTHER_PROGRAM, OptimizerName, OptimizerOptions, TextOptions
 
 BASELINES = ("exhaustive", "random")
 MOST_IN_A_PASS = 32
@@ -91,7 +91,7 @@ class SearchOptions(TextOptions, OptimizerOptions):
     resume: str = "auto"
     """auto: continue the search in OUTPUT_DIR, or start a new one. never: refuse a folder that holds a search."""
 
-    optimizer: Literal["adamw", "sgd"] = "sgd"
+    optimizer: OptimizerName = "sgd"
 
     weight_decay: Optional[float] = 0.0
 

@@ -98,7 +98,10 @@ class Loop:
             for step in range(start + 1, total + 1):
                 if self._ended():
                     break
-                result, done = self._step(step, signals.asked), step
+                result = self._step(step, lambda: signals.asked)
+                if result.abandoned:
+                    self._stop(step - 1)
+                done = step
                 self._log(step, result, progress)
                 # Evaluate before saving: the checkpoint must hold what the selection concluded from the evaluation.
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
@@ -106,9 +109,7 @@ class Loop:
                 if self._due(step, self._cadence.checkpoint) or result.stop or self._ended():
                     self._save(step)
                 if result.stop and step < total and not self._ended():
-                    # Wait for all workers: horovodrun kills the others as soon as one has exited.
-                    self._workers.gather(step, "stopped")
-                    raise StopRequested(f"stopped at step {step}, after its checkpoint; continue with --resume auto")
+                    self._stop(step)
         if self._core.skipped and self._core.skipped == done:
             raise NonFiniteError(f"no step of {done} had a finite loss and gradient; lower --learning-rate, or check "
                                  "the data")
@@ -122,12 +123,25 @@ class Loop:
     def _due(self, step: int, interval: int) -> bool:
         return step == self._cadence.total or (interval > 0 and step % interval == 0)
 
-    def _step(self, step: int, stop: bool) -> StepResult:
+    def _stop(self, step: int) -> None:
+        """End the run at the user's request, after a checkpoint of the last finished step.
+
+        Raises:
+            StopRequested: always.
+        """
+        if step > self._run.start_step:
+            self._save(step)
+        # Wait for all workers: horovodrun kills the others as soon as one has exited.
+        self._workers.gather(step, "stopped")
+        raise StopRequested(f"stopped at step {step}, after its checkpoint; continue with --resume auto" if step
+                            else "stopped before the first step was done")
+
+    def _step(self, step: int, asked: Callable[[], bool]) -> StepResult:
         # Reseed in every step: MXNet's generator state cannot be saved, so a resumed run could not restore it.
         random.seed_mxnet(self._seed, "training step", step, self._workers.rank)
         batches = list(self._batches(step - 1))  # batches count steps from 0
         self._counted += sum(self._tokens(batch) for batch in batches) * self._workers.size
-        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), stop=stop)
+        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), asked=asked)
 
     def _log(self, step: int, result: StepResult, progress: Progress) -> None:
         if not self._due(step, self._cadence.log):

@@ -6,11 +6,13 @@ is a value, None is refused.
 """
 
 import dataclasses
-from typing import ClassVar, Dict, List, Literal, Optional, Tuple
+from typing import ClassVar, Dict, List, Literal, Optional, Tuple, get_args
 
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, positive, within
 
+OptimizerName = Literal["adamw", "sgd"]
+"""The keys of `bort_mx.training.optimizers.OPTIMIZERS`, which is not imported here, as it brings MXNet."""
 OTHER_PROGRAM = "a run of another program"
 """The answer of a stage's `kind_of` for a directory whose options belong to another stage."""
 
@@ -60,7 +62,7 @@ class OptimizerOptions(RunOptions):
     until the batch is complete. Default: the worker's whole share in one pass; in a search the largest
     divisor of --batch-size up to 32."""
 
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: OptimizerName = "adamw"
     """Optimizer: adamw or sgd."""
 
     weight_decay: Optional[float] = 0.01
@@ -86,7 +88,7 @@ class OptimizerOptions(RunOptions):
         at_least(self, 1, "batch_size", "micro_batch_size")
         at_least(self, 0, "clip", "weight_decay")
         positive(self, "adam_epsilon")
-        one_of(self, ("adamw", "sgd"), "optimizer")
+        one_of(self, get_args(OptimizerName), "optimizer")
         within(self, "[0, 1)", "dropout", "beta1", "beta2")
 
 

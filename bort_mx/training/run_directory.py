@@ -86,7 +86,7 @@ class RunDirectory:
         files.write_json(self.path / CONFIG, self.config)
         if not training:
             return
-        checkpoint_directory.discard_after(self.path / CHECKPOINTS, self.start_step)
+        checkpoint_directory.set_aside_after(self.path / CHECKPOINTS, self.start_step)
         kept = [row for row in self.metrics() if row["step"] <= self.start_step] if self.checkpoint else []
         self._metrics = JsonlLog(self.path / METRICS, durable=False, on_damage=_pass_over)
         self._metrics.replace(kept)

@@ -1,9 +1,12 @@
 """On Ctrl-C or SIGTERM, a training loop finishes its step and writes a checkpoint."""
 
 import contextlib
+import os
 import signal
 import threading
 from typing import Iterator
+
+from bort_mx.runtime import is_first_process
 
 
 class StopRequested(KeyboardInterrupt):
@@ -59,4 +62,7 @@ class StopSignals:
     def _ask(self, number, frame) -> None:
         if self.asked and number == signal.SIGINT:  # the second Ctrl-C
             raise KeyboardInterrupt
+        if not self.asked and is_first_process():
+            # Not by print: the signal may have come in the middle of one, whose buffer takes no second writer.
+            os.write(1, b"\nstopping: a checkpoint is written first (Ctrl-C again stops without one)\n")
         self.asked = True

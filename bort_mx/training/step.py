@@ -44,6 +44,8 @@ class StepResult:
     """True if no update was made, because the loss or a gradient was not finite."""
     stop: bool
     """True if any worker was asked to stop."""
+    abandoned: bool = False
+    """True if any worker was asked to stop between its micro-batches. No update was made; the step does not count."""
 
 
 class LossScaler:
@@ -97,28 +99,32 @@ class TrainingStep:
         self.skipped, self.skipped_in_a_row = 0, 0
 
     def __call__(self, batches: Iterable, learning_rate: float, detailed: bool = False,
-                 stop: bool = False) -> StepResult:
+                 asked: Callable[[], bool] = lambda: False) -> StepResult:
         """Accumulate the gradients of this worker's micro-batches, then update the weights.
 
         Args:
             batches: the micro-batches, at least one.
             learning_rate: the learning rate of this step.
             detailed: ask the objective for its costly metrics too.
-            stop: whether this worker was asked to stop. The answer is shared with the others at no extra cost.
+            asked: returns whether this worker was asked to stop. It is called after each micro-batch. The answer is
+                shared with the other workers at no extra cost.
         Raises:
             NonFiniteError: `patience` steps in a row were not finite.
         """
-        names, sums = self._accumulate(list(batches), detailed)
+        names, sums, abandoned = self._accumulate(list(batches), detailed, asked)
         gradients = self.optimizer.gradients()
         # On several workers the averaged gradient is Σ gradients / Σ weights: workers may hold different weights.
         self._workers.sum_(gradients, "gradients")
-        # One reduction carries the loss, the weight, the stop flags and all metrics.
-        loss, weight, stopping, *rest = self._workers.sum_numpy(np.array([sums[0], sums[1], stop, *sums[2:]]), "sums")
+        # One reduction carries the loss, the weight, the two flags and all metrics.
+        flags = [asked(), abandoned]
+        loss, weight, stopping, left, *rest = self._workers.sum_numpy(np.array([*sums[:2], *flags, *sums[2:]]), "sums")
         weight = max(weight, 1e-12)
         # The gradients are still sums, times the loss scale. Dividing the norm by both gives the mean's norm.
         norm = gradient_norm(gradients) / (weight * self.scaler.scale)
         result = StepResult(loss / weight, {n: v / weight for n, v in zip(names, rest)}, norm,
-                            not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping))
+                            not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping), bool(left))
+        if result.abandoned:
+            return result
         if not result.skipped:
             clip = min(1.0, self._clip / max(norm, 1e-12)) if self._clip else 1.0
             # One factor averages, clips and undoes the loss scale.
@@ -126,15 +132,18 @@ class TrainingStep:
         self._guard(result)
         return result
 
-    def _accumulate(self, batches: List, detailed: bool) -> Tuple[List[str], np.ndarray]:
-        """Run forward and backward on every micro-batch. Returns the metrics' names and the sums over micro-batches.
+    def _accumulate(self, batches: List, detailed: bool,
+                    asked: Callable[[], bool]) -> Tuple[List[str], np.ndarray, bool]:
+        """Run forward and backward on the micro-batches. Stop between two of them if `asked` says so.
 
-        The sums are those of loss, weight and metrics, in this order.
+        Returns:
+            The metrics' names; the sums of loss, weight and metrics over micro-batches; whether micro-batches were
+            left out.
         """
         totals: Optional[np.ndarray] = None
         names: List[str] = []
         self._set_accumulation(len(batches) > 1)
-        for batch in batches:
+        for number, batch in enumerate(batches, start=1):
             with mx.autograd.record():
                 sums = self._objective(batch, detailed)
                 scaled = sums.loss * self.scaler.scale if self.scaler.scale != 1 else sums.loss
@@ -145,7 +154,9 @@ class TrainingStep:
             loss, *metrics = mx.nd.concat(*(v.astype("float32").reshape(1) for v in values), dim=0).asnumpy()
             row = np.array([loss, sums.weight, *metrics], np.float64)
             totals = row if totals is None else totals + row
-        return names, totals
+            if asked() and number < len(batches):
+                return names, totals, True
+        return names, totals, False
 
     def _set_accumulation(self, several: bool) -> None:
         """Set how gradients are written: one micro-batch overwrites them, several add to zero."""

@@ -18,9 +18,10 @@ import pytest
 import safetensors.numpy
 
 from bort_mx.architecture import Architecture
-from bort_mx.checkpoints import convert, fairseq, gluonnlp, lazy_tensor, load, mxnet_file, read, torch_pickle
+from bort_mx.checkpoints import convert, gluonnlp, lazy_tensor, load, mxnet_file, read, tensor_names, torch_file
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints.weights import Weights, assemble
+from bort_mx.checkpoints.loading import assemble
+from bort_mx.checkpoints.weights import Weights
 from bort_mx.commands.convert import FORMATS
 from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
@@ -153,7 +154,7 @@ def test_heads_come_from_the_presets_or_must_be_given(tmp_path):
         names = {"word_embed.0.weight": np.zeros((5, H)),
                  f"encoder.transformer_cells.{D - 1}.ffn.ffn_1.weight": np.zeros((I, H)),
                  "encoder.transformer_cells.0.ffn.ffn_1.weight": np.zeros((I, H))}
-        return gluonnlp.architecture_of(names, None, "x.params").num_heads
+        return tensor_names.architecture_of(names, None, "x.params").num_heads
 
     assert heads(4, 1024, 768) == 8  # bort
     assert heads(24, 1024, 4096) == 16  # roberta-large
@@ -171,7 +172,7 @@ def fairseq_state(model, prefix="decoder.", fused=False):
     """The state dictionary that fairseq would hold for a model of ours."""
     torch = pytest.importorskip("torch")
     tensors = {name: torch.tensor(tensor) for name, tensor in checkpoint_directory.tensors_of(model).items()}
-    names = fairseq.tensor_names.fairseq_names(model.config.architecture.num_layers)
+    names = tensor_names.fairseq_names(model.config.architecture.num_layers)
     state = {prefix + names[name]: tensor for name, tensor in tensors.items() if name in names and "pooler" not in name}
     table = f"{prefix}sentence_encoder.embed_positions.weight"
     state[table] = torch.cat([torch.full((2, state[table].shape[1]), 7.0), state[table]])
@@ -230,7 +231,7 @@ def test_reads_tensors_of_every_form(zipped, tmp_path):
              "half": base.half(), "double": base.double(),
              "bfloat16": base.bfloat16(), "others": [1, -2, 2 ** 70, 1.5, None, "text", (1, 2), {"a": [3]}]}
     torch.save(value, tmp_path / "x.bin", _use_new_zipfile_serialization=zipped)
-    found = torch_pickle.read(tmp_path / "x.bin")
+    found = torch_file.read(tmp_path / "x.bin")
     assert found.pop("others") == [1, -2, 2 ** 70, 1.5, None, "text", (1, 2), {"a": [3]}]
     for name, tensor in found.items():
         want = value[name].detach()
@@ -294,7 +295,7 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(kind, layout, tmp_path):
     if layout == "zip":
         write_zip(path, pickled, {"0": b"1234"})
     elif layout == "legacy":
-        head = [torch_pickle.LEGACY_MAGIC, torch_pickle.LEGACY_PROTOCOL, {"little_endian": True}]
+        head = [torch_file.LEGACY_MAGIC, torch_file.LEGACY_PROTOCOL, {"little_endian": True}]
         path.write_bytes(b"".join(pickle.dumps(value, protocol=2) for value in head) + pickled)
     else:
         path.write_bytes(pickled)
@@ -319,11 +320,11 @@ def test_a_tuple_nested_without_end_does_not_crash_python(tmp_path):
                           ("long", b"\x80\x02" + b"]" * 1_100_000 + b".")):
         write_zip(tmp_path / f"{name}.bin", pickled)
     code = f"""
-from bort_mx.checkpoints import torch_pickle
+from bort_mx.checkpoints import torch_file
 for name in ("key", "value", "long"):
     try:
-        torch_pickle.read({str(tmp_path)!r} + f"/{{name}}.bin")
-    except torch_pickle.InputError:
+        torch_file.read({str(tmp_path)!r} + f"/{{name}}.bin")
+    except torch_file.InputError:
         print(name)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
@@ -334,10 +335,10 @@ def test_overlapping_views_take_no_more_memory_than_the_file(tmp_path):
     torch = pytest.importorskip("torch")
     base = torch.zeros(300, 300)
     torch.save({"a": base.T, "b": torch.zeros(3)}, tmp_path / "x.bin")
-    assert torch_pickle.read(tmp_path / "x.bin")["a"].shape == (300, 300)
+    assert torch_file.read(tmp_path / "x.bin")["a"].shape == (300, 300)
     torch.save({str(i): base.T[i:] for i in range(50)}, tmp_path / "x.bin")
     with pytest.raises(InputError, match="together exceed the file"):
-        torch_pickle.read(tmp_path / "x.bin")
+        torch_file.read(tmp_path / "x.bin")
 
 
 def test_a_storage_of_two_types_is_refused(tmp_path):
@@ -349,10 +350,10 @@ def test_a_storage_of_two_types_is_refused(tmp_path):
         write_zip(tmp_path / "x.bin", b"\x80\x02" + tensor(b"Float", 4) + tensor(kind, elements) + b"\x86.",
                   {"0": bytes(16)})
         if good:
-            assert len(torch_pickle.read(tmp_path / "x.bin")) == 2
+            assert len(torch_file.read(tmp_path / "x.bin")) == 2
         else:
             with pytest.raises(InputError, match="storage 0 is 4 of f4"):
-                torch_pickle.read(tmp_path / "x.bin")
+                torch_file.read(tmp_path / "x.bin")
 
 
 def test_an_archive_of_a_later_version_is_refused(tmp_path):
@@ -361,7 +362,7 @@ def test_an_archive_of_a_later_version_is_refused(tmp_path):
     data[data.rfind(b"PK\1\2") + 6] = 200
     (tmp_path / "x.bin").write_bytes(data)
     with pytest.raises(InputError, match="zip file version"):
-        torch_pickle.read(tmp_path / "x.bin")
+        torch_file.read(tmp_path / "x.bin")
 
 
 def test_tensors_outside_their_storage_are_refused(tmp_path):
@@ -372,10 +373,10 @@ def test_tensors_outside_their_storage_are_refused(tmp_path):
         pickled = head + bytes([75, offset, 75, shape, 0x85, 75, stride, 0x85]) + b"\x89}tR."
         write_zip(tmp_path / "x.bin", pickled, {"0": np.arange(4, dtype=np.float32).tobytes()})
         if good:
-            assert torch_pickle.read(tmp_path / "x.bin").shape == (shape,)
+            assert torch_file.read(tmp_path / "x.bin").shape == (shape,)
         else:
             with pytest.raises(InputError, match="not a whole PyTorch file"):
-                torch_pickle.read(tmp_path / "x.bin")
+                torch_file.read(tmp_path / "x.bin")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -386,14 +387,14 @@ def test_a_truncated_bin_is_refused(zipped, tmp_path):
     for length in (0, 1, 100, len(data) // 2, len(data) - 1):
         (tmp_path / "x.bin").write_bytes(data[:length])
         with pytest.raises(InputError, match="x.bin"):
-            torch_pickle.read(tmp_path / "x.bin")
+            torch_file.read(tmp_path / "x.bin")
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.bin", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2) + b"\0" * 10_000_000)
     with pytest.raises(InputError, match="compressed"):
-        torch_pickle.read(tmp_path / "x.bin")
+        torch_file.read(tmp_path / "x.bin")
 
 
 # -- safetensors and .params ---------------------------------------------------------------------------------------

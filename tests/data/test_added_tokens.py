@@ -6,9 +6,11 @@ import pathlib
 
 import pytest
 
-from bort_mx.checkpoints import convert, huggingface
+from bort_mx.checkpoints import convert
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints.weights import Weights, read
+from bort_mx.checkpoints.loading import read
+from bort_mx.checkpoints.tokenizer_files import read_tokenizer
+from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.masking import MaskingVocabulary
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.errors import InputError
@@ -152,7 +154,7 @@ def test_added_tokens_are_saved_and_converted(layout, tmp_path):
     assert_equal(ours, tmp_path / "converted")
     V = ours.vocab_size
     with pytest.raises(InputError, match=f"the tokenizer has {V} ids and the model {V - 1}"):
-        huggingface.read_tokenizer(tmp_path / "hf", V - 1)
+        read_tokenizer(tmp_path / "hf", V - 1)
 
 
 @pytest.mark.parametrize("name, content, said", [

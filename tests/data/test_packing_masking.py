@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
+from bort_mx.commands.prepare import PrepareOptions, prepare
 from bort_mx.data import packing
 from bort_mx.data.masking import MaskedBatches, MaskingVocabulary, mask_tokens, max_masked
 from bort_mx.data.packing import PackedSequences, sequence_starts
-from bort_mx.data.prepare import PrepareOptions, prepare
 from bort_mx.data.shards import TokenShards
 from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError

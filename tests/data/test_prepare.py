@@ -15,10 +15,14 @@ import time
 import psutil
 import pytest
 
+from bort_mx.commands.prepare import PrepareOptions, main, prepare
 from bort_mx.data import TokenShards, train_sentencepiece
-from bort_mx.data.corpora import text_files
-from bort_mx.data.prepare import WORK, PrepareOptions, _sample, main, prepare
+from bort_mx.data.corpora import formats, text_files
+from bort_mx.data.corpora.corpus_format import CorpusFormat
+from bort_mx.data.prepare.output_directory import WORK
+from bort_mx.data.prepare.vocabulary import sample_sentences
 from bort_mx.data.shards import SPLITS
+from bort_mx.data.text import split_sentences
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -96,7 +100,7 @@ def test_few_sentences_still_fill_every_split(tmp_path, vocabulary, count):
 
 def test_workers_file_order_and_compression_do_not_change_a_byte(tmp_path, monkeypatch, vocabulary):
     monkeypatch.setattr(text_files, "BLOCK", 20_000)
-    monkeypatch.setattr("bort_mx.data.prepare.BUCKET", 20_000)
+    monkeypatch.setattr("bort_mx.data.prepare.buckets.BUCKET", 20_000)
     given = sentences(3000)
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir(), two.mkdir()
@@ -136,6 +140,19 @@ def test_documents_are_told_from_sentences_and_split(tmp_path):
     assert sorted(sum(texts(tmp_path / "out").values(), [])) == sorted(given)
 
 
+def test_a_format_of_corpora_is_one_line_in_the_table(tmp_path, vocabulary, monkeypatch):
+    """JSON lines, each with a document as its text."""
+    def texts_of(lines, path):
+        return "\n".join(json.loads(line)["text"] for line in lines.splitlines())
+
+    monkeypatch.setitem(formats.FORMATS, "json", CorpusFormat(texts_of, documents=True))
+    given = sentences(60)
+    records = [json.dumps({"text": " ".join(given[i:i + 3])}) for i in range(0, 60, 3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(records) + "\n")
+    manifest = run(tmp_path, [tmp_path / "a.jsonl"], tokenizer=vocabulary, format="json")
+    assert sorted(sum(texts(tmp_path / "out").values(), [])) == sorted(given) and manifest["counts"]["lines"] == 20
+
+
 def test_cleaning_and_word_limit(tmp_path, vocabulary):
     dirty = "\ufeffone\u00a0 two\tthree\u200b \x07four\r\nfive six\r\n \u2003 \nseven\n"
     (tmp_path / "a.txt").write_bytes(dirty.encode())
@@ -156,7 +173,7 @@ def test_special_tokens_written_in_a_corpus_stay_text(tmp_path):
     assert all(special.isdisjoint(shards[i].tolist()) for i in range(len(shards)))
 
 
-@pytest.mark.parametrize("text, expected", [
+@pytest.mark.parametrize("document, expected", [
     ("Mr. Smith met Dr. J. K. Rowling. They talked.", ["Mr. Smith met Dr. J. K. Rowling.", "They talked."]),
     ("The U.S. Army left. It was 3.14 p.m. in the U.S. The end.",
      ["The U.S. Army left.", "It was 3.14 p.m. in the U.S.", "The end."]),
@@ -165,23 +182,22 @@ def test_special_tokens_written_in_a_corpus_stay_text(tmp_path):
     ("He said no. Then No. 5 came, e.g. This one. So did I. He knew.",
      ["He said no.", "Then No. 5 came, e.g. This one.", "So did I.", "He knew."]),
     ("No end here", ["No end here"]), ])
-def test_sentence_splitting(text, expected):
-    assert text_files.split_sentences([text]) == expected
+def test_sentence_splitting(document, expected):
+    assert split_sentences([document]) == expected
 
 
 def test_splitting_nothing_gives_nothing():
-    assert text_files.split_sentences([]) == []
+    assert split_sentences([]) == []
 
 
 def test_a_vocabulary_is_trained_on_text_from_everywhere(tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "BLOCK", 300_000)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text("\n".join(f"{name} {text}" for text in sentences(40_000)))
-    options = PrepareOptions([str(tmp_path)], "unused", train_vocab=400, vocab_sample=1)
-    paths = text_files.list_files(options.data)[0]
-    sample = list(_sample(options, paths))
-    assert sum(len(text) + 1 for text in sample) == pytest.approx(1e6, rel=0.2)
-    shares = [sum(text.startswith(f"{name} ") for text in sample) / len(sample) for name in "abc"]
+    paths = text_files.list_files([tmp_path])[0]
+    sample = list(sample_sentences(paths, "auto", megabytes=1))
+    assert sum(len(sentence) + 1 for sentence in sample) == pytest.approx(1e6, rel=0.2)
+    shares = [sum(sentence.startswith(f"{name} ") for sentence in sample) / len(sample) for name in "abc"]
     assert min(shares) > 0.2
 
 
@@ -245,7 +261,7 @@ def test_an_altered_manifest_is_named(tmp_path, vocabulary, change):
 def test_killed_at_work_leaves_no_manifest_and_the_next_run_starts_clean(tmp_path):
     given = sentences(60_000)
     (tmp_path / "a.txt").write_text("\n".join(given))
-    command = [sys.executable, "-m", "bort_mx.data.prepare", "--data", str(tmp_path / "a.txt"), "--output-dir",
+    command = [sys.executable, "-m", "bort_mx", "prepare", "--data", str(tmp_path / "a.txt"), "--output-dir",
                str(tmp_path / "out"), "--train-vocab", "400", "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -344,5 +360,5 @@ def test_the_command_reports_what_it_did(tmp_path, capsys):
 
 
 def test_data_needs_no_mxnet():
-    code = "import sys, bort_mx.data.prepare; sys.exit('mxnet' in sys.modules or 'gluonnlp' in sys.modules)"
+    code = "import sys, bort_mx.commands.prepare; sys.exit('mxnet' in sys.modules or 'gluonnlp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -3,22 +3,26 @@
 import collections
 import json
 import logging
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
 from bort_mx.data.encoding import encode_examples, truncate_pair
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks import TASKS, Example, MissingSplit, get_task, synthetic, write_benchmark_zip
 from bort_mx.data.tasks.common import read_lines
-from bort_mx.data.tasks.glue.mrpc import build_from_release
 from bort_mx.data.tasks.race import filled
 from bort_mx.data.tasks.spans import find_words, mark_spans
 from bort_mx.errors import InputError
 
-GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden"
 
 # Counts of examples (a candidate answer is an example), where the files of ../shared are complete, and of dev's labels.
 OFFICIAL = {
@@ -135,6 +139,51 @@ def test_names():
         "RTE", "RTE", "superglue/RTE", "superglue/BoolQ", "RACE-M", "demo"]
     with pytest.raises(InputError, match="unknown task 'MNLI'; there are CoLA, .*MNLI-matched, .*superglue/RTE"):
         get_task("MNLI")
+
+
+def test_tasks_come_in_the_order_of_the_papers_tables():
+    assert list(TASKS) == [
+        "CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-matched", "MNLI-mismatched", "QNLI", "RTE", "WNLI", "AX",
+        "superglue/BoolQ", "superglue/CB", "superglue/COPA", "superglue/MultiRC", "superglue/ReCoRD", "superglue/RTE",
+        "superglue/WiC", "superglue/WSC", "superglue/AX-b", "superglue/AX-g", "RACE-M", "RACE-H", "demo"]
+
+
+NEW_TASK = """
+from bort_mx.data.task_registry import register
+from bort_mx.data.tasks.common import TableTask
+
+
+@register()
+class SciTail(TableTask):
+    name = "SciTail"
+    benchmark = ""
+    folders = ("SciTail",)
+    labels = ("neutral", "entails")
+    submission_name = "SciTail.tsv"
+"""
+
+USE_OF_IT = """
+from bort_mx.data.metrics import task_metrics
+from bort_mx.data.tasks import TASKS, get_task
+print(list(TASKS)[-2:], [e.label for e in get_task("scitail").read("data", "dev")])
+print(task_metrics("SciTail", ["entails", 0], [1, 1]))
+"""
+
+
+@pytest.mark.parametrize("folder", ["", "glue"])
+def test_a_task_is_added_by_one_new_file(tmp_path, folder):
+    shutil.copytree(ROOT / "bort_mx", tmp_path / "bort_mx", ignore=shutil.ignore_patterns("__pycache__"))
+    write(tmp_path / "bort_mx" / "data" / "tasks" / folder, "scitail.py", NEW_TASK)
+    write(tmp_path / "data" / "SciTail", "dev.tsv", "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentails\n")
+    done = subprocess.run([sys.executable, "-c", USE_OF_IT], cwd=tmp_path, capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.stdout == "['SciTail', 'demo'] ['entails']\n{'accuracy': 0.5}\n"
+
+
+def test_a_key_has_one_task():
+    with pytest.raises(ValueError, match="the key 'RTE' belongs to bort_mx.data.tasks.glue.rte and to"):
+        register()(type("Other", (), {"name": "RTE", "benchmark": "glue"}))
+    assert TASKS["RTE"].__module__ == "bort_mx.data.tasks.glue.rte"
 
 
 def test_every_task_is_whole():
@@ -485,12 +534,13 @@ def test_mrpc_is_rebuilt_from_the_release(shared, tmp_path):
     train, dev = ((source / f"{split}.tsv").read_text("utf-8-sig").splitlines() for split in ("train", "dev"))
     mixed = [row for pair in zip(train[1:], dev[1:]) for row in pair] + train[len(dev):]
     test = [f"1\t{row.split(chr(9), 1)[1]}" for row in (source / "test.tsv").read_text("utf-8").splitlines()]
-    write(tmp_path, "msr_paraphrase_train.txt", "\ufeff" + "\n".join([train[0], *mixed]) + "\n")
-    write(tmp_path, "msr_paraphrase_test.txt", "\ufeff" + "\n".join([train[0], *test[1:]]) + "\n")
-    write(tmp_path, "mrpc_dev_ids.tsv", "\n".join("\t".join(row.split("\t")[1:3]) for row in dev[1:]))
-    build_from_release(tmp_path)
+    folder = tmp_path / "glue" / "MRPC"
+    write(folder, "msr_paraphrase_train.txt", "\ufeff" + "\n".join([train[0], *mixed]) + "\n")
+    write(folder, "msr_paraphrase_test.txt", "\ufeff" + "\n".join([train[0], *test[1:]]) + "\n")
+    write(folder, "mrpc_dev_ids.tsv", "\n".join("\t".join(row.split("\t")[1:3]) for row in dev[1:]))
+    get_task("MRPC").assemble(tmp_path)
     for name in ("train.tsv", "dev.tsv", "test.tsv"):
-        assert (tmp_path / name).read_bytes() == (source / name).read_bytes()
+        assert (folder / name).read_bytes() == (source / name).read_bytes()
 
 
 # Truncation and encoding

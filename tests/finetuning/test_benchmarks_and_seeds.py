@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from finetuning_runs import results_of
 
-from bort_mx.checkpoints.weights import read as read_checkpoint
+from bort_mx.checkpoints.loading import read as read_checkpoint
 from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import TASKS, get_task
 from bort_mx.errors import InputError
@@ -32,10 +32,10 @@ def test_a_benchmark_makes_a_table_and_a_zip_and_says_what_is_left_out(small, su
 
     from bort_mx.data.tasks import download
 
-    def offline(url):
+    def offline(url, out):
         raise OSError("no network")
 
-    monkeypatch.setattr(download, "_open", offline)
+    monkeypatch.setattr(download, "_over_http", offline)
     options = dataclasses.replace(small, task="superglue", data_dir=str(superglue), epochs=1, seeds=2,
                                   batch_size=None, output_dir=str(tmp_path / "run"))
     found = command.run(options)["superglue"]
@@ -135,10 +135,10 @@ def test_a_benchmark_reads_every_file_before_it_trains(small, superglue, tmp_pat
 def test_all_says_which_benchmarks_are_not_there(small, superglue, tmp_path, capsys, monkeypatch):
     from bort_mx.data.tasks import download
 
-    def offline(url):
+    def offline(url, out):
         raise OSError("no network")
 
-    monkeypatch.setattr(download, "_open", offline)
+    monkeypatch.setattr(download, "_over_http", offline)
     monkeypatch.setattr(benchmark_module, "TABLE", "scores.md")
     found = command.run(dataclasses.replace(small, task="all", data_dir=str(superglue), epochs=1, batch_size=None,
                                             output_dir=str(tmp_path / "run")))

@@ -11,8 +11,9 @@ from finetuning_runs import TINY, described, weights
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.convert import convert
-from bort_mx.checkpoints.weights import Weights, assemble
-from bort_mx.checkpoints.weights import read as read_checkpoint
+from bort_mx.checkpoints.loading import assemble
+from bort_mx.checkpoints.loading import read as read_checkpoint
+from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Example, Examples, get_task
 from bort_mx.errors import InputError
 from bort_mx.finetuning import finetune as finetune_module

@@ -141,7 +141,8 @@ def test_going_back_drops_what_came_after_and_arrives_where_the_run_did(uninterr
     back = tmp_path / "run/checkpoints/step-4"
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--max-steps", "6", "--resume", back)
     assert [p.name for p in checkpoint_directory.steps(tmp_path / "run/checkpoints")] == ["step-4", "step-6"]
-    assert "deleted: " in caplog.text and "step-12" in caplog.text
+    assert "step-12 is now dropped-step-12, as the run continues from step 4" in caplog.text
+    assert not list((tmp_path / "run/checkpoints").glob("dropped-*"))  # a new checkpoint stands
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--resume", "auto")
     assert same_weights(weights(tmp_path / "run"), weights(uninterrupted))
     with pytest.raises(InputError, match="not a checkpoint of the run"):

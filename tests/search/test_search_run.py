@@ -17,9 +17,9 @@ import pytest
 from bort_mx import PRESETS, Architecture
 from bort_mx.checkpoints import save
 from bort_mx.cli import run_command
+from bort_mx.commands import prepare as preparation
 from bort_mx.commands.search import main
 from bort_mx.data import Batch, MaskedBatches, TokenShards
-from bort_mx.data import prepare as preparation
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.models import build_model, parameters_of

@@ -1,31 +1,24 @@
-"""Text files to clean sentences: find the files, read them in blocks, clean, split documents into sentences.
+"""Text files, plain or gzip: found, and read in blocks of whole lines.
 
-A block is some hundred kilobytes of whole lines. The reader (one process) only cuts the bytes; decoding, cleaning and
-splitting are pure functions of a block, so that any worker may do them.
+A block is some hundred kilobytes. One process reads and only cuts the bytes. Decoding and cleaning are pure functions
+of a block, so that any worker process may do them.
 """
 
-import collections
 import dataclasses
 import gzip
 import hashlib
 import os
 import pathlib
-import re
 import zlib
-from typing import BinaryIO, Counter, FrozenSet, Iterable, Iterator, List, Tuple
+from typing import BinaryIO, Iterable, Iterator, List, Tuple
 
+from bort_mx.data.text import clean, looks_like_documents
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
 BLOCK = 1 << 19  # bytes of text in a block
 LONGEST_LINE = 1 << 24  # bytes; a line beyond is cut at a space
-FORMATS = ("auto", "sentences", "documents")
-DOCUMENT_SENTENCES = 1.3  # mean sentences a line from which on lines are taken for documents
-
-_ODD = re.compile("[\x00-\x09\x0b-\x1f\x7f-\xa0\u1680\u2000-\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]")
-_WHITE = re.compile("[\t\x0b\x0c\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200b\u2060\ufeff]")  # and zero-width spaces
-_SPACES = re.compile(" {2,}")
+AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +31,10 @@ class Block:
     """Where the block begins in the file's (uncompressed) text, in bytes."""
     data: bytes
     """The lines, undecoded."""
-    documents: bool
-    """Whether a line is a document, to be split into sentences, or a sentence."""
+    format: str
+    """What a line holds: a name in `bort_mx.data.corpora.formats.FORMATS`."""
     disk: int = 0
     """Bytes of the file on disk read since the block before, for the progress bar."""
-
-
-# -- files to blocks ---------------------------------------------------------------------------------------------
 
 
 def list_files(paths: Iterable[os.PathLike]) -> Tuple[List[pathlib.Path], int]:
@@ -78,7 +68,7 @@ class TextFile:
 
     Args:
         path: the file.
-        format: "sentences" or "documents" (a line is one), or "auto": judged by the file's first block.
+        format: a name in `FORMATS`, or "auto": "sentences" or "documents", judged by the file's first block.
 
     Attributes:
         position: bytes of the file on disk read so far.
@@ -109,7 +99,7 @@ class TextFile:
         Raises:
             InputError: the file cannot be read, or its gzip stream is truncated or damaged.
         """
-        offset, rest, documents, seen = 0, b"", None, 0
+        offset, rest, format, seen = 0, b"", None, 0
         try:
             with open(self.path, "rb") as self._raw:
                 stream = self._stream()
@@ -117,8 +107,8 @@ class TextFile:
                     data = stream.read(BLOCK)
                     lines, rest = self._cut(rest + data, final=not data)
                     if lines:
-                        documents = self._is_documents(lines) if documents is None else documents
-                        yield Block(str(self.path), offset, lines, documents, self.position - seen)
+                        format = format or self._format(lines)
+                        yield Block(str(self.path), offset, lines, format, self.position - seen)
                         offset, seen = offset + len(lines), self.position
                     if not data:
                         break
@@ -150,38 +140,23 @@ class TextFile:
                 raise InputError(f"{self.path}: {len(data):,} bytes without a space or a line end; not text?")
         return data[:end], data[end:]
 
-    def _is_documents(self, lines: bytes) -> bool:
-        if self.format != "auto":
-            return self.format == "documents"
-        return looks_like_documents(clean(lines[:BLOCK].decode("utf-8", "replace"))[0])
+    def _format(self, lines: bytes) -> str:
+        if self.format != AUTO:
+            return self.format
+        text, _ = clean(lines[:BLOCK].decode("utf-8", "replace"))
+        return "documents" if looks_like_documents(text) else "sentences"
 
 
-# -- blocks to sentences -----------------------------------------------------------------------------------------
-
-
-def block_sentences(block: Block) -> Tuple[List[str], Counter[str]]:
-    """Clean sentences of a block, and counts of lines, blank lines and control characters dropped.
-
-    Raises:
-        InputError: bytes that are not UTF-8, or a NUL, with the place in the file.
-    """
-    text, dropped = clean(decode(block))
-    lines = list(map(str.strip, text.split("\n")))  # only spaces are left to strip
-    sentences = [line for line in lines if line]
-    counts = collections.Counter(lines=len(lines), control_characters=dropped)
-    if not lines[-1]:
-        counts["lines"] -= 1  # what follows the last line end is not a line
-    counts["blank_lines"] = counts["lines"] - len(sentences)
-    if block.documents:
-        sentences = split_sentences(sentences)
-    return sentences, counts
+def text_bytes(path: pathlib.Path) -> int:
+    """Bytes of text in a file, about: a compressed file is taken to hold four times its size."""
+    return path.stat().st_size * (4 if path.suffix == ".gz" else 1)
 
 
 def decode(block: Block) -> str:
     """The block's text, without a byte order mark.
 
     Raises:
-        InputError: as `block_sentences`.
+        InputError: bytes that are not UTF-8, or a NUL, with the place in the file.
     """
     zero = block.data.find(b"\0")
     if zero >= 0:
@@ -191,67 +166,3 @@ def decode(block: Block) -> str:
     except UnicodeDecodeError as error:
         mark = 3 if not block.offset and block.data.startswith(b"\xef\xbb\xbf") else 0
         raise files.not_utf8(block.path, error, block.offset + mark) from None
-
-
-def clean(text: str) -> Tuple[str, int]:
-    """Text with control and zero-width characters removed, and all white space but line ends made single spaces.
-
-    Returns:
-        The text and the number of characters removed (white space not counted).
-    """
-    removed = 0
-    if _ODD.search(text):
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        text = _WHITE.sub(" ", text)
-        text, removed = _CONTROL.subn("", text)
-    if "  " in text:
-        text = _SPACES.sub(" ", text)
-    return text, removed
-
-
-def looks_like_documents(text: str) -> bool:
-    """Whether the lines of a clean text hold documents rather than single sentences: 1.3 sentences a line or more."""
-    lines = [line for line in text[:1 << 17].split("\n") if line.strip()]
-    return bool(lines) and len(split_sentences(lines)) >= DOCUMENT_SENTENCES * len(lines)
-
-
-# A rule-based splitter, because the well-tested one (pysbd) reads 0.1 MB/s where tokenising runs at 3 MB/s. A sentence
-# ends at . ! ? … (with closing quotes) before a space and something that does not begin in lower case; a full stop
-# after an abbreviation or an initial does not end it.
-_END = re.compile("([.!?\u2026][\"'\u201d\u2019)\\]]*) (?=[\"'\u201c\u2018(\\[]*[^\\W_a-z])")
-_WORD = re.compile(r"[^\s.,;:!?]*")
-
-
-def _words(text: str) -> FrozenSet[str]:
-    return frozenset(text.split())
-
-
-_NEVER = _words("""mr mrs ms dr prof st mt messrs mme mlle gen sen rep gov capt cmdr lt col sgt maj adm rev hon pres
-    vs viz cf fig figs eq vol vols pp ed eds al e.g i.e ca approx dept""")
-_BEFORE_NUMBERS = _words("no nos p art sec")
-# These, and words like "U.S.", end a sentence only before a word that often begins one.
-_SOMETIMES = _words("jr sr inc ltd co corp etc bros ave blvd jan feb mar apr jun jul aug sep sept oct nov dec")
-_STARTERS = _words("""a after all although an and another as at because before both but by each even for from he her
-    here his how however i if in it its many meanwhile most my no not now of on one only other our she since so some
-    such that the their then there these they this those though to today we when where while who why with yet you
-    your""")
-
-
-def split_sentences(documents: Iterable[str]) -> List[str]:
-    """Sentences of clean documents (single-spaced, one line each), in order."""
-    text = "\n".join(documents)
-    return _END.sub(_break, text).split("\n") if text else []
-
-
-def _break(match: "re.Match[str]") -> str:
-    end = match.group(1)
-    if end != ".":
-        return end + "\n"
-    text, place = match.string, match.start()
-    start = max(text.rfind(" ", 0, place), text.rfind("\n", 0, place)) + 1
-    word = text[start:place].lstrip("\"'\u201c\u2018([").lower()
-    if len(word) == 1 and word.isalpha() and word != "i" or word in _NEVER:
-        return ". "
-    if word in _SOMETIMES or "." in word.strip(".") and word.replace(".", "").isalpha():
-        return ".\n" if _WORD.match(text, match.end()).group().lower() in _STARTERS else ". "
-    return ". " if word in _BEFORE_NUMBERS and text[match.end():match.end() + 1].isdigit() else ".\n"

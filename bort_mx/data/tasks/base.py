@@ -1,72 +1,32 @@
 """What a task is: where its files lie, how they are read, what is predicted, how it is scored and submitted.
 
-A concrete task is one small file that fills in the class attributes below and, where its files need it, a parser.
+A concrete task is one small file. It fills in the class attributes below and, where its files need it, a parser. The
+decorator `bort_mx.data.task_registry.register` makes it known by its name.
 """
 
-import functools
 import logging
 import os
 import pathlib
-from typing import Any, Dict, Hashable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
-import yaml
 
-from bort_mx import random
+from bort_mx.data.metrics import Scores, classification_scores, regression_scores
+from bort_mx.data.task_registry import key_of
+from bort_mx.data.tasks.examples import SPLITS, Example, Examples, MissingSplit
+from bort_mx.data.tasks.spellings import numbers, spelled_index
+from bort_mx.data.tasks.tables import ConvergentHyperparameters, load_table
 from bort_mx.errors import InputError
 from bort_mx.io.files import write_text
 
 log = logging.getLogger(__name__)
 
-SPLITS = ("train", "dev", "test")
 Folder = Union[None, str, os.PathLike]
-"""Where official files lie; None: the task's own place, if it has one."""
-
-
-class MissingSplit(InputError):
-    """The task or this copy of its files has no such split: nothing is wrong with what is there.
-
-    Training goes on without a test set and skips the submission with a note.
-    """
-
-
-class Example(NamedTuple):
-    """One text or pair to classify.
-
-    idx: the official index of what is predicted (the row number where the file has none).
-    texts: one or two strings.
-    label: one of the task's labels, as spelled there; a float for a regression; None where the split has none.
-    group: the question a candidate answer belongs to (COPA, MultiRC, ReCoRD, RACE), the pair of AX-g; else None.
-    meta: what scoring and submitting need besides, e.g. the candidate and the passage.
-    """
-
-    idx: Hashable
-    texts: Tuple[str, ...]
-    label: Union[str, float, None] = None
-    group: Hashable = None
-    meta: Mapping[str, Any] = {}
-
-
-class Examples(List[Example]):
-    """A list of examples; `notes` says what was dropped or mended on the way, and how often."""
-
-    def __init__(self, examples: Sequence[Example] = (), notes: Sequence[str] = ()):
-        super().__init__(examples)
-        self.notes: List[str] = list(notes)
-
-
-class ConvergentHyperparameters(NamedTuple):
-    """A task's convergent hyperparameter set, P1 App. D; None where the paper's text gives no value."""
-
-    learning_rate: float
-    weight_decay: float
-    warmup: float
-    seed: int
-    batch_size: Optional[int]
+"""Where official files lie. None: the task's own place, if it has one."""
 
 
 class Task:
-    """A classification or regression task; subclasses are the tasks of the paper.
+    """A classification or regression task. The tasks of the paper are its subclasses.
 
     Attributes:
         name: as in the paper's tables; `key` adds the benchmark where the name alone is ambiguous.
@@ -78,7 +38,9 @@ class Task:
         extra_layer: one more linear layer before the classifier (P1 §5.1: CoLA only).
         cut: the text that truncation shortens, "longest" or "first" (a passage, so that no answer is lost).
         scored_by: the key of the task whose model predicts this diagnostic set, or None.
-        files: split → names the file may have, the official one first; folders: likewise for its folder.
+        files: split → names the file may have, the official one first.
+        folders: names its folder may have, the official one first.
+        download_name: its entry in downloads.yaml, where that is not `name`.
     """
 
     name = ""
@@ -94,6 +56,7 @@ class Task:
     files: Mapping[str, Sequence[str]] = {}
     folders: Sequence[str] = ()
     submission_name = ""
+    download_name = ""
 
     def __init__(self):
         self.labels = list(self.labels)
@@ -101,8 +64,8 @@ class Task:
 
     @property
     def key(self) -> str:
-        """The name `get_task` knows it by."""
-        return f"superglue/{self.name}" if self.benchmark == "superglue" else self.name
+        """The name by which `get_task` finds it."""
+        return key_of(type(self))
 
     @property
     def num_labels(self) -> int:
@@ -126,7 +89,7 @@ class Task:
         return examples
 
     def check(self, data_dir: Folder, split: str) -> Examples:
-        """As `read`, to find what is wrong with the files before they are needed: nothing is logged or remembered.
+        """Read a split to find what is wrong with its file, before it is needed. Nothing is logged or remembered.
 
         Raises:
             MissingSplit, InputError: as `read`.
@@ -142,7 +105,7 @@ class Task:
         return examples
 
     def official_count(self, split: str) -> Optional[int]:
-        """How many predictions the official set asks for; None where it is not known."""
+        """How many predictions the official set asks for, or None where that is not known."""
         counts = load_table("counts.yaml").get(self.benchmark, {}).get(self.name)
         return counts[SPLITS.index(split)] if counts else None
 
@@ -179,7 +142,7 @@ class Task:
                            f"{root / self.folders[0] / names[0]}")
 
     def parse(self, path: pathlib.Path, split: str) -> Examples:
-        """Read one file; defined by the kind of file."""
+        """Read one file. The kind of file defines how."""
         raise NotImplementedError(type(self).__name__)
 
     def _names(self, split: str) -> Sequence[str]:
@@ -189,6 +152,9 @@ class Task:
             reason = f"the model of {self.scored_by} predicts it" if self.scored_by else "it was never published"
             raise MissingSplit(f"{self.key} has no {split} set: {reason}")
         return self.files[split]
+
+    def assemble(self, root: pathlib.Path) -> None:
+        """Make the official files of what was downloaded into `root`, where they are not published as such."""
 
     # Labels and predictions
 
@@ -241,7 +207,7 @@ class Task:
                 raise InputError(f"{self.key}: example {example.idx!r} has no label to compare with (a test set?)")
         return [example.label for example in examples]
 
-    def metrics_of(self, examples: Sequence[Example], predictions: Sequence) -> "Dict[str, float]":
+    def metrics_of(self, examples: Sequence[Example], predictions: Sequence) -> Scores:
         """The task's metrics over a whole labelled set, `bort_mx.data.metrics.Scores`.
 
         Raises:
@@ -249,19 +215,17 @@ class Task:
         """
         return self.score(predictions, self.gold(examples), [example.group for example in examples])
 
-    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> "Dict[str, float]":
-        """The task's metrics from predictions and labels, each as spelled or as an index; see `task_metrics`."""
-        from bort_mx.data import metrics  # scikit-learn takes a second to import, and reading needs none of it
-
+    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Scores:
+        """The task's metrics from predictions and labels, given as spelled or as indices; see `task_metrics`."""
         if self.is_regression:
-            return metrics.regression_scores(self.metrics, *(numbers(v, self.key) for v in (predictions, labels)))
-        return metrics.classification_scores(self.metrics, [self.label_index(p) for p in predictions],
-                                             [self.label_index(label) for label in labels], len(self.labels), groups)
+            return regression_scores(self.metrics, *(numbers(v, self.key) for v in (predictions, labels)))
+        return classification_scores(self.metrics, [self.label_index(p) for p in predictions],
+                                     [self.label_index(label) for label in labels], len(self.labels), groups)
 
     # Training
 
     def training_examples(self, examples: Sequence[Example], seed: int) -> Examples:
-        """What to train on: everything, except where the paper discards (MultiRC, ReCoRD, RACE)."""
+        """What to train on: all examples, except where the paper discards some (MultiRC, ReCoRD, RACE)."""
         return examples if isinstance(examples, Examples) else Examples(examples)
 
     def chs(self) -> ConvergentHyperparameters:
@@ -276,7 +240,7 @@ class Task:
         return ConvergentHyperparameters(**{k: v for k, v in table[self.name].items() if k != "note"})
 
     def paper_scores(self) -> Dict[str, Union[float, str]]:
-        """The paper's scores: system → value in percent, or "first/second" metric (P1 Tables 4-6); {} if none."""
+        """The paper's scores: system → value in percent, or "first/second" metric (P1 Tables 4-6). {} if none."""
         table = load_table("paper_scores.yaml").get(self.benchmark, {})
         values = table.get("scores", {}).get(self.name, [])
         return dict(zip(table.get("systems", []), values))
@@ -328,114 +292,3 @@ class Task:
     def format_submission(self, ids: Sequence[Hashable], values: Sequence) -> str:
         """The text of a submission file: by default a TSV with the header `index<TAB>prediction`."""
         return "".join(f"{index}\t{value}\n" for index, value in [("index", "prediction"), *zip(ids, values)])
-
-
-class PickOneTask(Task):
-    """Questions with several candidates, each a pair of its own; the best-scored candidate is the answer.
-
-    An example's `meta["candidate"]` is what is answered if it wins, and its label is "1" for a right candidate.
-
-    Attributes:
-        answers: the possible answers to a question as submitted, where they are a fixed few.
-    """
-
-    labels = ("0", "1")
-    answers: Sequence[str] = ()
-
-    def predictions_from_scores(self, examples: Sequence[Example], scores: np.ndarray) -> List:
-        """One answer per question: the candidate whose right-minus-wrong score is highest (the first of equals)."""
-        scores = self._checked_scores(examples, scores)
-        best: Dict[Hashable, Tuple[float, Any]] = {}
-        for example, margin in zip(examples, (scores[:, 1] - scores[:, 0]).tolist()):
-            if example.group not in best or margin > best[example.group][0]:
-                best[example.group] = margin, example.meta["candidate"]
-        return [candidate for _, candidate in best.values()]
-
-    def gold(self, examples: Sequence[Example]) -> List:
-        """The right candidate of each question, in order of appearance.
-
-        Raises:
-            InputError: a question without exactly one right candidate (a test set?).
-        """
-        right: Dict[Hashable, List] = {example.group: [] for example in examples}
-        for example in examples:
-            if example.label == "1":
-                right[example.group].append(example.meta["candidate"])
-        for group, candidates in right.items():
-            if len(candidates) != 1:
-                raise InputError(f"{self.key}: question {group!r} has {len(candidates)} right candidates, not one "
-                                 "(a test set without labels?)")
-        return [candidates[0] for candidates in right.values()]
-
-    def submission_ids(self, examples: Sequence[Example]) -> List[Hashable]:
-        """The questions, in order of appearance."""
-        return list(dict.fromkeys(example.group for example in examples))
-
-    def answer_index(self, value: Any) -> int:
-        """The index of an answer given as its name or as that index.
-
-        Raises:
-            InputError: not an answer of this task.
-        """
-        return spelled_index(value, self.answers, self.key)
-
-    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> "Dict[str, float]":
-        """Accuracy over questions; predictions and labels one per question."""
-        from bort_mx.data import metrics
-
-        return metrics.classification_scores(self.metrics, [self.answer_index(p) for p in predictions],
-                                             [self.answer_index(label) for label in labels], len(self.answers))
-
-
-def balanced(examples: Sequence[Example], seed: int, purpose: str) -> Examples:
-    """Discard examples of the larger label at random until "0" and "1" are equally many; order is kept.
-
-    P1 §5.2 and §5.3 discard negatives "randomly"; the draw depends on `seed` and `purpose` only. Notes the counts.
-    """
-    members = {label: [i for i, example in enumerate(examples) if example.label == label] for label in ("0", "1")}
-    small, large = sorted(members.values(), key=len)
-    if not small:
-        raise InputError(f"{purpose}: all {len(large)} training examples have the same label; nothing to balance")
-    chosen = random.generator(seed, f"balance {purpose}").choice(len(large), size=len(small), replace=False)
-    kept = sorted(small + [large[i] for i in chosen])
-    word = "negative" if large is members["0"] else "positive"
-    note = f"discarded {len(large) - len(small)} of {len(large)} {word} examples for {len(small)} of the other label"
-    return Examples([examples[i] for i in kept], [*getattr(examples, "notes", []), note])
-
-
-def spelled_index(value: Any, spellings: Sequence[str], where: str) -> int:
-    """The index of a value among spellings, given as a spelling in any case, as a bool, or as that index itself.
-
-    Raises:
-        InputError: none of them.
-    """
-    if isinstance(value, str):
-        alike = [index for index, spelling in enumerate(spellings) if value.lower() == spelling.lower()]
-        if value in spellings or len(alike) == 1:  # labels may differ in case alone
-            return spellings.index(value) if value in spellings else alike[0]
-    elif isinstance(value, (bool, np.bool_, int, np.integer)) and 0 <= value < len(spellings):
-        return int(value)
-    raise InputError(f"{where}: unknown label {value!r}; expected one of {', '.join(spellings)}")
-
-
-def numbers(values: Sequence, where: str) -> List[float]:
-    """Values as floats.
-
-    Raises:
-        InputError: one that is not a finite number.
-    """
-    result = []
-    for position, value in enumerate(values):
-        try:
-            result.append(float(value))
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{where}: value {position} is {value!r}, not a number") from None
-        if not np.isfinite(result[-1]):
-            raise InputError(f"{where}: value {position} is {value!r}, not a finite number")
-    return result
-
-
-@functools.cache
-def load_table(name: str) -> Dict[str, Any]:
-    """A YAML table shipped beside this file; not to be changed by its readers."""
-    return yaml.safe_load((pathlib.Path(__file__).parent / name).read_text(encoding="utf-8"))

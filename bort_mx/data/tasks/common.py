@@ -4,7 +4,9 @@ import json
 import pathlib
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from bort_mx.data.tasks.base import Example, Examples, PickOneTask, Task
+from bort_mx.data.tasks.base import Task
+from bort_mx.data.tasks.examples import Example, Examples
+from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.errors import InputError
 
 
@@ -44,7 +46,7 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
                short: Optional[List[int]] = None) -> Iterator[Tuple[int, Dict[str, str]]]:
     """Yield (line number, column → field) of a TSV file in which quotes are ordinary characters.
 
-    Blank lines at the end hold nothing; where there is but one column, they are empty texts.
+    Blank lines at the end are skipped. In a file of one column they are examples with an empty text.
 
     Args:
         path: the file.
@@ -74,7 +76,7 @@ def read_table(path: pathlib.Path, header: Optional[Sequence[str]] = None,
 
 
 def check_header(columns: Sequence[str], where: str) -> None:
-    """Refuse a header that names a column twice, of which only one could be read.
+    """Refuse a header that names a column twice: only one of the two could be read.
 
     Raises:
         InputError: such a header.
@@ -253,7 +255,7 @@ class JsonTask(Task):
         return examples
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:
-        """The examples one JSON object stands for; `notes` takes what was mended."""
+        """The examples that one JSON object stands for. Notes of what was repaired are added to `notes`."""
         index = field(record, "idx", int, where)
         return [Example(index, self.texts(record, where, notes), self.label_of(record, split, where))]
 
@@ -262,7 +264,7 @@ class JsonTask(Task):
         return tuple(field(record, name, str, where) for name in self.text_fields)
 
     def label_of(self, record: Mapping[str, Any], split: str, where: str) -> Optional[str]:
-        """The label of one JSON object, as spelled in `labels`; None where a test set has none.
+        """The label of one JSON object, as spelled in `labels`. None where a test set has no label.
 
         Raises:
             InputError: missing outside the test set, of another type, or unknown.

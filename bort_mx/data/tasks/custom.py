@@ -1,4 +1,4 @@
-"""A user's own task: a YAML file that names files, columns and labels.
+"""A user's own task, described by a YAML file that names files, columns and labels.
 
     name: reviews                       # optional; the file's own name by default
     files:                              # paths from the YAML file's folder, or from --data-dir where that is given
@@ -17,15 +17,18 @@ read with quotes as ordinary characters, CSV files with the usual quoting, JSON 
 """
 
 import csv
+import os
 import pathlib
 import re
 import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 
 import numpy as np
 
-from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, Task
+from bort_mx.data.task_registry import register_description
+from bort_mx.data.tasks.base import Folder, Task
 from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table, without_blank_end
+from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -36,6 +39,7 @@ LARGEST = float(np.finfo(np.float32).max)
 METRICS = {False: ("accuracy", "f1", "matthews"), True: ("pearson", "spearman")}
 
 
+@register_description(".yaml", ".yml")
 class CustomTask(Task):
     """A task read from a YAML description.
 
@@ -46,7 +50,7 @@ class CustomTask(Task):
         InputError: no such file, not YAML, an unknown or missing field, or values that do not fit together.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Union[str, os.PathLike]):
         self._path = pathlib.Path(path)
         values = self._load()
         self.name = str(self._path.stem if values.get("name") is None else values["name"])
@@ -195,7 +199,7 @@ KIND_NAMES = {bool: "true or false", dict: "a mapping", list: "a list", int: "a 
 
 
 def _spelled(value: Any) -> str:
-    """A label as text; YAML and JSON turn yes/true and 1 into values of their own."""
+    """A label as text. YAML and JSON read yes, true and 1 as values of their own types."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -1,7 +1,7 @@
-"""RACE: passages from Chinese school exams in English, questions with four options; middle school and high school.
+"""RACE: passages and questions with four options, from English exams of Chinese middle schools and high schools.
 
-The files are RACE/{train,dev,test}/{middle,high}/<number>.txt, each one JSON object, read from a folder or straight
-from RACE.tar.gz, of which nothing is unpacked.
+The files are RACE/{train,dev,test}/{middle,high}/<number>.txt, one JSON object each. They are read from a folder, or
+straight from RACE.tar.gz without unpacking it.
 """
 
 import pathlib
@@ -11,9 +11,13 @@ import zlib
 from typing import Any, Hashable, Iterator, List, Mapping, Sequence, Tuple
 
 from bort_mx import random
-from bort_mx.data.tasks.base import Example, Examples, Folder, MissingSplit, PickOneTask, balanced
+from bort_mx.data.task_registry import register
+from bort_mx.data.tasks.archives import tar_members
+from bort_mx.data.tasks.balancing import balanced
+from bort_mx.data.tasks.base import Folder
 from bort_mx.data.tasks.common import field, json_lines, json_object
-from bort_mx.data.tasks.download import tar_members
+from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
+from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.errors import InputError
 from bort_mx.io.files import not_utf8
 
@@ -23,10 +27,10 @@ METAS = {letter: {"candidate": letter} for letter in LETTERS}  # shared: there a
 
 
 class RaceTask(PickOneTask):
-    """Four examples per question: (passage, question and option); answers are the letters A to D.
+    """Four examples per question: (passage, question and option). The answers are the letters A to D.
 
     [I] A question with one blank "_" is completed by the option; otherwise the option follows the question.
-    RACE has no submission server and its test answers are public, so no format is official: `write_submission` writes
+    RACE has no submission server and its test answers are public, so no format is official. `write_submission` writes
     the answers in the shape of RACE's own files, one line per passage: {"id": …, "answers": […]} [I].
     """
 
@@ -36,6 +40,7 @@ class RaceTask(PickOneTask):
     cut = "first"
     batch_size = 16
     level = ""
+    download_name = "RACE"
 
     def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The folder of a split, or the archive that holds it.
@@ -92,21 +97,21 @@ class RaceTask(PickOneTask):
         return [example for number, row in rows
                 for example in self._question(article, *row, (passage, number), f"{where}: question {number}")]
 
-    def _question(self, article: str, question: Any, options: Any, answer: Any, group: Tuple[str, int],
+    def _question(self, article: str, question: Any, answers: Any, answer: Any, group: Tuple[str, int],
                   where: str) -> Iterator[Example]:
         if not isinstance(question, str):
             raise InputError(f"{where} is {question!r:.60}; expected a text")
-        if not isinstance(options, list) or [type(option) for option in options] != [str] * len(LETTERS):
-            raise InputError(f"{where} has options {options!r:.60}; expected a list of {len(LETTERS)} texts")
+        if not isinstance(answers, list) or [type(text) for text in answers] != [str] * len(LETTERS):
+            raise InputError(f"{where} has options {answers!r:.60}; expected a list of {len(LETTERS)} texts")
         if answer is not None and answer not in LETTERS:
             raise InputError(f"{where} has the answer {answer!r}; expected one of {', '.join(LETTERS)}")
         index = f"{group[0]}/{group[1]}"
-        for letter, option in zip(LETTERS, options):
+        for letter, option in zip(LETTERS, answers):
             label = None if answer is None else "1" if answer == letter else "0"
             yield Example(index, (article, filled(question, option)), label, group, METAS[letter])
 
     def training_examples(self, examples: Sequence[Example], seed: int) -> Examples:
-        """As many wrong options as right ones: about 2/3 of the wrong ones go (P1 §5.3)."""
+        """As many wrong options as right ones. About 2/3 of the wrong ones are discarded (P1 §5.3)."""
         return balanced(examples, seed, self.name)
 
     def format_submission(self, ids: Sequence[Hashable], values: Sequence) -> str:
@@ -127,6 +132,7 @@ class RaceTask(PickOneTask):
         return LETTERS[self.answer_index(prediction)]
 
 
+@register(row=1)
 class RaceM(RaceTask):
     """Middle school."""
 
@@ -135,6 +141,7 @@ class RaceM(RaceTask):
     submission_name = "RACE-M.jsonl"
 
 
+@register(row=2)
 class RaceH(RaceTask):
     """High school. Training uses half of the passages, drawn with the seed (P1 §5.3), before balancing."""
 
@@ -154,7 +161,7 @@ class RaceH(RaceTask):
 
 
 def filled(question: str, option: str) -> str:
-    """The question completed by an option: in its blank if it has exactly one, else after it."""
+    """The question completed by an option. The option fills the blank if there is exactly one, else it follows."""
     return question.replace("_", f" {option} ").strip() if question.count("_") == 1 else f"{question} {option}"
 
 
@@ -164,7 +171,7 @@ def _folder_texts(path: pathlib.Path) -> Iterator[Tuple[str, bytes]]:
 
 
 def _archive_texts(path: pathlib.Path, prefix: str) -> Iterator[Tuple[str, bytes]]:
-    """The files of one folder of a tar archive, which is read to its end and never unpacked."""
+    """The files of one folder of a tar archive. The archive is read to its end and never unpacked."""
     try:
         for name, file in tar_members(path):
             name = name[2:] if name.startswith("./") else name

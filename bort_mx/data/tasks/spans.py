@@ -14,7 +14,7 @@ Span = Tuple[int, int]
 
 
 def mark_spans(text: str, spans: Iterable[Tuple[int, int, str]]) -> str:
-    """Put a mark before and after each span; spans are (start, end, mark) in characters and may touch or nest."""
+    """Put a mark before and after each span. Spans are (start, end, mark) in characters; they may touch or nest."""
     inserts: List[Tuple[int, int, str]] = []
     for start, end, mark in spans:
         inserts += [(start, 1, mark), (end, 0, mark)]

@@ -1,10 +1,11 @@
-"""The zip file that GLUE and SuperGLUE take: all tasks' submission files, without folders."""
+"""The zip file that GLUE and SuperGLUE accept: the submission files of all tasks, without folders."""
 
 import os
 import pathlib
 import zipfile
 from typing import List
 
+from bort_mx.data.task_registry import TASKS
 from bort_mx.data.tasks.base import Task
 from bort_mx.errors import InputError
 from bort_mx.io.files import atomic_path
@@ -19,7 +20,7 @@ def write_benchmark_zip(path: os.PathLike, benchmark: str, folder: os.PathLike) 
         folder: where `write_submission` put the files.
 
     Returns:
-        the official names which are missing; the leaderboards want every one of them.
+        the official names that are missing. The leaderboards want all of them.
 
     Raises:
         InputError: an unknown benchmark, or none of its files in the folder.
@@ -42,8 +43,6 @@ def submission_names(benchmark: str) -> List[str]:
     Raises:
         InputError: an unknown benchmark.
     """
-    from bort_mx.data.tasks import TASKS
-
     tasks: List[Task] = [task for task in TASKS.values() if task.benchmark == benchmark]
     if not benchmark or not tasks:
         raise InputError(f"unknown benchmark {benchmark!r}; there are glue, superglue and race")

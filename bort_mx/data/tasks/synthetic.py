@@ -43,7 +43,7 @@ Fact = Tuple[str, str, Optional[str]]  # relation, who, whom
 
 
 def generate(sizes: Optional[Dict[str, int]] = None, seed: int = 0) -> Dict[str, List[Pair]]:
-    """The splits, each half entailment and half of kind "things"; no two share a pair or its twin.
+    """The splits. Each is half entailment and half of kind "things"; no two splits share a pair or its twin.
 
     Args:
         sizes: split → number of examples, multiples of 4; None: SIZES.
@@ -73,7 +73,7 @@ def generate(sizes: Optional[Dict[str, int]] = None, seed: int = 0) -> Dict[str,
 
 
 def write(folder: os.PathLike, sizes: Optional[Dict[str, int]] = None, seed: int = 0) -> None:
-    """Write the splits as train.tsv, dev.tsv and test.tsv in the columns of RTE; the test file has no labels."""
+    """Write the splits as train.tsv, dev.tsv and test.tsv in the columns of RTE. The test file has no labels."""
     for split, pairs in generate(sizes, seed).items():
         width = 3 if split == "test" else 4
         rows = [COLUMNS[:width], *((str(i), *pair)[:width] for i, pair in enumerate(pairs))]
@@ -81,7 +81,7 @@ def write(folder: os.PathLike, sizes: Optional[Dict[str, int]] = None, seed: int
 
 
 def solve(premise: str, hypothesis: str) -> str:
-    """The label by rule, from the two texts alone: the proof that word order settles every example."""
+    """The label by rule, from the two texts alone. This proves that word order decides every example."""
     return ENTAILMENT if _facts(hypothesis) <= _facts(premise) else NOT_ENTAILMENT
 
 

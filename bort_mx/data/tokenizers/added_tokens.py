@@ -1,9 +1,9 @@
-"""Tokens that were added to a vocabulary after it was trained, as Hugging Face's files tell of them.
+"""Tokens that were added to a vocabulary after it was trained, read from Hugging Face's files.
 
-Four files may: `added_tokens.json` (token: id), `special_tokens_map.json` (which are special), `tokenizer.json`
-(`added_tokens`) and `tokenizer_config.json` (`added_tokens_decoder`, `additional_special_tokens` or, since
-transformers 5, `extra_special_tokens`). They overlap: ids must agree, and the last to tell how a token is found in a
-text, in this order, is believed.
+Four files may name them: `added_tokens.json` (token: id), `special_tokens_map.json` (which are special),
+`tokenizer.json` (`added_tokens`) and `tokenizer_config.json` (`added_tokens_decoder`, `additional_special_tokens` or,
+since transformers 5, `extra_special_tokens`). The files overlap. Ids must agree. Where two files say differently how a
+token is found in a text, the later one in this order counts.
 """
 
 import dataclasses
@@ -55,16 +55,16 @@ class AddedToken:
                                  "false")
 
     def as_rust(self) -> tokenizers.AddedToken:
-        """The library's own form, which has no id: ids are given in the order of adding."""
+        """The library's own form. It has no id: the library numbers tokens in the order they are added."""
         return tokenizers.AddedToken(self.content, **self.flags())
 
     def flags(self) -> Dict[str, bool]:
-        """What `added_tokens_decoder` says of it beside `content`."""
+        """The fields of an `added_tokens_decoder` entry, without `content`."""
         return {name: getattr(self, name) for name in _FLAGS}
 
 
 def read_added_tokens(directory: pathlib.Path, config: Dict, vocab: Dict[str, int]) -> List[AddedToken]:
-    """The tokens added to a vocabulary, by id; those that are in it already, too.
+    """The tokens added to a vocabulary, by id, and those of them that it has already.
 
     Args:
         directory: the folder of the vocabulary.
@@ -87,15 +87,34 @@ def read_added_tokens(directory: pathlib.Path, config: Dict, vocab: Dict[str, in
     return sorted(tokens, key=lambda token: token.id)
 
 
+def with_added(tokens: Sequence[str], added: Sequence[AddedToken], source: str) -> List[str]:
+    """The tokens by id, with those added beyond them.
+
+    Raises:
+        InputError: an added token's id is another token's, or leaves a gap; or it has another id in the vocabulary.
+    """
+    result, own = list(tokens), {token: i for i, token in enumerate(tokens)} if added else {}
+    for token in sorted(added, key=lambda token: token.id):
+        index, size = own.get(token.content, token.id), len(result)
+        if index == token.id == size:
+            result.append(token.content)
+        elif index != token.id or index > size or result[index] != token.content:
+            reason = (f"in the vocabulary it is {index}" if index != token.id else f"the next is {size}"
+                      if index > size else f"that is {result[index]!r}")
+            raise InputError(f"{source}: the added token {token.content!r} has id {token.id}, but {reason}; keep the "
+                             "files of one tokenizer")
+    return result
+
+
 def _without_an_id(contents: Sequence[str], vocab: Dict[str, int], added: Sequence[AddedToken]) -> List[AddedToken]:
-    """Further special tokens: their ids are the vocabulary's, or the next ones, as transformers gives them."""
+    """Special tokens listed without an id. They get the vocabulary's id or the next free one, as in transformers."""
     free = max([-1, *vocab.values(), *(token.id for token in added)]) + 1
     new = {text: free + i for i, text in enumerate(text for text in contents if text not in vocab)}
     return [AddedToken(text, vocab.get(text, new.get(text)), special=True, normalized=False) for text in contents]
 
 
 def _special_contents(directory: pathlib.Path, config: Dict) -> List[str]:
-    """The further special tokens, beside mask, pad and so on, that the configuration or the map of them lists."""
+    """Special tokens, other than mask, pad and so on, that tokenizer_config.json or the map lists."""
     said = [(config, directory / CONFIG)]
     if "added_tokens_decoder" not in config and (directory / SPECIAL_MAP).is_file():
         said.append((_read_object(directory / SPECIAL_MAP), directory / SPECIAL_MAP))
@@ -145,7 +164,7 @@ def _of_config(directory: pathlib.Path, config: Dict) -> Iterator[Tuple[AddedTok
 
 
 def _token(entry: Any, index: Optional[Any], source: str) -> AddedToken:
-    """A token of a file's entry; `normalized` is by default the opposite of `special`, as in `tokenizers`."""
+    """A token of a file's entry. By default `normalized` is the opposite of `special`, as in `tokenizers`."""
     if not isinstance(entry, dict) or "content" not in entry:
         raise InputError(f"{source}: expected tokens with their content, found {entry!r}")
     flags = {name: entry[name] for name in _FLAGS if name in entry}

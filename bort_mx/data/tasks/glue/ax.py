@@ -2,17 +2,19 @@
 
 import pathlib
 
-from bort_mx.data.tasks.base import Example, Examples
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask, read_table
+from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.data.tasks.glue.mnli import LABELS
 from bort_mx.errors import InputError
 
 
+@register(row=11)
 class AX(TableTask):
-    """Scored by Matthews' correlation over three labels; not part of GLUE's average.
+    """Scored by Matthews' correlation over three labels. Not part of GLUE's average.
 
-    The split "test" is the official file without labels, which is submitted. The split "dev" is the labelled
-    `diagnostic-full.tsv` the authors also publish: to score locally, never to train or to select on.
+    The split "test" is the official file without labels; its predictions are submitted. The split "dev" is the labelled
+    `diagnostic-full.tsv`, which the authors also publish. It is for scoring here, never for training or selection.
     """
 
     name = "AX"

@@ -1,10 +1,12 @@
-"""MNLI, two sets: genres as in training (matched) and others (mismatched); one training file serves both."""
+"""MNLI, two sets: genres as in training (matched), and others (mismatched). Both use the same training file."""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask
 
 LABELS = ("contradiction", "neutral", "entailment")
 
 
+@register(row=6)
 class MNLIMatched(TableTask):
     """Entailment, contradiction or neither. A gold label "-" (annotators disagree) is left out and counted."""
 
@@ -12,12 +14,14 @@ class MNLIMatched(TableTask):
     folders = ("MNLI",)
     labels = LABELS
     batch_size = 16
+    download_name = "MNLI"
     label_column = "gold_label"
     dropped_labels = ("-",)
     files = {"train": ("train.tsv",), "dev": ("dev_matched.tsv",), "test": ("test_matched.tsv",)}
     submission_name = "MNLI-m.tsv"
 
 
+@register(row=7)
 class MNLIMismatched(MNLIMatched):
     """The same on genres that the training set lacks."""
 

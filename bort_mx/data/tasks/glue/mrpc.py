@@ -1,12 +1,14 @@
-"""MRPC: are two sentences paraphrases? Made of the corpus as released and GLUE's list of dev pairs."""
+"""MRPC: are two sentences paraphrases? GLUE's files are made of the released corpus and GLUE's list of dev pairs."""
 
 import pathlib
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask, read_lines
 from bort_mx.errors import InputError
 from bort_mx.io.files import atomic_path
 
 
+@register(row=3)
 class MRPC(TableTask):
     """Paraphrase (1) or not (0). Train and dev start with a byte order mark and have no index; test has one."""
 
@@ -17,6 +19,10 @@ class MRPC(TableTask):
     text_columns = ("#1 String", "#2 String")
     label_column = "Quality"
     submission_name = "MRPC.tsv"
+
+    def assemble(self, root: pathlib.Path) -> None:
+        """Make GLUE's three files of the corpus as released, by `build_from_release`."""
+        build_from_release(root / self.benchmark / self.folders[0])
 
 
 def build_from_release(folder: pathlib.Path) -> None:

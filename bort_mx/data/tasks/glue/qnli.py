@@ -1,8 +1,10 @@
 """QNLI: does a sentence answer a question? The second release (QNLIv2), as the paper's."""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask
 
 
+@register(row=8)
 class QNLI(TableTask):
     """Entailment (the sentence answers the question) or not."""
 

@@ -1,8 +1,10 @@
 """GLUE's RTE: does a text entail a hypothesis?"""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask
 
 
+@register(row=9)
 class RTE(TableTask):
     """Entailment or not."""
 

@@ -1,8 +1,10 @@
 """SST-2: is a phrase or sentence of a film review positive? Lower-cased and tokenised as released."""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask
 
 
+@register(row=2)
 class SST2(TableTask):
     """Positive (1) or negative (0). Train and dev have no index column; the test file has."""
 

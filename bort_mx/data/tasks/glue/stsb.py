@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import TableTask
 
 
+@register(row=4)
 class STSB(TableTask):
     """A score in [0, 5], scored by Pearson's and Spearman's correlation."""
 

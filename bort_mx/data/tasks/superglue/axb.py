@@ -1,10 +1,12 @@
 """AX-b: GLUE's diagnostic set with "neutral" and "contradiction" as one label, predicted by RTE's model."""
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonTask
 
 
+@register(row=9)
 class AXb(JsonTask):
-    """Scored by Matthews' correlation; not part of SuperGLUE's average. The published file has the labels.
+    """Scored by Matthews' correlation. Not part of SuperGLUE's average. The published file has the labels.
 
     The file's idx are strings of digits; they are read and submitted as integers, as SuperGLUE's baselines do.
     """

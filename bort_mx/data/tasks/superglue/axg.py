@@ -2,15 +2,17 @@
 
 import pathlib
 
-from bort_mx.data.tasks.base import Examples
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonTask
+from bort_mx.data.tasks.examples import Examples
 from bort_mx.errors import InputError
 
 
+@register(row=10)
 class AXg(JsonTask):
-    """Scored by gender parity and accuracy; not part of SuperGLUE's average. The published file has the labels.
+    """Scored by gender parity and accuracy. Not part of SuperGLUE's average. The published file has the labels.
 
-    An example's group is its pair: neighbouring lines, which share their hypothesis.
+    An example's group is its pair: two neighbouring lines with the same hypothesis.
     """
 
     name = "AX-g"

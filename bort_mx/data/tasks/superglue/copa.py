@@ -2,16 +2,18 @@
 
 from typing import Any, List, Mapping
 
-from bort_mx.data.tasks.base import Example
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonChoiceTask, field
+from bort_mx.data.tasks.examples import Example
 from bort_mx.errors import InputError
 
 # [I] The files say "cause" or "effect"; the question is put into words, as SuperGLUE's baselines do.
 QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
 
 
+@register(row=3)
 class COPA(JsonChoiceTask):
-    """Two examples per question: (premise and question, alternative); answers are 0 and 1, integers when submitted."""
+    """Two examples per question: (premise and question, alternative). Answers are 0 and 1, submitted as integers."""
 
     name = "COPA"
     folders = ("COPA",)

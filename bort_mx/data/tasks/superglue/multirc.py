@@ -3,15 +3,19 @@
 import collections
 from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
 
-from bort_mx.data.tasks.base import Example, Examples, balanced
+from bort_mx.data.metrics import Scores
+from bort_mx.data.task_registry import register
+from bort_mx.data.tasks.balancing import balanced
 from bort_mx.data.tasks.common import JsonTask, field, json_lines
+from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.errors import InputError
 
 
+@register(row=4)
 class MultiRC(JsonTask):
     """Every (question, answer) pair is one binary example (P1 §5.2): the passage, then question and answer.
 
-    Several answers may be right, so each is labelled by itself; exact match compares all labels of a question.
+    Several answers may be right, so each has a label of its own. Exact match compares all labels of a question.
     An example's group is (passage, question), its idx the answer's. P1 removed typos by hand ("a minor cleaning
     operation") without saying which: not done here.
     """
@@ -42,7 +46,7 @@ class MultiRC(JsonTask):
         """Equal numbers of right and wrong answers, by discarding at random (P1 §5.2)."""
         return balanced(examples, seed, self.name)
 
-    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Dict[str, float]:
+    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Scores:
         """F1a over all answers and exact match per question.
 
         Without `groups`, both arguments are lists of lists: one list of answers per question.

@@ -1,19 +1,23 @@
-"""ReCoRD: news passages and a sentence about each with one entity blanked; which entity of the passage is it?"""
+"""ReCoRD: a news passage and a sentence about it with one entity left blank. Which entity of the passage is it?"""
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
-from bort_mx.data.tasks.base import Example, Examples, balanced
+from bort_mx.data.metrics import Scores, reading_scores
+from bort_mx.data.task_registry import register
+from bort_mx.data.tasks.balancing import balanced
 from bort_mx.data.tasks.common import JsonChoiceTask, field
+from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.errors import InputError
 
 PLACEHOLDER = "@placeholder"
 
 
+@register(row=5)
 class ReCoRD(JsonChoiceTask):
     """One example per query and distinct entity text: (passage, query with the entity filled in).
 
-    [I] Entities of the same text are one candidate. A query's answers may be several mentions; every candidate whose
-    text is among them is right, which scoring and the labels take into account. The marks "@highlight" between
+    [I] Entities of the same text are one candidate. A query's answers may be several mentions. Every candidate whose
+    text is among them is right, in the labels and in scoring. The marks "@highlight" between
     the passage's bullet points are removed.
     """
 
@@ -77,13 +81,11 @@ class ReCoRD(JsonChoiceTask):
                 raise InputError(f"ReCoRD: query {query} has no answers to compare with (a test set?)")
         return list(answers.values())
 
-    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Dict[str, float]:
+    def score(self, predictions: Sequence, labels: Sequence, groups: Optional[Sequence] = None) -> Scores:
         """Token F1 and exact match, the best over a query's answers, averaged over queries."""
-        from bort_mx.data import metrics
-
         if any(isinstance(answers, str) for answers in labels):
             raise InputError("ReCoRD: a query's answers are a list of texts; one text was given")
-        return metrics.reading_scores(predictions, labels)
+        return reading_scores(predictions, labels)
 
     def submission_value(self, prediction: Any) -> str:
         """The text of the entity.

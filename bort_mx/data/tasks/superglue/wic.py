@@ -2,16 +2,18 @@
 
 from typing import Any, List, Mapping, Tuple
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonTask, field
 from bort_mx.data.tasks.spans import MARKS, mark_spans
 from bort_mx.errors import InputError
 
 
+@register(row=7)
 class WiC(JsonTask):
-    """Same sense ("true") or not; the target is marked in both sentences, where the official characters say.
+    """Same sense ("true") or not. The target is marked in both sentences, at the official characters.
 
-    The sentences hold inflected forms ("watering" for "water", "is" for "be"), so the text at the span is checked to be
-    one unbroken stretch without space at its ends, not to equal the lemma.
+    The sentences hold inflected forms ("watering" for "water", "is" for "be"). So the text at the span need not equal
+    the lemma. It is only checked to be no empty text, without space at its ends.
     """
 
     name = "WiC"

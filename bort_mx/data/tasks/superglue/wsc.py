@@ -2,11 +2,13 @@
 
 from typing import Any, List, Mapping, Tuple
 
+from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.common import JsonTask, field
 from bort_mx.data.tasks.spans import MARKS, find_words, mark_spans
 from bort_mx.errors import InputError
 
 
+@register(row=8)
 class WSC(JsonTask):
     """They refer to the same ("True") or not: the one task whose submission spells labels with a capital.
 

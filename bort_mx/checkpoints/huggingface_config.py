@@ -1,0 +1,143 @@
+"""config.json of Hugging Face: what a model of theirs is, read as our configuration and written from it."""
+
+import logging
+import pathlib
+from typing import Dict, List, Optional
+
+from bort_mx.architecture import Architecture
+from bort_mx.checkpoints.weights import Weights
+from bort_mx.errors import InputError
+from bort_mx.io import files
+from bort_mx.models.bert import ModelConfig, is_text
+
+MODEL_TYPES = ("roberta", "bert", "bort")
+_CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequenceClassification"}
+logger = logging.getLogger(__name__)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+def read_values(path: pathlib.Path) -> Dict:
+    """The values of a config.json, of a model that computes what ours does.
+
+    Raises:
+        InputError: no JSON object; another family; or a function that our model does not have (activation, positions).
+    """
+    values = files.read_json(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a JSON object")
+    _check_function(values, path)
+    return values
+
+
+def _check_function(values: Dict, path: pathlib.Path) -> None:
+    """Refuse a configuration whose model computes something else than ours."""
+    wanted = {"model_type": MODEL_TYPES, "hidden_act": ("gelu", "gelu_python"), "is_decoder": (False,),
+              "position_embedding_type": ("absolute",), "add_cross_attention": (False,)}
+    for key, known in wanted.items():
+        value = values.get(key, None if key == "model_type" else known[0])
+        if value not in known and not (key == "position_embedding_type" and value is None):
+            raise InputError(f"{path}: {key} is {value!r}; only {' or '.join(map(repr, known))} can be read")
+
+
+def _family(values: Dict, path: pathlib.Path) -> str:
+    """bert or roberta. Bort is of roberta: its model_type is "bort", or "bert" with RoBERTa's vocabulary or pad id."""
+    if values["model_type"] != "bert":
+        return "roberta"
+    byte_level = (path / "vocab.json").is_file() and (path / "merges.txt").is_file()
+    bort = values.get("type_vocab_size") == 1 and values.get("pad_token_id") == 1
+    return "roberta" if byte_level or bort else "bert"
+
+
+def _number(values: Dict, key: str, path: pathlib.Path, default: Optional[int] = None) -> int:
+    value = values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{path}: {key} is {value!r}; it must be a whole number")
+    return value
+
+
+def position_offset(values: Dict, path: pathlib.Path) -> int:
+    """Rows of the position table before position 0: padding_idx + 1 of RoBERTa, else none."""
+    if values["model_type"] != "roberta":
+        return 0
+    return (1 if values.get("pad_token_id") is None else _number(values, "pad_token_id", path)) + 1
+
+
+def number_of_labels(values: Dict) -> Optional[int]:
+    """How many labels config.json names; None where it says nothing of them."""
+    return len(values["id2label"]) if isinstance(values.get("id2label"), dict) else values.get("num_labels")
+
+
+def names_of_outputs(config: dict) -> Optional[List[str]]:
+    """The labels of Hugging Face's id2label in order; None where it has none but LABEL_0, LABEL_1 …"""
+    given = config.get("id2label")
+    if not isinstance(given, dict) or not given or not all(str(i) in given for i in range(len(given))):
+        return None
+    labels = [given[str(i)] for i in range(len(given))]
+    if not all(is_text(label) or type(label) is int for label in labels) or len(set(map(str, labels))) < len(labels):
+        return None
+    return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
+
+
+def model_config(values: Dict, path: pathlib.Path) -> ModelConfig:
+    """Our configuration of a model of theirs. Only the tensors tell which head there is.
+
+    Args:
+        values: of config.json.
+        path: the file; vocabularies beside it help to tell Bort from BERT.
+    Raises:
+        InputError: a number that is missing or that no model can have.
+    """
+    family = _family(values, path.parent)
+    try:
+        architecture = Architecture(*(_number(values, key, path) for key in (
+            "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size")))
+        dropout = values.get("hidden_dropout_prob", 0.1)
+        if values.get("attention_probs_dropout_prob", dropout) != dropout:
+            logger.info("%s: hidden_dropout_prob %s serves for the attention too, whose own differs", path, dropout)
+        vocab_size, positions = (_number(values, key, path) for key in ("vocab_size", "max_position_embeddings"))
+        return ModelConfig(architecture, vocab_size, family=family,
+                           num_positions=positions - position_offset(values, path),
+                           token_types=_number(values, "type_vocab_size", path, 1 if family == "roberta" else 2),
+                           layer_norm_eps=float(values.get("layer_norm_eps", 1e-12)), dropout=float(dropout),
+                           num_labels=number_of_labels(values) or 2)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from None
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+
+
+def values_of(weights: Weights) -> Dict:
+    """The values of config.json for weights of ours."""
+    config, ids, offset = weights.config, _special_ids(weights), offset_of(weights)
+    D, A, H, I = config.architecture.as_tuple()
+    labels = config.labels or [f"LABEL_{i}" for i in range(config.num_labels)]
+    values = {
+        "model_type": config.family,
+        "architectures": [("Roberta" if config.family == "roberta" else "Bert") + _CLASSES[config.head]],
+        "num_hidden_layers": D, "num_attention_heads": A, "hidden_size": H, "intermediate_size": I,
+        "vocab_size": config.vocab_size, "max_position_embeddings": config.num_positions + offset,
+        "type_vocab_size": config.token_types or 1, "layer_norm_eps": config.layer_norm_eps, "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout,
+        "position_embedding_type": "absolute", "initializer_range": 0.02, "tie_word_embeddings": True,
+        "bos_token_id": ids["bos"], "pad_token_id": ids["pad"], "eos_token_id": ids["eos"], "torch_dtype": "float32",
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+    if config.head == "classifier" and config.num_labels == 1:
+        values["problem_type"] = "regression"
+    return values
+
+
+def offset_of(weights: Weights) -> int:
+    """Unused rows of the position table that RoBERTa's code expects before position 0: padding_idx + 1."""
+    return _special_ids(weights)["pad"] + 1 if weights.config.family == "roberta" else 0
+
+
+def _special_ids(weights: Weights) -> Dict[str, int]:
+    """bos, pad and eos: the tokenizer's, or those of the family's own vocabulary."""
+    if weights.tokenizer is not None:
+        return {name: getattr(weights.tokenizer, f"{name}_id") for name in ("bos", "pad", "eos")}
+    return {"bos": 0, "pad": 1, "eos": 2} if weights.config.family == "roberta" else {"bos": 101, "pad": 0, "eos": 102}

@@ -1,0 +1,181 @@
+"""Read a checkpoint of any known format, and build the model from it.
+
+A new format is a file with a `Format` (see `weights.py`) and one line in `FORMATS`.
+"""
+
+import hashlib
+import logging
+import os
+import pathlib
+from typing import Any, Dict, List, Optional, Tuple
+
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface, tensor_names
+from bort_mx.checkpoints.weights import Format, Weights, check_shapes
+from bort_mx.errors import InputError
+from bort_mx.io import files
+from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
+from bort_mx.models.initialization import initialize
+
+FORMATS: List[Format] = [  # asked in this order: the first that recognises a path reads it
+    checkpoint_directory.FORMAT,
+    huggingface.FORMAT,
+    fairseq.FORMAT,
+    gluonnlp.FORMAT,
+]
+logger = logging.getLogger(__name__)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
+    """Read a checkpoint of any format in `FORMATS`.
+
+    Args:
+        path: one of
+            - a checkpoint directory of ours;
+            - the output directory of a run. The best epoch is read if the run fine-tuned, else the newest checkpoint;
+              of several seeds, that of the best seed. Damaged checkpoints are passed over with a warning;
+            - a Hugging Face directory of the families roberta, bert and bort;
+            - fairseq's model.pt, GluonNLP's .params, or a directory with one of them;
+            - a name on the Hugging Face Hub.
+        num_heads: A, for fairseq and GluonNLP, whose files may not say it.
+    Raises:
+        InputError: no such checkpoint, no known format, a damaged or hostile file, or a file with another A.
+    """
+    if num_heads is not None and num_heads < 1:
+        raise InputError(f"num_heads is {num_heads}; it must be at least 1")
+    try:
+        weights = _read(path, num_heads)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
+    except (RecursionError, ValueError) as error:  # JSON nested without end, or a number of too many digits
+        raise InputError(f"{path}: damaged ({' '.join(str(error).split())[:100]}); fetch or copy it again") from None
+    found = weights.config.architecture.num_heads
+    if num_heads not in (None, found):
+        raise InputError(f"{weights.source}: has {found} heads by its configuration, not {num_heads}")
+    return weights
+
+
+def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
+    """As `read`; errors of Python's own may leave it."""
+    if not os.path.exists(path) and hub.is_name(str(path)):
+        path = hub.fetch(str(path))
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or directory")
+    path = checkpoint_directory.of_output(path) or path
+    form = _format_of(path)
+    if form is None and path.is_dir():  # perhaps of a format that is one file
+        path = _single_file(path)
+        form = _format_of(path)
+    if form is None:
+        *most, last = [form.name for form in FORMATS]
+        raise InputError(f"{path}: not a checkpoint; known are {', '.join(most)} and {last}")
+    return form.read(path, num_heads)
+
+
+def _format_of(path: pathlib.Path) -> Optional[Format]:
+    return next((form for form in FORMATS if form.recognises(path)), None)
+
+
+def _single_file(directory: pathlib.Path) -> pathlib.Path:
+    """The one file of a directory that is a checkpoint, or the directory itself where there is none."""
+    found = sorted(path for path in directory.iterdir() if path.is_file() and _format_of(path))
+    if len(found) > 1:
+        raise InputError(f"{directory}: which one is meant, {' or '.join(p.name for p in found)}? Give the file")
+    return found[0] if found else directory
+
+
+def fingerprint(path: os.PathLike) -> str:
+    """SHA-256 over the files of a checkpoint that `read` reads: equal for the same model in the same format.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read.
+    """
+    path = pathlib.Path(path)
+    path = checkpoint_directory.of_output(path) or path
+    digest = hashlib.sha256()
+    try:
+        if checkpoint_directory.is_checkpoint(path):
+            parts = [path / checkpoint_directory.MANIFEST]  # it has the hashes of the others
+        else:
+            parts = _parts(path)
+        for part in parts:
+            digest.update(f"{part.name} {files.sha256(part)}\n".encode())
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
+    return digest.hexdigest()
+
+
+def _parts(path: pathlib.Path) -> List[pathlib.Path]:
+    """Files of tensors, configuration and tokenizer of a foreign checkpoint; safetensors before other files."""
+    suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
+    beside = sorted(part for part in (path.parent if path.is_file() else path).iterdir() if part.is_file())
+    tensors = [path] if path.is_file() else (
+        [part for part in beside if part.suffix == ".safetensors"]
+        or [part for part in beside if part.suffix in suffixes])
+    return [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
+
+
+# -- building ----------------------------------------------------------------------------------------------------
+
+
+def load(path: os.PathLike, head: Optional[str] = None, *, seed: int = 0, num_heads: Optional[int] = None,
+         **changes) -> Tuple[BERT, Any, ModelConfig]:
+    """Load a model from a checkpoint of any format in `FORMATS`.
+
+    Args:
+        path: a checkpoint, or a name on the Hugging Face Hub; see `read`.
+        head: "encoder", "mlm" or "classifier"; by default the one that the checkpoint holds. A head that the
+            checkpoint lacks is initialised, and a warning names its tensors. A head not asked for is left out.
+        seed: random seed for what is initialised.
+        num_heads: A, for files that do not say it (see `read`).
+        changes: further fields of `ModelConfig` to change, e.g. num_labels=3, dropout=0.
+    Returns:
+        the model, its tokenizer (None where the checkpoint has none), and the model's configuration.
+        `model.initialized` lists the names of the tensors that were initialised.
+    Raises:
+        InputError: no such checkpoint, a damaged one, or tensors that do not fit.
+    """
+    weights = read(path, num_heads)
+    model = assemble(weights, head, seed=seed, **changes)
+    return model, weights.tokenizer, model.config
+
+
+def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **changes) -> BERT:
+    """Build the model and set its weights; see `load`.
+
+    Raises:
+        InputError: tensors of the encoder are missing, unknown or of another shape; all kinds in one line.
+    """
+    config = weights.config.replace(**({"head": head} if head else {}), **changes)
+    model = build_from_config(config, seed=None, gradients=False)
+    parameters = parameters_of(model)
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    tensors = _taken(weights.tensors, shapes)
+    missing = sorted(name for name in shapes if name.startswith(tensor_names.HEADS) and name not in tensors)
+    needed = {name: shape for name, shape in shapes.items() if name not in missing}
+    check_shapes(tensors, needed, weights.source, f"the model {config.architecture}")
+    for name in needed:
+        parameters[name].set_data(weights.float32(name))
+    initialize(model, seed, missing)
+    model.collect_params().setattr("grad_req", "write")  # only now: filling needs room for a tensor beside the weights
+    model.initialized = missing
+    if missing:
+        logger.warning("%s: initialised, as the checkpoint lacks them: %s", weights.source, ", ".join(missing))
+    return model
+
+
+def _taken(tensors: Dict[str, Any], shapes: Dict[str, Tuple[int, ...]]) -> Dict[str, Any]:
+    """The tensors that a model takes: the encoder's; of heads those that it has; of a classifier those of its size."""
+    def is_taken(name: str) -> bool:
+        if not name.startswith(tensor_names.HEADS):
+            return True
+        other_size = name.startswith("classifier.") and tuple(tensors[name].shape) != shapes.get(name)
+        return name in shapes and not other_size
+
+    return {name: tensor for name, tensor in tensors.items() if is_taken(name)}
