@@ -1,4 +1,4 @@
-"""The two exceptions of this program, and the exit codes of its commands."""
+"""The exceptions of this program, and the exit codes of its commands."""
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """Exit codes: 0 done; 1 the run failed; 2 bad options or input; 130 stopped by the user, after a checkpoint."""
@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 class Unreadable(InputError):
-    """A file that is there and cannot be read: its mode, or the disk. It may be whole, so nobody may pass over it."""
+    """A file exists but cannot be read, because of its permissions or the disk. It may be intact, so never skip it."""
 
 
 class RunError(RuntimeError):

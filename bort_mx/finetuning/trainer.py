@@ -98,6 +98,7 @@ class Session:
         """Evaluate another set, possibly of a diagnostic task that has the same labels in another order."""
         scores = self.scores(self.batches(task, examples, split))
         if not task.is_regression:
+            # Put the columns into the order of this task's labels.
             scores = scores[:, [self.data.task.label_index(label) for label in task.labels]]
         return evaluate(task, examples, scores)
 
@@ -213,6 +214,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
                          session.ctx)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
+    # One evaluation and one checkpoint per epoch, unless the options say otherwise.
     interval = batches.steps_per_epoch if options.evaluation_interval is None else options.evaluation_interval
     cadence = Cadence(total, options.log_interval, interval,
                       interval if options.checkpoint_interval is None else options.checkpoint_interval,
@@ -229,6 +231,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
         loop.train()
     finally:  # even after an error, the model must have the trained weights
         trainee.optimizer.settle()
+    # The best epoch is used from here on, not the last one.
     keeper.restore()
     return Training(best, batches.steps_per_epoch, total, core.skipped)
 

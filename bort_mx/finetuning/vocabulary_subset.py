@@ -88,11 +88,11 @@ class VocabularySubset:
         Raises:
             ValueError: an id is not in `tokens`.
         """
-        # searchsorted finds where an id would stand; the comparison below checks that it stands there.
+        # searchsorted gives the place where an id would be; the comparison below checks that it is there.
         indices = np.minimum(np.searchsorted(self._tokens, batch.input_ids), len(self._tokens) - 1)
         strange = batch.input_ids[self._tokens[indices] != batch.input_ids]
         if strange.size:
-            raise ValueError(f"token {strange[0]} is none of the {len(self._tokens)} of the training set")
+            raise ValueError(f"token {strange[0]} is not among the {len(self._tokens)} tokens of the training set")
         return dataclasses.replace(batch, input_ids=indices)
 
     def write_back(self, kept: float) -> None:

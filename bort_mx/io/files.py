@@ -62,7 +62,7 @@ def atomic_path(path: os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def give_usual_mode(path: os.PathLike) -> None:
-    """Give a file or folder the mode that the user's umask asks for: some libraries let only the owner read."""
+    """Set the usual permissions by the user's umask. Some libraries make files that only the owner can read."""
     os.chmod(path, (0o777 if os.path.isdir(path) else 0o666) & ~_umask())
 
 

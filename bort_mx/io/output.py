@@ -96,7 +96,11 @@ def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def clean_leftovers(path: os.PathLike) -> None:
-    """Remove what killed processes left beside `path`; a folder that had stepped aside for nothing is put back."""
+    """Remove folders that killed processes left beside `path`.
+
+    A process may have been killed after it moved the old folder aside, before the new one was there. Then the old
+    folder is moved back.
+    """
     path = pathlib.Path(path)
     for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.*")) if path.parent.is_dir() else ():
         match = re.fullmatch(r"\.(\d+)\.(tmp|old)", left.name[len(path.name) + 1:])
@@ -109,11 +113,11 @@ def clean_leftovers(path: os.PathLike) -> None:
 
 
 def _is_running(process: int) -> bool:
-    """Whether a process of this number runs on this machine."""
+    """Whether a process with this number is running on this machine."""
     try:
-        os.kill(process, 0)  # sends nothing
+        os.kill(process, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it belongs to another user
         return True
     return True

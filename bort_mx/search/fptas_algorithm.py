@@ -177,6 +177,7 @@ def evaluate_all(candidates: Sequence[Architecture], evaluate: Evaluate,
     latencies = _measure_latencies(candidates, execution)
     if log and execution.workers.is_first:
         log.merge(candidates, known, latencies)
+    # In the order of candidates, not of finishing: ties must not depend on the workers.
     found = {a: known[a] for a in candidates}
     if execution.measure_latency:
         found = {a: dataclasses.replace(o, latency=latencies[a]) for a, o in found.items()}

@@ -12,7 +12,7 @@ from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, positive, within
 
 OptimizerName = Literal["adamw", "sgd"]
-"""The keys of `bort_mx.training.optimizers.OPTIMIZERS`, which is not imported here, as it brings MXNet."""
+"""The keys of `bort_mx.training.optimizers.OPTIMIZERS`. That is not imported here, because it imports MXNet."""
 OTHER_PROGRAM = "a run of another program"
 """The answer of a stage's `kind_of` for a directory whose options belong to another stage."""
 

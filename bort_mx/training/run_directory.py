@@ -80,6 +80,7 @@ class RunDirectory:
             return
         with writing(self.path, "--output-dir"):
             self.path.mkdir(parents=True, exist_ok=True)
+            # Lock before anything is written: another process may be running here.
             self._claim()
         if self.checkpoint:
             print(f"resuming after step {self.start_step}, from {self.checkpoint}", flush=True)
@@ -211,6 +212,7 @@ class RunDirectory:
             if name not in may_change and not unknown and old != value:
                 raise InputError(f"--resume: option {name} was {old!r} in {self.path / CONFIG} and is {value!r} now; "
                                  "give the old value, or start anew in another --output-dir")
+        # Entries beside the options, such as data hashes. Older runs may lack some of them.
         for name in sorted(set(self.config) - {"options", "provenance"}):
             if name in before and before[name] != self.config[name]:
                 raise InputError(f"--resume: {_difference(name, before[name], self.config[name])} is not what it was "

@@ -1,4 +1,4 @@
-"""On Ctrl-C or SIGTERM, a training loop finishes its step and writes a checkpoint."""
+"""On Ctrl-C or SIGTERM, a training loop finishes its micro-batch, writes a checkpoint and stops."""
 
 import contextlib
 import os
@@ -63,6 +63,6 @@ class StopSignals:
         if self.asked and number == signal.SIGINT:  # the second Ctrl-C
             raise KeyboardInterrupt
         if not self.asked and is_first_process():
-            # Not by print: the signal may have come in the middle of one, whose buffer takes no second writer.
+            # Not print: the signal may have interrupted a print, and its buffer accepts no second writer.
             os.write(1, b"\nstopping: a checkpoint is written first (Ctrl-C again stops without one)\n")
         self.asked = True

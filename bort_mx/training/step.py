@@ -123,7 +123,7 @@ class TrainingStep:
         norm = gradient_norm(gradients) / (weight * self.scaler.scale)
         result = StepResult(loss / weight, {n: v / weight for n, v in zip(names, rest)}, norm,
                             not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping), bool(left))
-        if result.abandoned:
+        if result.abandoned:  # on every worker alike: the flags were summed
             return result
         if not result.skipped:
             clip = min(1.0, self._clip / max(norm, 1e-12)) if self._clip else 1.0
