@@ -1,8 +1,8 @@
-"""A duration in words that suit it, from milliseconds to years."""
+"""Durations as text, in suitable units from milliseconds to years."""
 
 
 def in_words(seconds: float) -> str:
-    """Two units at most: "0.25 s", "40 s", "12 min", "3 h 20 min", "4 days 6 h", "2.3 years"."""
+    """A duration in at most two units: "0.25 s", "40 s", "12 min", "3 h 20 min", "4 days 6 h", "2.3 years"."""
     if seconds < 10:
         return f"{seconds:.2g} s"
     if seconds < 120:

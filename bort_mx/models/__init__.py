@@ -1,4 +1,4 @@
-"""The parametrised encoder and its heads as Gluon HybridBlocks."""
+"""The BERT encoder of any architecture <D, A, H, I>, with its heads, as Gluon HybridBlocks."""
 
 from bort_mx.models.bert import BERT, ModelConfig, build_model, parameters_of
 from bort_mx.models.initialization import initialize

@@ -1,6 +1,6 @@
-"""BERT parametrised by <D, A, H, I>, with one head: none, masked language model, or classifier.
+"""BERT with any architecture <D, A, H, I> and one head: none, masked language model (MLM), or classifier.
 
-Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary, S positions.
+Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary size, S number of positions.
 """
 
 import collections
@@ -22,7 +22,7 @@ FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"tok
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """Everything that fixes a model's parameters and function.
+    """All settings that determine a model's parameters and its function.
 
     Raises:
         InputError: a value that no model can have; the message names the field.
@@ -31,27 +31,27 @@ class ModelConfig:
     architecture: Architecture
     """<D, A, H, I>."""
     vocab_size: int
-    """V, rows of the word embedding."""
+    """V, the number of rows of the word embedding."""
     head: str = "encoder"
-    """encoder, mlm or classifier."""
+    """encoder (no head), mlm or classifier."""
     num_labels: int = 2
-    """Outputs of the classifier (1 for regression)."""
+    """Number of outputs of the classifier; 1 for regression."""
     family: str = "roberta"
-    """roberta (Bort too) or bert: sets the defaults of token_types and layer_norm_eps and the names on conversion."""
+    """roberta (Bort too) or bert. Sets the defaults of token_types and layer_norm_eps, and names in conversion."""
     num_positions: int = 512
-    """S without RoBERTa's two unused rows: the longest sequence, in tokens."""
+    """S without RoBERTa's two unused rows: the number of tokens in the longest sequence."""
     token_types: Optional[int] = None
-    """Rows of the token-type embedding; 0 for none."""
+    """Number of rows of the token-type embedding; 0 for none."""
     layer_norm_eps: Optional[float] = None
-    """Epsilon of every LayerNorm: 1e-5 for roberta, 1e-12 for bert."""
+    """ε of every LayerNorm. Default: 1e-5 for roberta, 1e-12 for bert."""
     dropout: float = 0.1
-    """Dropout of hidden states and attention weights, in training only."""
+    """Dropout rate of hidden states and attention weights; in training only."""
     pooler: bool = False
-    """Dense(H) and tanh on the first token before the classifier (BERT's pooler)."""
+    """Add BERT's pooler before the classifier: Dense(H) and tanh on the first token."""
     extra_layer: bool = False
-    """One more linear layer before the classifier (the paper's CoLA, §5.1)."""
+    """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
     labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
-    """What the classifier's outputs stand for, where that is known; other heads have none."""
+    """The meaning of the classifier's outputs, if it is known; None for other heads."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -80,17 +80,17 @@ class ModelConfig:
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
     def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse. It has labels only where they are known."""
+        """The configuration as JSON values; `from_dict` is the inverse. "labels" is present only if they are known."""
         values = dataclasses.asdict(self)
         labels = values.pop("labels")
         return values if labels is None else {**values, "labels": list(labels)}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
-        """The inverse of `to_dict`.
+        """Build a configuration from what `to_dict` returned.
 
         Raises:
-            InputError: an unknown or missing field, named.
+            InputError: a field is unknown or missing; the message names it.
         """
         values = dict(values)
         known = {field.name for field in dataclasses.fields(cls)}
@@ -107,25 +107,25 @@ class ModelConfig:
             raise InputError(f"model: ill-formed configuration ({error})") from None
 
     def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed; the labels go where their number changes."""
+        """A copy with some fields changed. If the number of labels changes, the labels are dropped."""
         if changes.get("num_labels", self.num_labels) != self.num_labels:
             changes.setdefault("labels", None)
         return dataclasses.replace(self, **changes)
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text that can be written: Unicode without half characters."""
+    """Whether a value is text that can be written as UTF-8: a string without unpaired surrogates."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class BERT(HybridBlock):
-    """Embeddings, encoder and one head; built by `build_model`. Parameters have GluonNLP's names.
+    """Embeddings, encoder and one head. `build_model` builds it. Parameters have GluonNLP's names.
 
     Inputs:
-        input_ids (B, s), valid_length (B,) (None: no padding), masked_positions (B, M) (mlm head only; None: every
-        position), token_types (B, s) (models with token types only; None: all 0). Any numeric dtype.
+        input_ids (B, s); valid_length (B,), None: no padding; masked_positions (B, M), for the mlm head only, None:
+        every position; token_types (B, s), for models with token types only, None: all 0. Any numeric dtype.
     Outputs:
-        encoder: hidden states (B, s, H), zero at padding; mlm: logits (B, M, V); classifier: (B, num_labels).
+        encoder: hidden states (B, s, H), zero at padding. mlm: logits (B, M, V). classifier: (B, num_labels).
     """
 
     def __init__(self, config: ModelConfig, **kwargs):
@@ -133,6 +133,7 @@ class BERT(HybridBlock):
         self.config = config
         D, A, H, I = config.architecture.as_tuple()
         with self.name_scope():
+            # GluonNLP's `hidden_size` is the paper's I, and its `units` is H.
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
                                    max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps,
                                    selects=config.head != "encoder")
@@ -151,7 +152,7 @@ class BERT(HybridBlock):
                 self.classifier = self._classifier(config, H)
 
     def _mlm_decoder(self, config: ModelConfig, H: int) -> nn.HybridSequential:
-        """Dense(H) → GELU → LayerNorm → decoder tied to the word embedding, with a bias."""
+        """Dense(H) → GELU → LayerNorm → output layer. Its weight is the word embedding's; its bias is its own."""
         decoder = nn.HybridSequential(prefix="decoder_")
         with decoder.name_scope():
             decoder.add(nn.Dense(H, in_units=H, flatten=False), GELU(),
@@ -161,7 +162,7 @@ class BERT(HybridBlock):
 
     @staticmethod
     def _classifier(config: ModelConfig, H: int) -> nn.HybridSequential:
-        """Dropout and one linear layer on the first token (paper §5.1), with one more linear layer where asked."""
+        """Dropout and one linear layer on the first token (paper §5.1), or two linear layers with `extra_layer`."""
         classifier = nn.HybridSequential(prefix="classifier_")
         with classifier.name_scope():
             classifier.add(nn.Dropout(config.dropout))
@@ -171,8 +172,10 @@ class BERT(HybridBlock):
         return classifier
 
     def __call__(self, input_ids, valid_length=None, masked_positions=None, token_types=None):
-        """Complete the optional inputs, so that one compiled graph serves every call, and compile it anew when training
-        follows inference or the other way round, as the two want another LayerNorm.
+        """Fill in the optional inputs, so that one compiled graph serves every call.
+
+        Training and inference use different LayerNorms (see `LayerNorm.composed`). When a call switches between the
+        two, the graph is compiled again.
         """
         training = mx.autograd.is_training() and input_ids.context.device_type == "cpu"
         self._compose_norms(training and self.encoder.dtype == "float32")
@@ -181,6 +184,7 @@ class BERT(HybridBlock):
         if self.config.head != "mlm":
             masked_positions = None
         elif masked_positions is None:
+            # No positions given: take all of them, 0 to s − 1 in every row.
             masked_positions = mx.nd.broadcast_to(
                 mx.nd.arange(input_ids.shape[1], ctx=input_ids.context).reshape((1, -1)), shape=input_ids.shape)
         if not self.config.token_types:
@@ -193,12 +197,13 @@ class BERT(HybridBlock):
         head = self.decoder if self.config.head == "mlm" else ()
         norms = self.encoder.norms() + [block for block in head if isinstance(block, LayerNorm)]
         if norms[0].composed != composed:
+            # Hybridizing again drops the compiled graph, which was built with the other LayerNorm.
             for norm in norms:
                 norm.composed = composed
             self.hybridize(self._active, static_alloc=True)
 
     def hybrid_forward(self, F, input_ids, valid_length, masked_positions=None, token_types=None):
-        """See the class."""
+        """See the class for inputs and outputs."""
         embedded = self.word_embed(input_ids)  # (B, s, H)
         if token_types is not None:
             embedded = embedded + self.token_type_embed(token_types)
@@ -216,18 +221,18 @@ class BERT(HybridBlock):
 
 def build_model(architecture: Architecture, vocab_size: int, head: str = "encoder", num_labels: int = 2, *,
                 seed: int = 0, ctx: Optional[mx.Context] = None, **options) -> BERT:
-    """Build, initialise and hybridize (static allocation and shapes reused) a model.
+    """Build, initialise and hybridize a model. Hybridizing compiles its graph and allocates its memory once.
 
     Args:
         architecture: <D, A, H, I>.
         vocab_size: V.
         head: "encoder", "mlm" or "classifier".
-        num_labels: the classifier's outputs.
-        seed: of the initial weights (see `bort_mx.models.initialize`).
-        ctx: the device; the CPU by default.
+        num_labels: number of outputs of the classifier.
+        seed: seed of the initial weights (see `bort_mx.models.initialize`).
+        ctx: the device; default: the CPU.
         options: further fields of `ModelConfig`.
     Raises:
-        InputError: values that no model can have.
+        InputError: a value that no model can have.
     """
     config = ModelConfig(architecture, vocab_size, head, num_labels, **options)
     return build_from_config(config, seed=seed, ctx=ctx)
@@ -235,9 +240,10 @@ def build_model(architecture: Architecture, vocab_size: int, head: str = "encode
 
 def build_from_config(config: ModelConfig, *, seed: Optional[int] = 0, ctx: Optional[mx.Context] = None,
                       gradients: bool = True) -> BERT:
-    """As `build_model`, but `seed=None` leaves the weights zero, for a caller who sets them all.
+    """Like `build_model`. With `seed=None` all weights are 0, for a caller who sets all of them.
 
-    `gradients=False` takes no memory for gradients; `collect_params().setattr("grad_req", "write")` takes it later.
+    `gradients=False` allocates no memory for gradients. `collect_params().setattr("grad_req", "write")` allocates it
+    later.
     """
     from bort_mx.models.initialization import initialize
 
@@ -252,11 +258,13 @@ def build_from_config(config: ModelConfig, *, seed: Optional[int] = 0, ctx: Opti
 
 
 WORD_EMBEDDING = "word_embed.0.weight"
-"""Its name in `parameters_of`."""
+"""Name of the word embedding in `parameters_of`."""
 
 
 def parameters_of(model: BERT) -> Dict[str, mx.gluon.Parameter]:
-    """The model's parameters by GluonNLP's names, e.g. "encoder.transformer_cells.0.proj.weight", tied ones once."""
+    """The model's parameters by GluonNLP's names, such as "encoder.transformer_cells.0.proj.weight". Tied ones occur
+    once.
+    """
     seen, result = set(), collections.OrderedDict()
     named = model._collect_params_with_prefix()
     for name in sorted(named, key=lambda n: (n.startswith("decoder"), n)):  # the tied weight keeps the embedding's name

@@ -267,7 +267,7 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
         run_agora(dataclasses.replace(again, rounds=2, theta=str(tmp_path / "theta.yaml")))
     with pytest.raises(InputError, match="option tau was"):
         run_agora(dataclasses.replace(again, tau="typo"))
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         run_agora(options)
 
 

@@ -131,5 +131,5 @@ def test_what_is_finished_is_not_done_again(finished, small, monkeypatch):
     assert found["dev"] == results_of(finished)["dev"]
     with pytest.raises(InputError, match="option seed was 0"):
         finetune(dataclasses.replace(small, output_dir=str(finished), resume="auto", seed=1))
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         finetune(dataclasses.replace(small, output_dir=str(finished)))

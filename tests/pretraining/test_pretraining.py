@@ -448,7 +448,7 @@ def test_a_run_that_is_there_keeps_its_prepared_data(prepared, tmp_path):
     text.write_text("\n".join(itertools.islice(sample_text.paragraphs(), 400)))
     pretrain(options(text, tmp_path / "run", train_vocab=500, max_steps=1))
     before = (tmp_path / "run/data/manifest.json").read_bytes()
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         pretrain(options(text, tmp_path / "run", train_vocab=400, max_steps=1))
     assert (tmp_path / "run/data/manifest.json").read_bytes() == before
 
@@ -472,7 +472,7 @@ def test_a_search_s_results_name_the_architecture(tmp_path):
 
 
 def test_a_directory_that_holds_a_run_is_refused_and_other_options_on_resuming_are_named(uninterrupted, prepared):
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         run("--data", prepared, "--output-dir", uninterrupted, *TINY)
     with pytest.raises(InputError, match="option seed was 0"):
         run("--data", prepared, "--output-dir", uninterrupted, *TINY, "--seed", "1", "--resume", "auto")
