@@ -30,7 +30,8 @@ from bort_mx.errors import RunError
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.task_data import TaskData
 from bort_mx.finetuning.trainer import Session, build_classifier, longest_sequence, outputs_of, train
-from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.config import ModelConfig
 
 EXAMPLE_ACCURACY = "example_accuracy"
 """Agora's accuracy among the metrics of a set."""

@@ -21,7 +21,8 @@ from bort_mx.data.tokenizers import load_tokenizer
 from bort_mx.errors import InputError, Unreadable
 from bort_mx.io import files
 from bort_mx.io.output import disk_error, whole_folder
-from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.config import ModelConfig
 
 FORMAT_NAME = "bort_mx"
 """Value of "format" in config.json."""

@@ -22,7 +22,9 @@ from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
 from bort_mx.finetuning.trainer import BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config
+from bort_mx.models.bert import BERT
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 from bort_mx.training.run_directory import RunDirectory
 
 FRESH = "fresh"

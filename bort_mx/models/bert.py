@@ -4,118 +4,15 @@ Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary s
 """
 
 import collections
-import dataclasses
-from typing import Any, Dict, Optional, Tuple
+from typing import Dict
 
 import mxnet as mx
 from gluonnlp.model.block import GELU
 from mxnet.gluon import HybridBlock, nn
 
-from bort_mx.architecture import Architecture
-from bort_mx.errors import InputError
+from bort_mx.models.config import ModelConfig
 from bort_mx.models.encoder import Encoder
 from bort_mx.models.normalization import LayerNorm
-
-HEADS = ("encoder", "mlm", "classifier")
-FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """All settings that determine a model's parameters and its function.
-
-    Raises:
-        InputError: a value that no model can have; the message names the field.
-    """
-
-    architecture: Architecture
-    """<D, A, H, I>."""
-    vocab_size: int
-    """V, the number of rows of the word embedding."""
-    head: str = "encoder"
-    """encoder (no head), mlm or classifier."""
-    num_labels: int = 2
-    """Number of outputs of the classifier; 1 for regression."""
-    family: str = "roberta"
-    """roberta (Bort too) or bert. Sets the defaults of token_types and layer_norm_eps, and names in conversion."""
-    num_positions: int = 512
-    """S without RoBERTa's two unused rows: the number of tokens in the longest sequence."""
-    token_types: Optional[int] = None
-    """Number of rows of the token-type embedding; 0 for none."""
-    layer_norm_eps: Optional[float] = None
-    """ε of every LayerNorm. Default: 1e-5 for roberta, 1e-12 for bert."""
-    dropout: float = 0.1
-    """Dropout rate of hidden states and attention weights; in training only."""
-    pooler: bool = False
-    """Add BERT's pooler before the classifier: Dense(H) and tanh on the first token."""
-    extra_layer: bool = False
-    """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
-    labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
-    """The meaning of the classifier's outputs, if it is known; None for other heads."""
-
-    def __post_init__(self):
-        if self.family not in FAMILIES:
-            raise InputError(f"model: family is {self.family!r}; it must be one of {', '.join(FAMILIES)}")
-        for name, default in FAMILIES[self.family].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-        if self.head not in HEADS:
-            raise InputError(f"model: head is {self.head!r}; it must be one of {', '.join(HEADS)}")
-        if not self.architecture.is_valid():
-            raise InputError(f"model: hidden_size {self.architecture.hidden_size} is not divisible by num_heads "
-                             f"{self.architecture.num_heads}; choose heads that divide it")
-        for name, least in (("vocab_size", 1), ("num_positions", 1), ("num_labels", 1), ("token_types", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
-        if self.labels is not None:
-            self._check_labels()
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
-
-    def _check_labels(self) -> None:
-        labels = self.labels
-        if not isinstance(labels, (list, tuple)) or not all(is_text(label) for label in labels) or not (
-                len(labels) == len(set(labels)) == self.num_labels):
-            raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
-        object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
-
-    def to_dict(self) -> Dict:
-        """The configuration as JSON values; `from_dict` is the inverse. "labels" is present only if they are known."""
-        values = dataclasses.asdict(self)
-        labels = values.pop("labels")
-        return values if labels is None else {**values, "labels": list(labels)}
-
-    @classmethod
-    def from_dict(cls, values: Dict) -> "ModelConfig":
-        """Build a configuration from what `to_dict` returned.
-
-        Raises:
-            InputError: a field is unknown or missing; the message names it.
-        """
-        values = dict(values)
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise InputError(f"model: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        missing = [name for name in ("architecture", "vocab_size") if name not in values]
-        if missing:
-            raise InputError(f"model: field {missing[0]!r} is missing")
-        try:
-            values["architecture"] = Architecture(**values["architecture"])
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"model: ill-formed configuration ({error})") from None
-
-    def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed. If the number of labels changes, the labels are dropped."""
-        if changes.get("num_labels", self.num_labels) != self.num_labels:
-            changes.setdefault("labels", None)
-        return dataclasses.replace(self, **changes)
-
-
-def is_text(value: Any) -> bool:
-    """Whether a value is text that can be written as UTF-8: a string without unpaired surrogates."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class BERT(HybridBlock):
@@ -217,44 +114,6 @@ class BERT(HybridBlock):
             first = F.squeeze(states, axis=0)  # (1, B, H) → (B, H)
             return self.classifier(self.pooler(first) if self.config.pooler else first)  # (B, num_labels)
         return F.swapaxes(states, 0, 1)  # (B, s, H)
-
-
-def build_model(architecture: Architecture, vocab_size: int, head: str = "encoder", num_labels: int = 2, *,
-                seed: int = 0, ctx: Optional[mx.Context] = None, **options) -> BERT:
-    """Build, initialise and hybridize a model. Hybridizing compiles its graph and allocates its memory once.
-
-    Args:
-        architecture: <D, A, H, I>.
-        vocab_size: V.
-        head: "encoder", "mlm" or "classifier".
-        num_labels: number of outputs of the classifier.
-        seed: seed of the initial weights (see `bort_mx.models.initialize`).
-        ctx: the device; default: the CPU.
-        options: further fields of `ModelConfig`.
-    Raises:
-        InputError: a value that no model can have.
-    """
-    config = ModelConfig(architecture, vocab_size, head, num_labels, **options)
-    return build_from_config(config, seed=seed, ctx=ctx)
-
-
-def build_from_config(config: ModelConfig, *, seed: Optional[int] = 0, ctx: Optional[mx.Context] = None,
-                      gradients: bool = True) -> BERT:
-    """Like `build_model`. With `seed=None` all weights are 0, for a caller who sets all of them.
-
-    `gradients=False` allocates no memory for gradients. `collect_params().setattr("grad_req", "write")` allocates it
-    later.
-    """
-    from bort_mx.models.initialization import initialize
-
-    model = BERT(config, prefix="bert_")
-    if not gradients:
-        model.collect_params().setattr("grad_req", "null")
-    model.initialize(mx.init.Zero(), ctx=ctx or mx.cpu())
-    if seed is not None:
-        initialize(model, seed)
-    model.hybridize(static_alloc=True)
-    return model
 
 
 WORD_EMBEDDING = "word_embed.0.weight"

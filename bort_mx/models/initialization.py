@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx import random
+from bort_mx.models.bert import parameters_of
 
 
 def standard_deviation(hidden_size: int) -> float:
@@ -31,7 +32,6 @@ def initialize(model, seed: int, names: Optional[Iterable[str]] = None) -> None:
         seed: the run's seed.
         names: the parameters to set, for example those missing in a checkpoint; default: all.
     """
-    from bort_mx.models.bert import parameters_of
 
     deviation = standard_deviation(model.config.architecture.hidden_size)
     wanted = None if names is None else set(names)

@@ -16,7 +16,8 @@ from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
-from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.objective import PretrainingObjective, evaluate
 from bort_mx.pretraining.options import PretrainingOptions, kind_of
 from bort_mx.pretraining.student_and_teacher import (

@@ -10,7 +10,9 @@ from bort_mx.checkpoints import loading
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config
+from bort_mx.models.bert import BERT
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 
 
 def resolve_architecture(text: Optional[str]) -> Architecture:

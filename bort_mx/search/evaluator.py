@@ -11,7 +11,8 @@ from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.prepared_text import data_hashes
 from bort_mx.data.shards import TokenShards
 from bort_mx.distributed import Workers
-from bort_mx.models.bert import BERT, ModelConfig
+from bort_mx.models.bert import BERT
+from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.student_and_teacher import check_length, load_teacher
 from bort_mx.search import cost_model
 from bort_mx.search.fptas_algorithm import check_maximum_point

@@ -17,7 +17,9 @@ from bort_mx import random
 from bort_mx.architecture import Architecture
 from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.losses import distillation_loss
 from bort_mx.search.options import Hyperparameters
 from bort_mx.search.teacher_states import NumberedBatch, SearchBatches, TeacherStates
