@@ -49,7 +49,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
         InputError: data, checkpoints or options that do not fit together, a Socrates below 2/3, a leak.
         StopRequested: stopped by the user; what is finished is recorded.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     plain = options.plain_theta(task, asked)
     options = options.resolved(task, asked)
@@ -68,7 +68,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     pool, director = _prepare(options, data, put_aside, run, workers, thetas, plain)
-    workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    run.agree(workers, resumes=False)  # of checkpoints/, only rank 0 reads
     if begin is not None:
         begin()
     run.open()
@@ -128,6 +128,7 @@ def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run:
     sets = {f"{name} set": run.config["data"][name] for name in ("train", "dev", "audit")}
     identity = {**_identity(options.fingerprint(), task, weights, teacher, filler,
                             workers.size if options.data_parallel else None), **sets}
+    workers.agree(identity, "agora.identity")
     pool = WorkerPool(trainer, socrates, workers, options.data_parallel)
     return pool, Director(options, pool, run, tau, thetas, plain, identity)
 

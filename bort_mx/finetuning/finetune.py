@@ -45,7 +45,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         StopRequested: the user stopped the run; a checkpoint has been written.
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     options = options.resolved(task, asked)
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
@@ -64,7 +64,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         length, of_length = _trained_length(options.checkpoint)
     session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
     session.notes += notes + of_length
-    workers.gather(0, "ready")  # all must have inspected the directory before rank 0 writes into it
+    run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
     run.open()

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
+from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
@@ -92,6 +93,26 @@ class RunDirectory:
         self._metrics = JsonlLog(self.path / METRICS, durable=False, on_damage=_pass_over)
         self._metrics.replace(kept)
         self._events = _event_writer(self.path / EVENTS, purge_step=self.start_step + 1)
+
+    def agree(self, workers: Workers, resumes: bool = True, **more: Any) -> None:
+        """Wait until all workers have looked at the directory, and end the run if they have not found the same.
+
+        Rank 0 may write into the directory only after this call.
+
+        Args:
+            workers: all make this call.
+            resumes: every worker reads the checkpoint of the step that the run starts from.
+            more: further values that must be equal, by name.
+        Raises:
+            InputError: the options, the data or the step to start from differ between workers.
+        """
+        known = {name: value for name, value in self.config.items() if name not in ("options", "provenance")}
+        flat = {f"{name} {key}": part for name, value in known.items() if isinstance(value, dict)
+                for key, part in value.items()}
+        plain = {name: value for name, value in known.items() if not isinstance(value, dict)}
+        step = {"the step that the run starts from": self.start_step} if resumes else {}
+        options = {"--" + name.replace("_", "-"): value for name, value in self.config["options"].items()}
+        workers.agree({**options, **flat, **plain, **step, **more}, "run")
 
     def keep(self, name: str, value: Any) -> Any:
         """Set an entry of config.json that never changes: a resumed run gets the value that the run started with."""
