@@ -13,7 +13,6 @@ import numpy as np
 
 from bort_mx.errors import InputError
 
-
 NAMED, SHOWN = 3, 40
 """How many differences between workers one message names, and how many characters of a value it shows."""
 

@@ -100,7 +100,8 @@ def two(tmp_path, script, arguments, each=""):
 
 @pytest.mark.parametrize("script, arguments, each, message", [
     ("run_pretraining.py", TINY, "--seed $HOROVOD_RANK", "differ in --seed: 0 (worker 0), 1 (worker 1)"),
-    ("run_finetune.py", [*DEMO, "--agora", "--socrates", "x"], "--rounds $((HOROVOD_RANK + 1))", "differ in --rounds: "),
+    ("run_finetune.py", [*DEMO, "--agora", "--socrates", "x"], "--rounds $((HOROVOD_RANK + 1))",
+     "differ in --rounds: "),
     ("run_search.py", ["--teacher", "x", "--data", "y"], "--steps $((HOROVOD_RANK + 1))", "differ in --steps: 1 "),
 ])
 def test_every_stage_refuses_workers_with_other_options(tmp_path, script, arguments, each, message):

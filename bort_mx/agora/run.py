@@ -33,7 +33,6 @@ from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, rea
 from bort_mx.finetuning.options import kind_of
 from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, resolve
 from bort_mx.finetuning.trainer import Session
-from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
 
 
@@ -99,7 +98,7 @@ def _is_finished(run: RunDirectory, asked: Dict[str, Any]) -> bool:
     """
     if not (run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()):
         return False
-    return files.read_json(run.path / checkpoint_directory.RESULTS)["agora"].get("asked") == asked
+    return run.read_results(agora=dict)["agora"].get("asked") == asked
 
 
 def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,

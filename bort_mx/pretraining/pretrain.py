@@ -109,7 +109,8 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     Raises:
         InputError: see `pretrain`.
     """
-    train, validation = (TokenShards(directory, split, verify=workers.local_rank == 0) for split in ("train", "validation"))
+    train, validation = (TokenShards(directory, split, verify=workers.local_rank == 0)
+                         for split in ("train", "validation"))
     tokenizer = train.tokenizer()
     refuse_other_vocabulary(directory, tokenizer, options.tokenizer, options.train_vocab)
     teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx) if options.teacher else None

@@ -73,7 +73,8 @@ class Evaluator:
 
     def _draw_batches(self, data: pathlib.Path, workers: Workers) -> None:
         options = self.options
-        train, validation = (TokenShards(data, split, verify=workers.local_rank == 0) for split in ("train", "validation"))
+        train, validation = (TokenShards(data, split, verify=workers.local_rank == 0)
+                             for split in ("train", "validation"))
         self.tokenizer = train.tokenizer()
         training, held_out = (MaskedBatches(shards, self.tokenizer, options.seq_len, options.seed,
                                             options.mask_probability) for shards in (train, validation))

@@ -145,6 +145,22 @@ class RunDirectory:
         if self._writes:
             files.write_json(self.path / RESULTS, {**results, "provenance": self.config["provenance"]})
 
+    def read_results(self, **needed: type) -> Dict[str, Any]:
+        """Read results.json of a finished run.
+
+        Args:
+            needed: fields that must be there, and their types.
+        Raises:
+            InputError: it is damaged, or a field is missing or of another type.
+        """
+        path = self.path / RESULTS
+        found = files.read_json(path)
+        for name, kind in needed.items():
+            if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+                raise InputError(f"{path}: altered, as its field {name!r} is missing or no {kind.__name__}; delete the "
+                                 "file, and --resume auto writes it again")
+        return found
+
     def save_checkpoint(self, step: int, model, tokenizer, states, progress: Dict[str, Any], keep: int) -> None:
         """Write checkpoints/step-N and delete all but the `keep` newest.
 
