@@ -5,6 +5,7 @@ B batch, M masked positions, V vocabulary size, H hidden size.
 
 import dataclasses
 import json
+import os
 import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -77,6 +78,8 @@ class PredictOptions:
 def main(argv: List[str]) -> int:
     """Parse, load, predict."""
     options = parse_options(PredictOptions, argv, "bort-mx predict", DESCRIPTION)
+    if options.output is None and getattr(sys.stdout, "name", None) == os.devnull:  # `bort_mx.cli` opened it
+        raise InputError("standard output is closed, and the answers go there; give --output FILE")
     if options.classify is not None:
         _classify_file(options.checkpoint, options.classify, options.task, options.output, options.batch_size)
     elif options.embed is not None:

@@ -34,7 +34,11 @@ class SentencePieceTokenizer(Tokenizer):
             raise InputError(f"{source}: not a SentencePiece model ({str(error).splitlines()[0]})") from None
         if not size:
             raise InputError(f"{source}: not a SentencePiece model (it has no pieces)")
-        tokens = self._processor.id_to_piece(list(range(size)))
+        try:
+            tokens = self._processor.id_to_piece(list(range(size)))
+        except UnicodeDecodeError as error:
+            raise InputError(f"{source}: a damaged SentencePiece model, as a piece is not UTF-8 ({error.reason}); "
+                             "fetch or copy it again") from None
         mask = next((token for token in ("<mask>", "[MASK]") if token in tokens), "<mask>")
         if mask not in tokens:
             tokens.append(mask)
