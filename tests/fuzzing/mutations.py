@@ -68,7 +68,8 @@ def _json(content: bytes, rng: random.Random) -> bytes:
         return _bytes(content, rng)
     except ValueError:  # one object a line
         number = rng.randrange(len(lines))
-        lines[number] = _json(lines[number].encode(), rng).decode("utf-8", "replace") if _is_json(lines[number]) else "{"
+        new = _json(lines[number].encode(), rng) if _is_json(lines[number]) else b"{"
+        lines[number] = new.decode("utf-8", "replace")
         return ("\n".join(lines) + "\n").encode()
     mark = "\u0001 here"
     paths = list(_paths(value))
@@ -134,7 +135,7 @@ def _table(content: bytes, rng: random.Random) -> bytes:
     number = rng.randrange(len(lines))
     cells = lines[number].split("\t")
     place = rng.randrange(len(cells))
-    new = rng.choice(["", " ", "nan", "inf", "-1", LONG_NUMBER, "1e999", '"', '"a', "\t", "\0", "a" * 200000, "é", "\r"])
+    new = rng.choice(["", " ", "nan", "inf", "-1", LONG_NUMBER, "1e999", '"', '"a', "\t", "\0", "a" * 200000, "\r"])
     cells[place:place + rng.choice([0, 1, 1, 2])] = [new]
     lines[number] = "\t".join(cells)
     return "\n".join(lines).encode()

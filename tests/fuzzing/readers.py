@@ -31,6 +31,7 @@ from bort_mx.data.tasks.archives import unpack
 from bort_mx.data.tokenizers import load_tokenizer, train_sentencepiece
 from bort_mx.data.tokenizers.byte_bpe import ByteBPETokenizer
 from bort_mx.data.tokenizers.wordpiece import BERT_SPECIALS, WordPieceTokenizer
+from bort_mx.distributed import Workers
 from bort_mx.finetuning.finetune import finished
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.options import kind_of as kind_of_finetuning
@@ -43,7 +44,6 @@ from bort_mx.search.candidate_log import CandidateLog
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.space import read_space
 from bort_mx.training.run_directory import RunDirectory
-from bort_mx.distributed import Workers
 
 TINY = Architecture(1, 2, 8, 16)
 WORDS = "the a of to and in is it you that he was for on are with as his they be at one have this from".split()

@@ -105,7 +105,8 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(checkpoint, tmp_path):
 def test_pretraining_and_prepare_on_a_full_disk(prepared, small_disk, tmp_path):
     one_line(command("pretrain", "--data", prepared, "--output-dir", small_disk / "run", "--architecture", "2,2,64,128",
                      *TINY[2:]), 1, "No space left on device")
-    (tmp_path / "text.txt").write_text("\n".join(f"this is the sentence of the number {i * 7919}" for i in range(40000)))
+    text = "\n".join(f"this is the sentence of the number {i * 7919}" for i in range(40000))
+    (tmp_path / "text.txt").write_text(text)
     one_line(command("prepare", "--data", tmp_path / "text.txt", "--train-vocab", "400", "--output-dir",
                      small_disk / "data"), 1, "No space left on device")
     assert not (small_disk / "data/manifest.json").exists()

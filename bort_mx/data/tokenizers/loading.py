@@ -15,6 +15,9 @@ from bort_mx.io import files
 SENTENCEPIECE_NAMES = ("sentencepiece.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
                        "tokenizer.model", "spm")
 
+FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space")
+"""Fields of tokenizer_config.json that are read and are true or false."""
+
 
 def load_tokenizer(path: os.PathLike) -> Tokenizer:
     """Read a vocabulary from a directory, or from one of its files.
@@ -35,6 +38,9 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
     config = files.read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
     if not isinstance(config, dict):
         raise InputError(f"{directory / CONFIG}: not a JSON object")
+    odd = [name for name in FLAGS if not isinstance(config.get(name), (bool, type(None)))]
+    if odd:
+        raise InputError(f"{directory / CONFIG}: {odd[0]} is {config[odd[0]]!r:.60}; expected true or false")
     if path.is_file():
         return _load_file(path, config)
     return _load_directory(directory, config)
