@@ -96,7 +96,7 @@ class TokenShards:
         if not isinstance(expected, dict) or not {"bytes", "sha256"} <= set(expected):
             raise InputError(f"{self.directory / MANIFEST}: names the shard {name} but not its size and hash; prepare "
                              "the text again")
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for a name that cannot be, for which Path.is_file raises
             raise InputError(f"{path}: this shard is missing; prepare the text again")
         if path.stat().st_size != expected["bytes"]:
             raise InputError(f"{path}: truncated or altered, {path.stat().st_size:,} bytes where the manifest says "

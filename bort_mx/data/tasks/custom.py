@@ -118,7 +118,7 @@ class CustomTask(Task):
         """The file of a split, under data_dir or (if None) the folder of the description."""
         name = self._names(split)[0]
         path = pathlib.Path(data_dir if data_dir is not None else self._path.parent) / name
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for a name that cannot be, for which Path.is_file raises
             raise MissingSplit(f"{path}: no such file; {self._path} names it as the {split} set")
         return path
 
