@@ -8,7 +8,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import mxnet as mx
 import numpy as np
 
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches
 from bort_mx.data.encoding import encode_examples
@@ -49,7 +49,7 @@ class Socrates:
         self._batch_size, self._bounds = batch_size, bounds
         trained_length = run_config(path).get("options", {}).get("max_length")
         self._longest = longest_sequence(trained_length, weights.config.num_positions, path)
-        model = checkpoint_weights.assemble(weights, "classifier", dropout=0.0, **outputs_of(task))
+        model = loading.assemble(weights, "classifier", dropout=0.0, **outputs_of(task))
         if model.initialized:
             raise InputError(f"--socrates {path}: has no trained classifier ({', '.join(model.initialized)} missing); "
                              "fine-tune it first")

@@ -154,7 +154,9 @@ def verify_step(path: os.PathLike) -> None:
     """
     path = pathlib.Path(path)
     verify(path)
-    progress = read_progress(path) if (path / PROGRESS).is_file() else {}
+    if not (path / PROGRESS).is_file():
+        return  # weights alone, of no stated step
+    progress = read_progress(path)
     step = progress.get("step") if isinstance(progress, dict) else None
     if type(step) is not int or step != int(path.name[5:]):
         raise Damaged(f"{path}: its {PROGRESS} is of step {step!r}; use an earlier checkpoint")
