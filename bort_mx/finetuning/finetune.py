@@ -55,16 +55,17 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options.checkpoint)
-    if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
-        return finished(run, workers)
+    check_same_checkpoint(run, options.checkpoint)
+    done = options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()
+    if workers.gather(bool(done), "finished")[0]:  # rank 0 decides: hosts may have no folder in common
+        return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
     length, of_length = options.max_length, []
     if options.predict_only and length is None:
         length, of_length = _trained_length(options.checkpoint)
     session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
     session.notes += notes + of_length
-    workers.gather(0, "ready")  # all must have inspected the directory before rank 0 writes into it
+    workers.wait("ready")  # all must have inspected the directory before rank 0 writes into it
     if begin is not None:
         begin()
     run.open()
@@ -94,7 +95,7 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     return results
 
 
-def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
+def check_same_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     """Record in config.json which --checkpoint the run starts from, and compare it when the run is resumed.
 
     The record is the checkpoint's fingerprint. If the disk has no such file, it is the name (fresh, or a name on the

@@ -78,7 +78,7 @@ def parent_directory(options: FineTuningOptions, workers: Workers) -> RunDirecto
     """
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        kind=kind_of)
-    workers.gather(0, "directory checked")  # before rank 0 writes files that another worker would refuse
+    workers.wait("directory checked")  # before rank 0 writes files that another worker would refuse
     return run
 
 

@@ -23,7 +23,6 @@ from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.step import TrainingStep
 
@@ -208,10 +207,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     total = options.epochs * batches.steps_per_epoch
     # All workers start from rank 0's weights. This must precede `trainee_of`, which copies rows of the embedding.
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    trainee = trainee_of(model, session.training_tokens(batches), settings, session.data.task.is_regression,
-                         session.ctx)
+    trainee = trainee_of(model, session.training_tokens(batches), options.optimizer_settings,
+                         session.data.task.is_regression, session.ctx)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     # One evaluation and one checkpoint per epoch, unless the options say otherwise.
@@ -220,10 +217,12 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
                       interval if options.checkpoint_interval is None else options.checkpoint_interval,
                       options.keep_checkpoints)
     warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
-    loop = Loop(run, core, model, session.tokenizer, workers, cadence,
-                lambda step: options.learning_rate * schedules.linear(step, warmup, total),
-                lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
-                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
+    loop = Loop(
+        run, core, model, session.tokenizer, workers, cadence,
+        learning_rate=lambda step: options.learning_rate * schedules.linear(step, warmup, total),
+        batches=lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
+        tokens=lambda batch: batch.num_tokens, evaluate=session.dev_values, seed=options.seed,
+        description="fine-tuning", selection=best)
     loop.restore()
     if workers.is_first and begin is not None:
         begin(_summary(session, batches, total))

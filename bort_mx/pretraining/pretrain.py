@@ -30,7 +30,7 @@ from bort_mx.pretraining.student_and_teacher import (
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
-from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
+from bort_mx.training.optimizers import build_optimizer
 from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
 
@@ -60,20 +60,19 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     parameters = parameters_of(model)
     # All workers start from rank 0's weights.
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    step = TrainingStep(objective, build_optimizer(parameters, settings), workers, options.clip,
-                        half=options.dtype == "float16")
+    training_step = TrainingStep(objective, build_optimizer(parameters, options.optimizer_settings), workers,
+                                 options.clip, half=options.dtype == "float16")
     cadence = Cadence(options.max_steps, options.log_interval, options.evaluation_interval,
                       options.checkpoint_interval, options.keep_checkpoints)
     at_once = (options.evaluation_batch_size or min(micro, MOST_EVALUATED_AT_ONCE)) * workers.size
-    loop = Loop(run, step, model, parts.tokenizer, workers, cadence,
-                _learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
-                lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
-                lambda batch: batch.num_tokens,
-                lambda: evaluate(objective, held_out.evaluation(
-                    at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
-                options.seed, "pre-training")
+    loop = Loop(
+        run, training_step, model, parts.tokenizer, workers, cadence,
+        learning_rate=_learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
+        batches=lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
+        tokens=lambda batch: batch.num_tokens,
+        evaluate=lambda: evaluate(objective, held_out.evaluation(
+            at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
+        seed=options.seed, description="pre-training")
     try:
         with workers.agreeing("opened"):
             run.open()
