@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any, Dict, Optional, Tuple
 
 import mxnet as mx
+import numpy as np
 from gluonnlp.model.block import GELU
 from mxnet.gluon import HybridBlock, nn
 
@@ -15,8 +16,11 @@ from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
 from bort_mx.models.encoder import Encoder
 from bort_mx.models.normalization import LayerNorm
+from bort_mx.models.sentence_embedding import SentenceEmbedding
 
 HEADS = ("encoder", "mlm", "classifier")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+"""As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
 
 
@@ -52,6 +56,10 @@ class ModelConfig:
     """One more linear layer before the classifier (the paper's CoLA, §5.1)."""
     labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
     """What the classifier's outputs stand for, where that is known; other heads have none."""
+    problem_type: Optional[str] = None
+    """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
+    embedding: Optional[SentenceEmbedding] = None
+    """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -71,6 +79,15 @@ class ModelConfig:
             self._check_labels()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
+                             f"{', '.join(PROBLEM_TYPES)}")
+        if self.head != "classifier":
+            object.__setattr__(self, "problem_type", None)
+        if self.head != "encoder":
+            object.__setattr__(self, "embedding", None)
+        elif isinstance(self.embedding, dict):
+            object.__setattr__(self, "embedding", SentenceEmbedding.from_dict(self.embedding))
 
     def _check_labels(self) -> None:
         labels = self.labels
@@ -80,10 +97,11 @@ class ModelConfig:
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
     def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse. It has labels only where they are known."""
+        """A JSON-ready dictionary; `from_dict` is its inverse. It has what only some models have where it is known."""
         values = dataclasses.asdict(self)
-        labels = values.pop("labels")
-        return values if labels is None else {**values, "labels": list(labels)}
+        optional = {name: values.pop(name) for name in ("labels", "problem_type", "embedding")}
+        return {**values, **{name: list(value) if isinstance(value, tuple) else value
+                             for name, value in optional.items() if value is not None}}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
@@ -107,9 +125,9 @@ class ModelConfig:
             raise InputError(f"model: ill-formed configuration ({error})") from None
 
     def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed; the labels go where their number changes."""
+        """A copy with some fields changed; labels and problem_type go where the number of labels changes."""
         if changes.get("num_labels", self.num_labels) != self.num_labels:
-            changes.setdefault("labels", None)
+            changes = {"labels": None, "problem_type": None, **changes}
         return dataclasses.replace(self, **changes)
 
 
@@ -131,6 +149,7 @@ class BERT(HybridBlock):
     def __init__(self, config: ModelConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
+        self.embedding_tensors: Dict[str, np.ndarray] = {}  # of config.embedding's dense layers
         D, A, H, I = config.architecture.as_tuple()
         with self.name_scope():
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
