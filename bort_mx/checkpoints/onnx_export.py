@@ -133,7 +133,8 @@ def compare(weights: Weights, path: pathlib.Path, int8: bool, seed: int) -> List
                            f"{tolerance:.0e}")
     same = "" if weights.config.head == "encoder" else f"; same best output at {agree} of {total}"
     said = weights.config.embedding
-    return [*([f"output sentence_embedding: {said}"] if said else []), f"parity with MXNet over lengths 1 to {max(_lengths(weights))}: {measure} {found:.2e} "
+    return [*([f"output sentence_embedding: {said}"] if said else []),
+            f"parity with MXNet over lengths 1 to {max(_lengths(weights))}: {measure} {found:.2e} "
             f"(tolerance {tolerance:.0e}){same}"]
 
 

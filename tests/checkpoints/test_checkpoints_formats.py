@@ -157,7 +157,7 @@ def test_heads_must_be_given_where_no_file_says_them(tmp_path):
         return tensor_names.architecture_of(names, given, "x.params").num_heads
 
     assert heads(6, 384, 1536, given=12) == 12  # MiniLM: H/64 would be 6
-    for sizes, said in (((4, 1024, 768), "bort has 8"), ((4, 1024, 512), "bort-a2 has 8, bort-a3 has 16"),
+    for sizes, said in (((4, 1024, 768), "bort has 8"), ((4, 1024, 512), "bort-a2 has 16, bort-a3 has 8"),
                         ((6, 384, 1536), "--num-heads")):
         with pytest.raises(InputError, match=said):
             heads(*sizes)

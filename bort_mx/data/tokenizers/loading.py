@@ -141,7 +141,9 @@ def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
     check_class(path.parent, config, None)
     program = with_settings(program, config, path)
     specials = _special_tokens(path.parent, config, {*vocab, *(token.content for token in added)}, kind_of(program))
-    typed = "token_type_ids" in config.get("model_input_names", ["token_type_ids"])
+    # transformers 5 writes this class, whose calls return token types only where model_input_names has them
+    default = [] if config.get("tokenizer_class") == "TokenizersBackend" else ["token_type_ids"]
+    typed = "token_type_ids" in (config.get("model_input_names") or default)
     return ProgramTokenizer(program, specials, str(path), added, typed)
 
 

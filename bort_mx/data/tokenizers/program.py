@@ -205,17 +205,18 @@ def layout_of(rust: tokenizers.Tokenizer, source: str) -> Layout:
     Raises:
         InputError: a layout that is neither RoBERTa's nor BERT's.
     """
-    bare, one, two = rust.encode("a", add_special_tokens=False), rust.encode("a"), rust.encode("a", "a")
-    a, found = bare.tokens, one.tokens
+    a, b = (rust.encode(text, add_special_tokens=False).tokens for text in ("a", "a a a"))
+    one, two = rust.encode("a"), rust.encode("a", "a a a")
+    found = one.tokens
     if len(found) == len(a) + 2 and found[1:-1] == a and not any(one.type_ids):
         bos, eos = found[0], found[-1]
         for separators in (1, 2):
             first = [bos, *a, *[eos] * separators]
-            plain, typed = [0] * (len(first) + len(a) + 1), [0] * len(first) + [1] * (len(a) + 1)
+            plain, typed = [0] * (len(first) + len(b) + 1), [0] * len(first) + [1] * (len(b) + 1)
             types = (plain, typed) if separators == 1 else (plain,)
-            if two.tokens == [*first, *a, eos] and two.type_ids in types:
+            if two.tokens == [*first, *b, eos] and two.type_ids in types:
                 return Layout(bos, eos, separators, two.type_ids == typed)
-    raise InputError(f"{source}: its post-processor makes {' '.join(two.tokens)} of a pair a, a with the token types "
+    raise InputError(f"{source}: its post-processor makes {' '.join(two.tokens)} of the pair 'a', 'a a a' with the token types "
                      f"{two.type_ids}; [CLS] A [SEP] B [SEP] or <s> A </s></s> B </s> can be read")
 
 
