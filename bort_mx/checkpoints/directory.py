@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 def tensors_of(model: BERT) -> Dict[str, np.ndarray]:
     """The model's weights by GluonNLP's names, as NumPy arrays."""
-    return {name: parameter.data(parameter.list_ctx()[0]).asnumpy() for name, parameter in parameters_of(model).items()}
+    return {**{name: parameter.data(parameter.list_ctx()[0]).asnumpy()
+               for name, parameter in parameters_of(model).items()}, **model.embedding_tensors}
 
 
 def save(path: os.PathLike, model: BERT, tokenizer: Any = None, config: Optional[ModelConfig] = None, *,

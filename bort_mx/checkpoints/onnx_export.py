@@ -21,6 +21,7 @@ from bort_mx.checkpoints.tokenizer_files import find_tokenizer
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.output import writing
+from bort_mx.models.sentence_embedding import TENSORS
 
 TOLERANCE = 1e-4
 """Largest difference of a float32 file's outputs from the model's, over the largest output where that is above 1."""
@@ -87,7 +88,9 @@ def _with_head(weights: Weights, head: Optional[str]) -> Weights:
     needed = {"encoder": "encoder.", "mlm": "decoder.", "classifier": "classifier."}[head]
     if not any(name.startswith(needed) for name in weights.tensors):
         raise InputError(f"{weights.source}: has no {head} head to export; it holds {weights.config.head}")
-    return dataclasses.replace(weights, config=config)
+    kept = {name: tensor for name, tensor in weights.tensors.items()
+            if config.embedding is not None or not name.startswith(TENSORS)}
+    return dataclasses.replace(weights, config=config, tensors=kept)
 
 
 def _write(weights: Weights, path: pathlib.Path, int8: bool, opset: int) -> None:
@@ -129,7 +132,9 @@ def compare(weights: Weights, path: pathlib.Path, int8: bool, seed: int) -> List
         raise RunError(f"{path.name}: not written, as its {measure} from the MXNet model is {found:.2e}, above "
                            f"{tolerance:.0e}")
     same = "" if weights.config.head == "encoder" else f"; same best output at {agree} of {total}"
-    return [f"parity with MXNet over lengths 1 to {max(_lengths(weights))}: {measure} {found:.2e} "
+    said = weights.config.embedding
+    return [*([f"output sentence_embedding: {said}"] if said else []),
+            f"parity with MXNet over lengths 1 to {max(_lengths(weights))}: {measure} {found:.2e} "
             f"(tolerance {tolerance:.0e}){same}"]
 
 

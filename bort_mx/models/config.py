@@ -5,14 +5,17 @@ from typing import Any, Dict, Optional, Tuple
 
 from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
+from bort_mx.models.sentence_embedding import SentenceEmbedding
 
 HEADS = ("encoder", "mlm", "classifier")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+"""As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """All settings that determine a model's parameters and its function.
+    """Everything that fixes a model's parameters and function.
 
     Raises:
         InputError: a value that no model can have; the message names the field.
@@ -42,6 +45,10 @@ class ModelConfig:
     """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
     labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
     """The meaning of the classifier's outputs, if it is known; None for other heads."""
+    problem_type: Optional[str] = None
+    """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
+    embedding: Optional[SentenceEmbedding] = None
+    """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -61,6 +68,15 @@ class ModelConfig:
             self._check_labels()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
+                             f"{', '.join(PROBLEM_TYPES)}")
+        if self.head != "classifier":
+            object.__setattr__(self, "problem_type", None)
+        if self.head != "encoder":
+            object.__setattr__(self, "embedding", None)
+        elif isinstance(self.embedding, dict):
+            object.__setattr__(self, "embedding", SentenceEmbedding.from_dict(self.embedding))
 
     def _check_labels(self) -> None:
         labels = self.labels
@@ -70,17 +86,18 @@ class ModelConfig:
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
     def to_dict(self) -> Dict:
-        """The configuration as JSON values; `from_dict` is the inverse. "labels" is present only if they are known."""
+        """A JSON-ready dictionary; `from_dict` is its inverse. It has what only some models have where it is known."""
         values = dataclasses.asdict(self)
-        labels = values.pop("labels")
-        return values if labels is None else {**values, "labels": list(labels)}
+        optional = {name: values.pop(name) for name in ("labels", "problem_type", "embedding")}
+        return {**values, **{name: list(value) if isinstance(value, tuple) else value
+                             for name, value in optional.items() if value is not None}}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
-        """Build a configuration from what `to_dict` returned.
+        """The inverse of `to_dict`.
 
         Raises:
-            InputError: a field is unknown or missing; the message names it.
+            InputError: an unknown or missing field, named.
         """
         values = dict(values)
         known = {field.name for field in dataclasses.fields(cls)}
@@ -97,12 +114,12 @@ class ModelConfig:
             raise InputError(f"model: ill-formed configuration ({error})") from None
 
     def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed. If the number of labels changes, the labels are dropped."""
+        """A copy with some fields changed; labels and problem_type go where the number of labels changes."""
         if changes.get("num_labels", self.num_labels) != self.num_labels:
-            changes.setdefault("labels", None)
+            changes = {"labels": None, "problem_type": None, **changes}
         return dataclasses.replace(self, **changes)
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is text that can be written as UTF-8: a string without unpaired surrogates."""
+    """Whether a value is a text that can be written: Unicode without half characters."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
