@@ -31,7 +31,7 @@ def convert(weights: Weights, destination: os.PathLike, to: str) -> None:
             configuration.
     """
     check_fit(weights.tensors, weights.config, weights.source)
-    with writing(destination), whole_folder(new_folder(destination)) as temporary:
+    with writing(destination), whole_folder(new_folder(destination), replace=False) as temporary:
         WRITERS[to](temporary, weights)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
 from bort_mx.io import files
+from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing
 from bort_mx.options import at_least, one_of, parse_options
 from bort_mx.progress import Progress
@@ -241,8 +242,7 @@ def _embed_file(checkpoint: str, path: str, pooling: Optional[str], output: str,
         logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
     shape = (len(texts), embedding.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
-        # A memory map: the array of a large file need not fit into memory.
-        array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        array = new_array(temporary, shape)
         found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
         for row, embedding in enumerate(found):
             array[row] = embedding

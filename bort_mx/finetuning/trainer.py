@@ -6,7 +6,6 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx import random
-from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches, TrainingBatches
@@ -184,6 +183,9 @@ class Keeper(Protocol):
     def save(self, step: int, value: float) -> None:
         """Keep the current weights; they are the best so far."""
 
+    def resume(self, best: BestEpoch, step: int) -> None:
+        """Check what an earlier process kept, before the training continues after `step`."""
+
     def restore(self) -> None:
         """Put the best weights back into the model."""
 
@@ -224,6 +226,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
         tokens=lambda batch: batch.num_tokens, evaluate=session.dev_values, seed=options.seed,
         description="fine-tuning", selection=best)
     loop.restore()
+    if run.start_step:
+        keeper.resume(best, run.start_step)
     if workers.is_first and begin is not None:
         begin(_summary(session, batches, total))
     try:
@@ -242,25 +246,3 @@ def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
             f"on {session.data.task.key}: {len(batches):,} examples, {total:,} steps of {options.batch_size} on "
             f"{workers} worker{'s' if workers > 1 else ''}, lr {options.learning_rate:g}, decay "
             f"{options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}, into {options.output_dir}")
-
-
-class BestOnDisk:
-    """Keeps the best epoch's weights in the run's folder checkpoints/best."""
-
-    def __init__(self, session: Session, run: RunDirectory):
-        self._session, self._path = session, run.path / checkpoint_directory.CHECKPOINTS / checkpoint_directory.BEST
-
-    def save(self, step: int, value: float) -> None:
-        """Rank 0 writes the current weights."""
-        if self._session.workers.is_first:
-            checkpoint_directory.save(self._path, self._session.model, self._session.tokenizer,
-                        progress={"step": step, "criterion": self._session.data.task.criterion, "value": value})
-
-    def restore(self) -> None:
-        """Rank 0 reads the best weights and sends them to the others, which may not see the same folder."""
-        parameters = parameters_of(self._session.model)
-        if self._session.workers.is_first:
-            tensors = checkpoint_directory.read(self._path).tensors
-            for name, parameter in parameters.items():
-                parameter.set_data(tensors[name].astype(parameter.dtype, copy=False))
-        self._session.workers.broadcast_([p.list_data()[0] for p in parameters.values()], "best weights")

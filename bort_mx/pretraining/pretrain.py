@@ -46,7 +46,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         StopRequested: the user stopped the run; a checkpoint has been written.
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
-    workers = connect()
+    workers = connect(options)
     workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     _refuse_early(options)
@@ -55,6 +55,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     with workers.agreeing("ingredients"):
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
+    run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
     micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers)
     objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
     parameters = parameters_of(model)
@@ -107,7 +108,8 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     Raises:
         InputError: see `pretrain`.
     """
-    train, validation = (TokenShards(directory, split, verify=workers.is_first) for split in ("train", "validation"))
+    train, validation = (TokenShards(directory, split, verify=workers.local_rank == 0)
+                         for split in ("train", "validation"))
     tokenizer = train.tokenizer()
     refuse_other_vocabulary(directory, tokenizer, options.tokenizer, options.train_vocab)
     teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx) if options.teacher else None

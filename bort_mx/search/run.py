@@ -47,7 +47,7 @@ def run_search(options: SearchOptions) -> SearchResult:
         InputError: data, teacher, space and options do not fit together. Raised before any candidate is trained.
         StopRequested: the user stopped the search; all finished candidates are in the log.
     """
-    workers, phases = connect(), Phases()
+    workers, phases = connect(options), Phases()
     ctx = device_of(options.device, workers)
     architectures = read_space(options.space or PAPER_SPACE)
     space = admit(architectures, options.allow_odd)
@@ -55,7 +55,7 @@ def run_search(options: SearchOptions) -> SearchResult:
     workers.say(*space.notes())
     run = RunDirectory(options.output_dir, options, _may_change(options.output_dir), workers.is_first, options.resume,
                        kind=kind_of)
-    workers.wait("ready")  # all must have inspected the directory before rank 0 writes into it
+    run.agree(workers, space=[str(architecture) for architecture in space.architectures])
     with workers.agreeing("opened"):
         run.open(training=False)  # before text is prepared: a resumed search must know from which text
     try:
@@ -80,7 +80,9 @@ def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, archi
     with phases.timed("preparation"):
         sources = find_sources(options.teacher, options.data, options.output_dir, options.seed, options.tokenizer,
                                workers)
-        setting = Evaluator(options, space, *sources, workers, ctx)
+        with workers.agreeing("inputs"):
+            setting = Evaluator(options, space, *sources, workers, ctx)
+        workers.agree(setting.of_an_evaluation(), "search.inputs")
     with phases.timed("teacher"):
         states = _run_teacher(setting, options.output_dir, options.cache_memory * 1_000_000, workers, ctx)
     error = TrainedError(setting.config, setting.batches, states, options.theta, options.optimizer_settings,

@@ -54,6 +54,8 @@ class RunOptions:
 
     def __post_init__(self):
         one_of(self, ("auto", "cpu", "gpu"), "device")
+        if not self.output_dir:
+            raise InputError('--output-dir "": is empty; give a folder')
         for field in dataclasses.fields(self):
             default = field.default if field.default_factory is dataclasses.MISSING else ()
             if default is not None and getattr(self, field.name) is None:
