@@ -5,12 +5,14 @@ B batch, M masked positions, V vocabulary size, H hidden size.
 
 import dataclasses
 import json
+import logging
 import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from bort_mx.data.constant_predictions import constant_note
 from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
 from bort_mx.io import files
@@ -18,6 +20,7 @@ from bort_mx.io.output import writing
 from bort_mx.options import at_least, one_of, parse_options
 from bort_mx.progress import Progress
 
+logger = logging.getLogger(__name__)
 DESCRIPTION = "Fill the masks of texts, classify the lines of a file, or embed them."
 
 
@@ -186,8 +189,12 @@ def _classify_file(checkpoint: str, path: str, task: Optional[str], output: Opti
     model, tokenizer = pipeline.open_model(checkpoint, "classifier")
     labels = _label_names(task, model.config)
     found = pipeline.classify(model, tokenizer, texts, batch_size)
-    answers = (_classified(text, values, labels) for text, values in zip(texts, found))
+    predicted: List[Any] = []
+    answers = (_classified(text, values, labels, predicted) for text, values in zip(texts, found))
     _write_json_lines(output, answers, len(texts))
+    note = constant_note(predicted)
+    if output is not None and note is not None:
+        logger.warning("%s: the model %s", output, note)
 
 
 def _label_names(task: Optional[str], config: Any) -> List[str]:
@@ -210,12 +217,13 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str]) -> Dict:
-    """One line of the answer: the label with all probabilities, or a regression's value."""
+def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], predicted: List[Any]) -> Dict:
+    """One line of the answer: the label with all probabilities, or a regression's value; appended to `predicted`."""
     said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
+    predicted.append(float(values[0]) if len(values) == 1 else labels[int(values.argmax())])
     if len(values) == 1:
         return {**said, "value": float(values[0])}
-    return {**said, "label": labels[int(values.argmax())],
+    return {**said, "label": predicted[-1],
             "probabilities": {label: float(p) for label, p in zip(labels, values)}}
 
 
