@@ -117,14 +117,34 @@ class Tokenizer(abc.ABC):
 
     def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
         pieces = [self._special_pattern.split(text) for text in texts]  # text, special token, text, …, text
-        encoded = iter(self.encode_plain([piece for parts in pieces for piece in parts[::2]]))
+        first = self.encode_plain([parts[0] for parts in pieces])
+        rest = iter(self.encode_continuation([piece for parts in pieces for piece in parts[2::2]]))
         result = []
-        for parts in pieces:
-            ids = list(next(encoded))
+        for ids, parts in zip(first, pieces):
+            ids = list(ids)
             for token in parts[1::2]:
-                ids += [self._ids.get(token, self.mask_id), *next(encoded)]
+                ids += [self._ids.get(token, self.mask_id), *next(rest)]
             result.append(ids)
         return result
+
+    def encode_around_masks(self, parts: Sequence[str]) -> List[int]:
+        """Ids of a text that was cut at its masks, without special tokens around: each mask is one id.
+
+        Special tokens written in the parts are read as plain characters.
+
+        Args:
+            parts: what stands before, between and after the masks, at least one text.
+        """
+        *before, last = parts
+        first, *rest = [*(part.rstrip() for part in before), last]  # a mask stands for a word with its space
+        ids = list(self.encode_plain([first])[0])
+        for part in self.encode_continuation(rest):
+            ids += [self.mask_id, *part]
+        return ids
+
+    def encode_continuation(self, texts: List[str]) -> List[List[int]]:
+        """Ids of texts that go on after a special token; as `encode_plain`, but no text begins here."""
+        return self.encode_plain(texts)
 
     @abc.abstractmethod
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
