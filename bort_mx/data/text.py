@@ -50,6 +50,17 @@ def clean(text: str) -> Tuple[str, int]:
     return text, removed
 
 
+def clean_text(text: str) -> str:
+    """One text as every tokenizer meets it: `clean`, its lines joined by spaces, no space at its ends.
+
+    This is the one rule for texts, in pre-training (`clean_sentences` gives the same), fine-tuning, Agora's points,
+    prediction and embedding. RoBERTa's own recipe strips the texts of tasks as well and joins RACE's lines, but leaves
+    runs of spaces inside a text. Here a run is one space everywhere, as models that are pre-trained here have seen no
+    other, and as a long run of spaces would push out the text.
+    """
+    return clean(clean(text)[0].replace("\n", " "))[0].strip(" ")
+
+
 def looks_like_documents(text: str) -> bool:
     """Whether the lines of a clean text hold documents rather than single sentences: 1.3 sentences a line or more."""
     lines = [line for line in text[:JUDGED].split("\n") if line.strip()]

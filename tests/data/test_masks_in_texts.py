@@ -53,8 +53,8 @@ def test_a_mask_replaces_one_id_and_adds_none(vocabularies):
 
 def test_the_converted_tokenizer_does_so_too(vocabularies, tmp_path):
     transformers = pytest.importorskip("transformers")
-    texts = ["", " ", "<mask>", "a<mask>b", "<mask> the <mask>.", "a </s> the", "</s> the", "  two  spaces ", "<mask>  x",
-             " The <mask>", " <mask> ,"]
+    texts = ["", " ", "<mask>", "a<mask>b", "<mask> the <mask>.", "a </s> the", "</s> the", "  two  spaces ",
+             "<mask>  x", " The <mask>", " <mask> ,"]
     for number, (name, tokenizer) in enumerate(vocabularies.items()):
         huggingface_tokenizer.write(tmp_path / str(number), tokenizer, 64)
         peer = transformers.AutoTokenizer.from_pretrained(tmp_path / str(number))
