@@ -59,7 +59,7 @@ def _write_gluon(directory: pathlib.Path, weights: Weights) -> None:
 def _write_hugging_face(directory: pathlib.Path, weights: Weights) -> None:
     huggingface.write(directory, weights)
     if weights.tokenizer is not None:
-        huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.num_positions)
+        huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.longest)
     files.write_text(directory / "README.md", model_card(weights))
 
 

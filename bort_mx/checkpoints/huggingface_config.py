@@ -12,6 +12,8 @@ from bort_mx.models.bert import ModelConfig, is_text
 
 MODEL_TYPES = ("roberta", "bert", "bort")
 _CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequenceClassification"}
+TEXTS = "bort_mx_texts"
+"""Key of config.json under which a classifier of ours says which text it cuts, and what its texts are called."""
 logger = logging.getLogger(__name__)
 
 
@@ -80,6 +82,30 @@ def names_of_outputs(config: dict) -> Optional[List[str]]:
     return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
 
 
+def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelConfig:
+    """The configuration with what the folder says of texts: their longest, the text that is cut, and the columns.
+
+    sentence-transformers has its limit in sentence_bert_config.json, transformers in tokenizer_config.json, where a
+    number above the model's positions means none.
+
+    Raises:
+        InputError: a limit that is no number of tokens.
+    """
+    folder, limit = path.parent, None
+    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        found = files.read_json(folder / name) if limit is None and (folder / name).is_file() else {}
+        limit = found.get(key) if isinstance(found, dict) else None
+        if isinstance(limit, bool) or not isinstance(limit, (int, float, type(None))) or limit is not None and limit < 3:
+            raise InputError(f"{folder / name}: {key} is {limit!r}; it must be a number of tokens, 3 or more")
+    texts = values.get(TEXTS)
+    texts = texts if isinstance(texts, dict) else {}
+    try:
+        return config.replace(max_length=None if limit is None or limit >= config.num_positions else int(limit),
+                              cut=texts.get("cut", "longest"), text_columns=texts.get("columns", ()))
+    except InputError as error:
+        raise InputError(f"{path}: {TEXTS}: {error}") from None
+
+
 def model_config(values: Dict, path: pathlib.Path) -> ModelConfig:
     """Our configuration of a model of theirs. Only the tensors tell which head there is.
 
@@ -128,6 +154,8 @@ def values_of(weights: Weights) -> Dict:
     }
     if config.head == "classifier" and config.num_labels == 1:
         values["problem_type"] = "regression"
+    if config.text_columns or config.cut != "longest":
+        values[TEXTS] = {"cut": config.cut, "columns": list(config.text_columns)}
     return values
 
 

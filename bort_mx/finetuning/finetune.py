@@ -17,10 +17,10 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
-from bort_mx.finetuning.classifier import classifier_of, run_config, without_classifier
+from bort_mx.finetuning.classifier import classifier_of, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
-from bort_mx.finetuning.trainer import BestOnDisk, Session, Training, build_classifier, train
+from bort_mx.finetuning.trainer import LONGEST, BestOnDisk, Session, Training, build_classifier, train
 from bort_mx.io import files
 from bort_mx.models.bert import BERT, ModelConfig, build_from_config
 from bort_mx.training.run_directory import RunDirectory
@@ -56,12 +56,9 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     keep_checkpoint(run, options.checkpoint)
     if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
         return finished(run, workers)
-    model, tokenizer, notes = _model(options, data, run, workers, ctx)
-    length, of_length = options.max_length, []
-    if options.predict_only and length is None:
-        length, of_length = _trained_length(options.checkpoint)
-    session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
-    session.notes += notes + of_length
+    model, tokenizer, notes, options = _model(options, data, run, workers, ctx)
+    session = Session(options, data, model, tokenizer, workers, ctx)
+    session.notes += notes
     workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
     if begin is not None:
         begin()
@@ -77,12 +74,6 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     workers.say(prediction_files.describe(results, run.path))
     run.write_results(results)
     return results
-
-
-def _trained_length(checkpoint: str) -> Tuple[Optional[int], List[str]]:
-    """The --max-length that a checkpoint was trained with, and a note on it."""
-    length = run_config(checkpoint).get("options", {}).get("max_length")
-    return length, [] if length is None else [f"texts are cut to {length} tokens, as {checkpoint} was trained"]
 
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
@@ -114,9 +105,9 @@ def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
 
 
 def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, workers: Workers,
-           ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str]]:
+           ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str], FineTuningOptions]:
     """The classifier to train, of the run's checkpoint or of --checkpoint, or the one to predict with; its tokenizer;
-    what there is to note.
+    what there is to note; and the options, with the length that the one to predict with was trained with.
     """
     notes: List[str] = []
     if run.checkpoint is not None:
@@ -125,8 +116,13 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
         weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
     else:
         weights, notes = starting_weights(options.checkpoint, options.seed, data, workers)
+    trained = weights.config.max_length
+    if options.predict_only and options.max_length is None and trained is not None:
+        options = dataclasses.replace(options, max_length=weights.config.longest)
+        if weights.config.longest < min(LONGEST, weights.config.num_positions):
+            notes = [*notes, f"texts are cut to {trained} tokens, as {options.checkpoint} was trained"]
     new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier
-    return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes
+    return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes, options
 
 
 def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Workers) -> Tuple[Weights, List[str]]:

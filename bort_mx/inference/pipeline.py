@@ -10,6 +10,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 
 import numpy as np
 
+from bort_mx.data.encoding import encode_examples
+from bort_mx.data.tasks.examples import Example
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward, open_with_engine
 
@@ -44,7 +46,8 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
     Args:
         model: a classifier.
         tokenizer: its tokenizer.
-        texts: single texts or pairs. Those longer than the model's positions are cut; a warning says how many.
+        texts: single texts or pairs. Those longer than in the model's training (by default, its positions) are cut; a
+            warning says how many.
         batch_size: texts in one forward pass.
     """
     def answer(logits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -92,19 +95,16 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
             for i, row in zip(part, answer(output, batch["lengths"])):
                 answers[i] = row
         if cut and begin + size >= len(texts):  # before the last answers: a caller may stop asking after those
-            logger.warning("%d of %d texts were cut to %d tokens, the most the model takes", cut, len(texts),
-                           model.config.num_positions)
+            why = "the most the model takes" if model.config.max_length is None else "as in its training"
+            logger.warning("%d of %d texts were cut to %d tokens, %s", cut, len(texts), model.config.longest, why)
         yield from answers
 
 
 def _encode(model: Any, tokenizer: Any, texts: Sequence[Text]) -> Tuple[List[List[int]], int]:
-    """Ids of texts or pairs, cut to the model's positions, and how many were cut."""
-    longest = model.config.num_positions
-    encoded = [tokenizer.encode(*text, recognise_specials=False) for text in texts]
-    long = [i for i, ids in enumerate(encoded) if len(ids) > longest]
-    for i in long:
-        encoded[i] = tokenizer.encode(*texts[i], recognise_specials=False, max_length=longest)
-    return encoded, len(long)
+    """Ids of texts or pairs, cleaned and cut as in the model's training, and how many were cut."""
+    examples = [Example(i, text[:1] if text[1] is None else text) for i, text in enumerate(texts)]
+    encoded = encode_examples(tokenizer, examples, model.config.longest, model.config.cut)
+    return encoded.ids, encoded.truncated
 
 
 def pad(encoded: Sequence[Sequence[int]], tokenizer: Any, token_types: int) -> Dict[str, Optional[np.ndarray]]:

@@ -17,6 +17,7 @@ from bort_mx.models.encoder import Encoder
 from bort_mx.models.normalization import LayerNorm
 
 HEADS = ("encoder", "mlm", "classifier")
+CUTS = ("longest", "first")
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
 
 
@@ -52,6 +53,12 @@ class ModelConfig:
     """One more linear layer before the classifier (the paper's CoLA, §5.1)."""
     labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
     """What the classifier's outputs stand for, where that is known; other heads have none."""
+    max_length: Optional[int] = dataclasses.field(default=None, repr=False)
+    """Tokens to which texts are cut, special ones included, as they were in training; None: the positions."""
+    cut: str = dataclasses.field(default="longest", repr=False)
+    """Which text of a pair is cut: longest or first, as in `bort_mx.data.encoding.truncate_pair`."""
+    text_columns: Tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    """What the one or two texts of training were called; () where that is not known."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -69,6 +76,7 @@ class ModelConfig:
                 raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
         if self.labels is not None:
             self._check_labels()
+        self._check_texts()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
 
@@ -79,11 +87,27 @@ class ModelConfig:
             raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
+    def _check_texts(self) -> None:
+        """Refuse what no training can have done with its texts; a limit beyond the positions is none."""
+        if self.max_length is not None and (type(self.max_length) is not int or self.max_length < 3):
+            raise InputError(f"model: max_length is {self.max_length!r}; it must be a whole number from 3")
+        if self.cut not in CUTS:
+            raise InputError(f"model: cut is {self.cut!r}; it must be one of {', '.join(CUTS)}")
+        columns = self.text_columns
+        if not isinstance(columns, (list, tuple)) or len(columns) > 2 or not all(map(is_text, columns)):
+            raise InputError(f"model: text_columns is {columns!r:.100}; it must be one or two names")
+        object.__setattr__(self, "text_columns", tuple(columns))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the model is given, special ones included."""
+        return min(self.max_length or self.num_positions, self.num_positions)
+
     def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse. It has labels only where they are known."""
+        """A JSON-ready dictionary; `from_dict` is its inverse. Labels and what is told of texts are there if known."""
         values = dataclasses.asdict(self)
-        labels = values.pop("labels")
-        return values if labels is None else {**values, "labels": list(labels)}
+        values.update({name: list(values[name]) for name in ("labels", "text_columns") if values[name]})
+        return {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
@@ -111,6 +135,10 @@ class ModelConfig:
         if changes.get("num_labels", self.num_labels) != self.num_labels:
             changes.setdefault("labels", None)
         return dataclasses.replace(self, **changes)
+
+
+_OPTIONAL = {"labels": None, "max_length": None, "cut": "longest", "text_columns": ()}
+"""Fields of `ModelConfig` that came later, with their defaults. Files do not hold those."""
 
 
 def is_text(value: Any) -> bool:
