@@ -154,8 +154,8 @@ def test_bad_command_lines_in_one_line(argv, expected):
      ":3: not YAML ('max-steps' is given a second time, first on line 1)"),
     ('data: ["\\ud800"]\n', ":1: not YAML ('\\ud800' holds half a character, "),
     ("data: !!timestamp {=: x}\n", ": not YAML (expected string or bytes-like object"),
-    ("a: &a [*a]\n", ":1: not YAML (holds itself by an alias)"),
-    ("&a {x: *a}\n", ":1: not YAML (holds itself by an alias)"),
+    ("a: &a [*a]\n", ":1: not YAML (contains itself through an alias)"),
+    ("&a {x: *a}\n", ":1: not YAML (contains itself through an alias)"),
     ("max-steps: 3\nmax_steps: 4\n", ":2: max_steps is max-steps again; give it once"),
     ("x: {resume: true, resume: false}\n", ":1: not YAML ('resume' is given a second time, first on line 1)"),
 ])

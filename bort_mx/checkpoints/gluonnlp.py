@@ -22,7 +22,7 @@ from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 PARAMETERS, CONFIG = "model.params", "config.json"
 FORMAT_NAME = "bort_mx-gluon"

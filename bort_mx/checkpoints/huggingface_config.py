@@ -8,7 +8,7 @@ from bort_mx.architecture import Architecture
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import ModelConfig, is_text
+from bort_mx.models.config import ModelConfig, is_text
 
 MODEL_TYPES = ("roberta", "bert", "bort")
 _CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequenceClassification"}
@@ -91,12 +91,10 @@ def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelCo
     Raises:
         InputError: a limit that is no number of tokens.
     """
-    folder, limit = path.parent, None
-    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
-        found = files.read_json(folder / name) if limit is None and (folder / name).is_file() else {}
-        limit = found.get(key) if isinstance(found, dict) else None
-        if isinstance(limit, bool) or not isinstance(limit, (int, float, type(None))) or limit is not None and limit < 3:
-            raise InputError(f"{folder / name}: {key} is {limit!r}; it must be a number of tokens, 3 or more")
+    folder = path.parent
+    limit = _limit(folder / "sentence_bert_config.json", "max_seq_length")
+    if limit is None:
+        limit = _limit(folder / "tokenizer_config.json", "model_max_length")
     texts = values.get(TEXTS)
     texts = texts if isinstance(texts, dict) else {}
     try:
@@ -104,6 +102,15 @@ def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelCo
                               cut=texts.get("cut", "longest"), text_columns=texts.get("columns", ()))
     except InputError as error:
         raise InputError(f"{path}: {TEXTS}: {error}") from None
+
+
+def _limit(path: pathlib.Path, key: str) -> Optional[float]:
+    """A number of tokens from a file that may not be there."""
+    found = files.read_json(path) if path.is_file() else None
+    limit = found.get(key) if isinstance(found, dict) else None
+    if limit is not None and (type(limit) not in (int, float) or not limit >= 3):
+        raise InputError(f"{path}: {key} is {limit!r}; it must be a number of tokens, 3 or more")
+    return limit
 
 
 def model_config(values: Dict, path: pathlib.Path) -> ModelConfig:

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 LISTED = 6
 """Names that an error lists at most; the others are counted."""

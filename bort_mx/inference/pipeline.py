@@ -49,6 +49,8 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
         texts: single texts or pairs. Those longer than in the model's training (by default, its positions) are cut; a
             warning says how many.
         batch_size: texts in one forward pass.
+    Raises:
+        InputError: a single text where the classifier was trained on pairs, or a pair where it was on single texts.
     """
     def answer(logits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Softmax of logits (B, num_labels); a regression's values stay as they are."""
@@ -58,7 +60,24 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
+    for number, text in enumerate(texts, 1):
+        problem = wrong_number_of_texts(text, model.config.text_columns)
+        if problem:
+            raise InputError(f"text {number}: {problem}")
     return _apply(model, tokenizer, texts, batch_size, answer)
+
+
+def wrong_number_of_texts(text: Text, columns: Sequence[str]) -> str:
+    """What to say of a text where the training had pairs, and the other way round; "" where it fits.
+
+    Args:
+        text: one text or two.
+        columns: names of the training's texts; () where they are not known.
+    """
+    if not columns or (text[1] is None) == (len(columns) == 1):
+        return ""
+    found, due = ("one text", "pairs") if text[1] is None else ("two texts", "single texts")
+    return f"{found}, but the classifier was trained on {due} ({', '.join(columns)})"
 
 
 def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: str = "mean",

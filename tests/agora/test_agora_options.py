@@ -5,7 +5,7 @@ import pytest
 from bort_mx.agora.baselines import Baselines
 from bort_mx.agora.budget import spelled, within_budget
 from bort_mx.agora.hyperparameters import Theta, load_thetas
-from bort_mx.agora.perturbation import make_tau
+from bort_mx.agora.perturbation_edits import make_tau
 from bort_mx.errors import InputError
 
 

@@ -1,0 +1,139 @@
+"""What a model is made of: its architecture, vocabulary, positions, head and family."""
+
+import dataclasses
+from typing import Any, Dict, Optional, Tuple
+
+from bort_mx.architecture import Architecture
+from bort_mx.errors import InputError
+
+HEADS = ("encoder", "mlm", "classifier")
+CUTS = ("longest", "first")
+FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """All settings that determine a model's parameters and its function.
+
+    Raises:
+        InputError: a value that no model can have; the message names the field.
+    """
+
+    architecture: Architecture
+    """<D, A, H, I>."""
+    vocab_size: int
+    """V, the number of rows of the word embedding."""
+    head: str = "encoder"
+    """encoder (no head), mlm or classifier."""
+    num_labels: int = 2
+    """Number of outputs of the classifier; 1 for regression."""
+    family: str = "roberta"
+    """roberta (Bort too) or bert. Sets the defaults of token_types and layer_norm_eps, and names in conversion."""
+    num_positions: int = 512
+    """S without RoBERTa's two unused rows: the number of tokens in the longest sequence."""
+    token_types: Optional[int] = None
+    """Number of rows of the token-type embedding; 0 for none."""
+    layer_norm_eps: Optional[float] = None
+    """ε of every LayerNorm. Default: 1e-5 for roberta, 1e-12 for bert."""
+    dropout: float = 0.1
+    """Dropout rate of hidden states and attention weights; in training only."""
+    pooler: bool = False
+    """Add BERT's pooler before the classifier: Dense(H) and tanh on the first token."""
+    extra_layer: bool = False
+    """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
+    labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
+    """The meaning of the classifier's outputs, if it is known; None for other heads."""
+    max_length: Optional[int] = dataclasses.field(default=None, repr=False)
+    """Number of tokens to which texts are cut, with special tokens, as in training. Default: the positions."""
+    cut: str = dataclasses.field(default="longest", repr=False)
+    """Which text of a pair is cut: longest or first, see `bort_mx.data.encoding.truncate_pair`."""
+    text_columns: Tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    """Names of the one or two texts of the training task; () if they are not known."""
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise InputError(f"model: family is {self.family!r}; it must be one of {', '.join(FAMILIES)}")
+        for name, default in FAMILIES[self.family].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        if self.head not in HEADS:
+            raise InputError(f"model: head is {self.head!r}; it must be one of {', '.join(HEADS)}")
+        if not self.architecture.is_valid():
+            raise InputError(f"model: hidden_size {self.architecture.hidden_size} is not divisible by num_heads "
+                             f"{self.architecture.num_heads}; choose heads that divide it")
+        for name, least in (("vocab_size", 1), ("num_positions", 1), ("num_labels", 1), ("token_types", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
+        if self.labels is not None:
+            self._check_labels()
+        self._check_texts()
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
+
+    def _check_labels(self) -> None:
+        labels = self.labels
+        if not isinstance(labels, (list, tuple)) or not all(is_text(label) for label in labels) or not (
+                len(labels) == len(set(labels)) == self.num_labels):
+            raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
+        object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
+
+    def _check_texts(self) -> None:
+        if self.max_length is not None and (type(self.max_length) is not int or self.max_length < 3):
+            raise InputError(f"model: max_length is {self.max_length!r}; it must be a whole number from 3")
+        if self.cut not in CUTS:
+            raise InputError(f"model: cut is {self.cut!r}; it must be one of {', '.join(CUTS)}")
+        columns = self.text_columns
+        if not isinstance(columns, (list, tuple)) or len(columns) > 2 or not all(map(is_text, columns)):
+            raise InputError(f"model: text_columns is {columns!r:.100}; it must be one or two names")
+        object.__setattr__(self, "text_columns", tuple(columns))
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longest text that the model gets, with special tokens."""
+        return min(self.max_length or self.num_positions, self.num_positions)
+
+    def without_texts(self) -> "ModelConfig":
+        """A copy without what is known of the texts of a task. The model itself is the same."""
+        return self.replace(**{name: value for name, value in _OPTIONAL.items() if name != "labels"})
+
+    def to_dict(self) -> Dict:
+        """The configuration as JSON values; `from_dict` is the inverse. Labels and texts are there only if known."""
+        values = dataclasses.asdict(self)
+        values.update({name: list(values[name]) for name in ("labels", "text_columns") if values[name]})
+        return {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
+
+    @classmethod
+    def from_dict(cls, values: Dict) -> "ModelConfig":
+        """Build a configuration from what `to_dict` returned.
+
+        Raises:
+            InputError: a field is unknown or missing; the message names it.
+        """
+        values = dict(values)
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(f"model: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        missing = [name for name in ("architecture", "vocab_size") if name not in values]
+        if missing:
+            raise InputError(f"model: field {missing[0]!r} is missing")
+        try:
+            values["architecture"] = Architecture(**values["architecture"])
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"model: ill-formed configuration ({error})") from None
+
+    def replace(self, **changes) -> "ModelConfig":
+        """A copy with some fields changed. If the number of labels changes, the labels are dropped."""
+        if changes.get("num_labels", self.num_labels) != self.num_labels:
+            changes.setdefault("labels", None)
+        return dataclasses.replace(self, **changes)
+
+
+_OPTIONAL = {"labels": None, "max_length": None, "cut": "longest", "text_columns": ()}
+"""Later fields of `ModelConfig` with their defaults. Files hold other values only."""
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is text that can be written as UTF-8: a string without unpaired surrogates."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
