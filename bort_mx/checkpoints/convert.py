@@ -49,8 +49,7 @@ def _write_gluon(directory: pathlib.Path, weights: Weights) -> None:
 def _write_hugging_face(directory: pathlib.Path, weights: Weights) -> None:
     huggingface.write(directory, weights)
     if weights.tokenizer is not None:
-        longest = weights.config.embedding and weights.config.embedding.max_tokens
-        huggingface_tokenizer.write(directory, weights.tokenizer, longest or weights.config.num_positions)
+        huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.longest)
     if weights.config.embedding is not None:
         sentence_transformers.write(directory, weights)
     files.write_text(directory / "README.md", model_card(weights))

@@ -177,11 +177,22 @@ def read(path: os.PathLike) -> Weights:
     if version != VERSION:
         raise InputError(f"{path / CONFIG}: format version {version!r}, this program reads {VERSION}; upgrade bort_mx")
     has_tokenizer = (path / "tokenizer_config.json").is_file()
-    weights = Weights(config=model_config(values, str(path / CONFIG)),
+    weights = Weights(config=_as_trained(path, model_config(values, str(path / CONFIG))),
                       tensors=lazy_tensor.read_safetensors(path / WEIGHTS),
                       tokenizer=load_tokenizer(path) if has_tokenizer else None, source=str(path))
     check_fit(weights.tensors, weights.config, weights.source)
     return weights
+
+
+def _as_trained(path: pathlib.Path, config: ModelConfig) -> ModelConfig:
+    """The configuration with the length of texts in training. Classifiers of version 0.1 have it in their run alone."""
+    run = path.parent.parent / CONFIG
+    if config.head != "classifier" or config.max_length is not None or path.parent.name != CHECKPOINTS:
+        return config
+    values = files.read_json(run) if run.is_file() else {}
+    options = values.get("options") if isinstance(values, dict) else None
+    length = options.get("max_length") if isinstance(options, dict) else None
+    return config.replace(max_length=length) if type(length) is int and length > 2 else config
 
 
 FORMAT = Format("a folder of bort_mx", is_checkpoint, lambda path, _: read(path))

@@ -74,6 +74,7 @@ def read(path: os.PathLike) -> Weights:
     values = huggingface_config.read_values(path / "config.json", stored)
     found = tensor_names.renamed(stored, _plain, str(path))
     config = huggingface_config.model_config(values, path / "config.json")
+    config = huggingface_config.with_texts(config, values, path / "config.json")
     tensors, config = _ours(found, config, values, path)
     check_fit(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path, config.vocab_size), str(path))

@@ -24,6 +24,8 @@ _HEADS = {"Model": "encoder", "ForMaskedLM": "mlm", "ForPreTraining": "mlm", "Fo
 _CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequenceClassification"}
 _OF_BERT = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
             "max_position_embeddings", "type_vocab_size", "hidden_act")
+TEXTS = "bort_mx_texts"
+"""Key of config.json under which a classifier of ours says which text it cuts, and what its texts are called."""
 logger = logging.getLogger(__name__)
 
 
@@ -137,6 +139,37 @@ def names_of_outputs(config: dict) -> Optional[List[str]]:
     return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
 
 
+def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelConfig:
+    """The configuration with what the folder says of texts: their longest, the text that is cut, and the columns.
+
+    sentence-transformers has its limit in sentence_bert_config.json, transformers in tokenizer_config.json, where a
+    number above the model's positions means none.
+
+    Raises:
+        InputError: a limit that is no number of tokens.
+    """
+    folder = path.parent
+    limit = _limit(folder / "sentence_bert_config.json", "max_seq_length")
+    if limit is None:
+        limit = _limit(folder / "tokenizer_config.json", "model_max_length")
+    texts = values.get(TEXTS)
+    texts = texts if isinstance(texts, dict) else {}
+    try:
+        return config.replace(max_length=None if limit is None or limit >= config.num_positions else int(limit),
+                              cut=texts.get("cut", "longest"), text_columns=texts.get("columns", ()))
+    except InputError as error:
+        raise InputError(f"{path}: {TEXTS}: {error}") from None
+
+
+def _limit(path: pathlib.Path, key: str) -> Optional[float]:
+    """A number of tokens from a file that may not be there."""
+    found = files.read_json(path) if path.is_file() else None
+    limit = found.get(key) if isinstance(found, dict) else None
+    if limit is not None and (type(limit) not in (int, float) or not limit >= 3):
+        raise InputError(f"{path}: {key} is {limit!r}; it must be a number of tokens, 3 or more")
+    return limit
+
+
 def model_config(values: Dict, path: pathlib.Path) -> ModelConfig:
     """Our configuration of a model of theirs. Only the tensors tell which head there is.
 
@@ -185,6 +218,8 @@ def values_of(weights: Weights) -> Dict:
     }
     if config.head == "classifier" and (config.problem_type or config.num_labels == 1):
         values["problem_type"] = config.problem_type or "regression"
+    if config.text_columns or config.cut != "longest":
+        values[TEXTS] = {"cut": config.cut, "columns": list(config.text_columns)}
     return values
 
 

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Tuple
 
 import tokenizers
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import decoders, models, normalizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bort_mx.data.tokenizers import CONFIG, Tokenizer
 from bort_mx.data.tokenizers.program import PROGRAM, ProgramTokenizer, template
@@ -72,8 +72,8 @@ def _sentencepiece(directory: pathlib.Path, tokenizer: Tokenizer) -> Dict:
         raise InputError(f"{directory}: a SentencePiece model of words or characters, which tokenizer.json cannot "
                          "express; only unigram and BPE can be converted")
     rust = tokenizers.Tokenizer(model)
-    steps = _normalizer_steps(proto.normalizer_spec)
-    rust.normalizer = normalizers.Sequence(steps)
+    rust.normalizer = normalizers.Sequence(_normalizer_steps(proto.normalizer_spec))
+    rust.pre_tokenizer = _spaces(proto.normalizer_spec)
     prefix = [decoders.Strip(" ", 1, 0)] if proto.normalizer_spec.add_dummy_prefix else []
     rust.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *prefix])
     symbols = [piece.piece for piece in proto.pieces if piece.type == piece.USER_DEFINED]
@@ -127,11 +127,24 @@ def _bpe(proto: Any) -> models.BPE:
 
 
 def _normalizer_steps(spec: Any) -> List[normalizers.Normalizer]:
+    """What is done to each stretch of text between special tokens. So none of it may depend on where it begins."""
     steps: List[List[normalizers.Normalizer]] = [
         [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else [],
-        [normalizers.Strip(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")] if spec.remove_extra_whitespaces
-        else [],
-        [normalizers.Prepend(SPACE)] if spec.add_dummy_prefix else [],
-        [normalizers.Replace(" ", SPACE)] if spec.escape_whitespaces else [],
+        [normalizers.Strip(left=not spec.add_dummy_prefix), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
+        if spec.remove_extra_whitespaces else [],
+        [normalizers.Replace(" ", SPACE)] if spec.escape_whitespaces and not spec.remove_extra_whitespaces else [],
     ]
     return list(itertools.chain.from_iterable(steps))
+
+
+def _spaces(spec: Any) -> pre_tokenizers.PreTokenizer:
+    """SentencePiece's marks for spaces, and the one before the text, which no text after a special token gets.
+
+    A model that keeps all spaces adds one before a space, too. Metaspace does not, so it is told that the text begins
+    with something else: the text's own spaces are marks by then.
+    """
+    last = "first" if spec.add_dummy_prefix and spec.remove_extra_whitespaces else "never"
+    marks = pre_tokenizers.Metaspace(SPACE, last, split=False)
+    if not spec.add_dummy_prefix or spec.remove_extra_whitespaces:
+        return marks
+    return pre_tokenizers.Sequence([pre_tokenizers.Metaspace(" ", "first", split=False), marks])

@@ -137,7 +137,8 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
         ctx: the device.
         new_head: build the classifier that the options ask for. False: use the one in `weights`.
     """
-    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
+    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout, **texts_of(
+        task, longest_sequence(options.max_length, weights.config.num_positions, options.checkpoint))}
     if new_head:
         changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
     model = loading.assemble(weights, "classifier", seed=options.seed, **changes)
@@ -152,6 +153,11 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
 def outputs_of(task: Task) -> Dict[str, Any]:
     """The fields of `ModelConfig` that follow from the task."""
     return {"num_labels": task.num_labels, "labels": None if task.is_regression else tuple(task.labels)}
+
+
+def texts_of(task: Task, longest: int) -> Dict[str, Any]:
+    """The fields of `ModelConfig` that say what training does with a task's texts, so that prediction does it too."""
+    return {"max_length": longest, "cut": task.cut, "text_columns": tuple(task.text_names)}
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:

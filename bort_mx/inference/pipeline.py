@@ -10,6 +10,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
+from bort_mx.data.encoding import encode_examples
+from bort_mx.data.tasks.examples import Example
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward, open_with_engine
 from bort_mx.models.sentence_embedding import SentenceEmbedding, embedded
@@ -47,8 +49,11 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
     Args:
         model: a classifier.
         tokenizer: its tokenizer.
-        texts: single texts or pairs. Those longer than the model's positions are cut; a warning says how many.
+        texts: single texts or pairs. Those longer than in the model's training (by default, its positions) are cut; a
+            warning says how many.
         batch_size: texts in one forward pass.
+    Raises:
+        InputError: a single text where the classifier was trained on pairs, or a pair where it was on single texts.
     """
     kind = problem_type(model.config)
 
@@ -62,12 +67,29 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
+    for number, text in enumerate(texts, 1):
+        problem = wrong_number_of_texts(text, model.config.text_columns)
+        if problem:
+            raise InputError(f"text {number}: {problem}")
     return _apply(model, tokenizer, texts, batch_size, answer)
 
 
 def problem_type(config: Any) -> str:
-    """How a classifier's outputs are read, one of `bort_mx.models.bert.PROBLEM_TYPES`."""
+    """How a classifier's outputs are read, one of `bort_mx.models.config.PROBLEM_TYPES`."""
     return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+
+
+def wrong_number_of_texts(text: Text, columns: Sequence[str]) -> str:
+    """What to say of a text where the training had pairs, and the other way round; "" where it fits.
+
+    Args:
+        text: one text or two.
+        columns: names of the training's texts; () where they are not known.
+    """
+    if not columns or (text[1] is None) == (len(columns) == 1):
+        return ""
+    found, due = ("one text", "pairs") if text[1] is None else ("two texts", "single texts")
+    return f"{found}, but the classifier was trained on {due} ({', '.join(columns)})"
 
 
 def embedding_of(config: Any, pooling: Optional[str] = None) -> SentenceEmbedding:
@@ -104,7 +126,7 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: Optional[s
 
     if own and (embedding.lower_case or embedding.prompt):
         texts = [(prepared(first), second and prepared(second)) for first, second in texts]
-    return _apply(model, tokenizer, texts, batch_size, answer, embedding.max_tokens)
+    return _apply(model, tokenizer, texts, batch_size, answer)
 
 
 class Output(NamedTuple):
@@ -124,13 +146,12 @@ class Output(NamedTuple):
         return forward(self.model, self.ids, self.lengths, types=self.types)
 
 
-def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int, answer: Callable[[Output], np.ndarray],
-           longest: Optional[int] = None) -> Iterator[np.ndarray]:
-    """`answer` to the model's output for each text, in order. Texts are cut to `longest` tokens or the positions."""
+def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
+           answer: Callable[[Output], np.ndarray]) -> Iterator[np.ndarray]:
+    """`answer` to the model's output for each text, in order. Texts are cut to the model's `config.longest`."""
     cut, size = 0, WINDOW * batch_size
-    longest = min(longest or model.config.num_positions, model.config.num_positions)
     for begin in range(0, len(texts), size):
-        window, shortened = _encode(tokenizer, texts[begin:begin + size], longest)
+        window, shortened = _encode(model, tokenizer, texts[begin:begin + size])
         cut += shortened
         order = sorted(range(len(window)), key=lambda i: len(window[i]))
         answers: List[Any] = [None] * len(window)
@@ -141,17 +162,17 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int, a
             for i, row in zip(part, rows):
                 answers[i] = row
         if cut and begin + size >= len(texts):  # before the last answers: a caller may stop asking after those
-            logger.warning("%d of %d texts were cut to %d tokens, the most the model takes", cut, len(texts), longest)
+            why = ("the most the model takes" if model.config.longest == model.config.num_positions
+                   else "as in its training")
+            logger.warning("%d of %d texts were cut to %d tokens, %s", cut, len(texts), model.config.longest, why)
         yield from answers
 
 
-def _encode(tokenizer: Any, texts: Sequence[Text], longest: int) -> Tuple[List[List[int]], int]:
-    """Ids of texts or pairs, cut to `longest`, and how many were cut."""
-    encoded = [tokenizer.encode(*text, recognise_specials=False) for text in texts]
-    long = [i for i, ids in enumerate(encoded) if len(ids) > longest]
-    for i in long:
-        encoded[i] = tokenizer.encode(*texts[i], recognise_specials=False, max_length=longest)
-    return encoded, len(long)
+def _encode(model: Any, tokenizer: Any, texts: Sequence[Text]) -> Tuple[List[List[int]], int]:
+    """Ids of texts or pairs, cleaned and cut as in the model's training, and how many were cut."""
+    examples = [Example(i, text[:1] if text[1] is None else text) for i, text in enumerate(texts)]
+    encoded = encode_examples(tokenizer, examples, model.config.longest, model.config.cut)
+    return encoded.ids, encoded.truncated
 
 
 def pad(encoded: Sequence[Sequence[int]], tokenizer: Any, token_types: int) -> Dict[str, Optional[np.ndarray]]:

@@ -10,6 +10,7 @@ from bort_mx.models.sentence_embedding import SentenceEmbedding
 HEADS = ("encoder", "mlm", "classifier")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 """As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
+CUTS = ("longest", "first")
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
 
 
@@ -49,6 +50,12 @@ class ModelConfig:
     """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
     embedding: Optional[SentenceEmbedding] = None
     """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
+    max_length: Optional[int] = dataclasses.field(default=None, repr=False)
+    """Number of tokens to which texts are cut, with special tokens, as in training. Default: the positions."""
+    cut: str = dataclasses.field(default="longest", repr=False)
+    """Which text of a pair is cut: longest or first, see `bort_mx.data.encoding.truncate_pair`."""
+    text_columns: Tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    """Names of the one or two texts of the training task; () if they are not known."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -66,6 +73,7 @@ class ModelConfig:
                 raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
         if self.labels is not None:
             self._check_labels()
+        self._check_texts()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
         if self.problem_type not in (None, *PROBLEM_TYPES):
@@ -85,12 +93,31 @@ class ModelConfig:
             raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
+    def _check_texts(self) -> None:
+        if self.max_length is not None and (type(self.max_length) is not int or self.max_length < 3):
+            raise InputError(f"model: max_length is {self.max_length!r}; it must be a whole number from 3")
+        if self.cut not in CUTS:
+            raise InputError(f"model: cut is {self.cut!r}; it must be one of {', '.join(CUTS)}")
+        columns = self.text_columns
+        if not isinstance(columns, (list, tuple)) or len(columns) > 2 or not all(map(is_text, columns)):
+            raise InputError(f"model: text_columns is {columns!r:.100}; it must be one or two names")
+        object.__setattr__(self, "text_columns", tuple(columns))
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longest text that the model gets, with special tokens."""
+        stated = (self.max_length, self.embedding and self.embedding.max_tokens, self.num_positions)
+        return min(limit for limit in stated if limit)
+
+    def without_texts(self) -> "ModelConfig":
+        """A copy without what is known of the texts of a task. The model itself is the same."""
+        return self.replace(**_TEXTS)
+
     def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse. It has what only some models have where it is known."""
+        """The configuration as JSON values; `from_dict` is the inverse. Optional fields are there if known."""
         values = dataclasses.asdict(self)
-        optional = {name: values.pop(name) for name in ("labels", "problem_type", "embedding")}
-        return {**values, **{name: list(value) if isinstance(value, tuple) else value
-                             for name, value in optional.items() if value is not None}}
+        values.update({name: list(values[name]) for name in ("labels", "text_columns") if values[name]})
+        return {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
@@ -118,6 +145,12 @@ class ModelConfig:
         if changes.get("num_labels", self.num_labels) != self.num_labels:
             changes = {"labels": None, "problem_type": None, **changes}
         return dataclasses.replace(self, **changes)
+
+
+_TEXTS = {"max_length": None, "cut": "longest", "text_columns": ()}
+"""What is known of the texts of a task, by default nothing."""
+_OPTIONAL = {"labels": None, "problem_type": None, "embedding": None, **_TEXTS}
+"""Later fields of `ModelConfig` with their defaults. Files hold other values only."""
 
 
 def is_text(value: Any) -> bool:

@@ -72,6 +72,11 @@ class Task:
         """Width of the classifier's output: 1 for a regression."""
         return 1 if self.is_regression else len(self.labels)
 
+    @property
+    def text_names(self) -> Sequence[str]:
+        """What an example's one or two texts are called, as columns of a table; () where that is not known."""
+        return ()
+
     # Reading
 
     def read(self, data_dir: Folder, split: str) -> Examples:
@@ -95,7 +100,7 @@ class Task:
             MissingSplit, InputError: as `read`.
         """
         path = self.locate(data_dir, split)
-        examples = self.parse(path, split)
+        examples = self.parse(path, split).cleaned()
         if not examples:
             raise InputError(f"{path}: no examples in it; expected the {split} set of {self.key}")
         found, official = len(self.submission_ids(examples)), self.official_count(split)
@@ -292,3 +297,4 @@ class Task:
     def format_submission(self, ids: Sequence[Hashable], values: Sequence) -> str:
         """The text of a submission file: by default a TSV with the header `index<TAB>prediction`."""
         return "".join(f"{index}\t{value}\n" for index, value in [("index", "prediction"), *zip(ids, values)])
+

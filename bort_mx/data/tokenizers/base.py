@@ -114,6 +114,25 @@ class Tokenizer(abc.ABC):
     def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
         """As `encode_plain`, with special tokens that are written in the texts read as such."""
 
+    def encode_around_masks(self, parts: Sequence[str]) -> List[int]:
+        """Ids of a text that was cut at its masks, without special tokens around: each mask is one id.
+
+        Special tokens written in the parts are read as plain characters.
+
+        Args:
+            parts: what stands before, between and after the masks, at least one text.
+        """
+        *before, last = parts
+        first, *rest = [*(part.rstrip() for part in before), last]  # a mask stands for a word with its space
+        ids = list(self.encode_plain([first])[0])
+        for part in self.encode_continuation(rest):
+            ids += [self.mask_id, *part]
+        return ids
+
+    def encode_continuation(self, texts: List[str]) -> List[List[int]]:
+        """Ids of texts that go on after a special token; as `encode_plain`, but no text begins here."""
+        return self.encode_plain(texts)
+
     @abc.abstractmethod
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
         """Ids of texts, without special tokens around them. Only added tokens are recognised in a text."""

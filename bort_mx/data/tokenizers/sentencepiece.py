@@ -4,7 +4,7 @@ import io
 import os
 import pathlib
 import re
-from typing import Dict, Iterable, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import sentencepiece
 
@@ -27,6 +27,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, model: bytes, source: str = "vocabulary"):
         self._model = model
+        self._continuing: Optional[Tuple[Any, Any]] = None
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
             size = self._processor.get_piece_size()
@@ -56,17 +57,41 @@ class SentencePieceTokenizer(Tokenizer):
         """As `Tokenizer`'s."""
         return self._processor.encode(texts, num_threads=_threads(len(texts)))
 
+    def encode_continuation(self, texts: List[str]) -> List[List[int]]:
+        """As `Tokenizer`'s: without the space that SentencePiece puts before a text, which stands before the mask."""
+        if not texts:
+            return []
+        after_space, glued = self._continuing or self._make_continuing()
+        return [(after_space if text[:1].isspace() else glued).encode(text) for text in texts]
+
+    def _make_continuing(self) -> Tuple[Any, Any]:
+        """The model for a text that goes on after a space, and for one that is glued to what stands before it.
+
+        A model that strips its text would lose the space that the text begins with: it adds one itself.
+        """
+        from sentencepiece import sentencepiece_model_pb2  # brings protobuf, which only masks in a text need
+
+        made = []
+        proto = sentencepiece_model_pb2.ModelProto()
+        proto.ParseFromString(self._model)
+        for prefix in (proto.normalizer_spec.remove_extra_whitespaces, False):
+            proto.normalizer_spec.add_dummy_prefix = prefix
+            made.append(sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString()))
+        self._continuing = made[0], made[1]
+        return self._continuing
+
     def _decode_plain(self, ids: List[int]) -> str:
         return self._processor.decode(ids)
 
     def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
         pieces = [self._special_pattern.split(text) for text in texts]  # text, special token, text, …, text
-        encoded = iter(self.encode_plain([piece for parts in pieces for piece in parts[::2]]))
+        first = self.encode_plain([parts[0] for parts in pieces])
+        rest = iter(self.encode_continuation([piece for parts in pieces for piece in parts[2::2]]))
         result = []
-        for parts in pieces:
-            ids = list(next(encoded))
+        for ids, parts in zip(first, pieces):
+            ids = list(ids)
             for token in parts[1::2]:
-                ids += [self._ids.get(token, self.mask_id), *next(encoded)]
+                ids += [self._ids.get(token, self.mask_id), *next(rest)]
             result.append(ids)
         return result
 

@@ -2,8 +2,9 @@
 
 import pathlib
 
+from bort_mx.data.table_files import Tolerances, read_table
 from bort_mx.data.task_registry import register
-from bort_mx.data.tasks.common import TableTask, read_table
+from bort_mx.data.tasks.common import TableTask
 from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.data.tasks.glue.mnli import LABELS
 from bort_mx.errors import InputError
@@ -31,9 +32,9 @@ class AX(TableTask):
         if split == "test":
             return super().parse(path, split)
         examples = Examples()
-        for row, (number, fields) in enumerate(read_table(path)):
+        for row, (where, fields) in enumerate(read_table(path, needed=("Premise", "Hypothesis", "Label"))):
             if not {"Premise", "Hypothesis", "Label"} <= set(fields):
                 raise InputError(f"{path}:1: expected columns Premise, Hypothesis and Label; found {', '.join(fields)}")
-            label = self._label(fields["Label"], f"{path}:{number}")
+            label = self._label(fields["Label"], where, Tolerances())
             examples.append(Example(row, (fields["Premise"], fields["Hypothesis"]), label))
         return examples

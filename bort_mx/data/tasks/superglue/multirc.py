@@ -3,10 +3,11 @@
 import collections
 from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
 
+from bort_mx.data.json_lines import field, json_lines
 from bort_mx.data.metrics import Scores
 from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.balancing import balanced
-from bort_mx.data.tasks.common import JsonTask, field, json_lines
+from bort_mx.data.tasks.common import JsonTask
 from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.errors import InputError
 
@@ -27,6 +28,7 @@ class MultiRC(JsonTask):
     metrics = ("f1a", "em")
     criterion = "f1a"
     cut = "first"
+    text_fields = ("passage", "question and answer")
     submission_name = "MultiRC.jsonl"
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:

@@ -2,8 +2,9 @@
 
 from typing import Any, List, Mapping, Tuple
 
+from bort_mx.data.json_lines import field
 from bort_mx.data.task_registry import register
-from bort_mx.data.tasks.common import JsonTask, field
+from bort_mx.data.tasks.common import JsonTask
 from bort_mx.data.tasks.spans import MARKS, mark_spans
 from bort_mx.errors import InputError
 
@@ -20,6 +21,7 @@ class WiC(JsonTask):
     folders = ("WiC",)
     labels = ("false", "true")
     label_kind = bool
+    text_fields = ("sentence1", "sentence2")
     submission_name = "WiC.jsonl"
 
     def texts(self, record: Mapping[str, Any], where: str, notes: List[str]) -> Tuple[str, ...]:
