@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 def tensors_of(model: BERT) -> Dict[str, np.ndarray]:
     """The model's weights by GluonNLP's names, as NumPy arrays."""
-    return {name: parameter.data(parameter.list_ctx()[0]).asnumpy() for name, parameter in parameters_of(model).items()}
+    return {**{name: parameter.data(parameter.list_ctx()[0]).asnumpy()
+               for name, parameter in parameters_of(model).items()}, **model.embedding_tensors}
 
 
 def save(path: os.PathLike, model: BERT, tokenizer: Any = None, config: Optional[ModelConfig] = None, *,
@@ -243,12 +244,19 @@ def set_aside_after(directory: os.PathLike, step: int) -> None:
                 kind = DROPPED
             except Damaged:
                 kind = DAMAGED
-            aside = path.with_name(kind + path.name)
-            while aside.exists():
-                aside = aside.with_name(aside.name + "-again")
-            os.rename(path, aside)
+            aside = set_aside(path, kind)
             logger.warning("%s is now %s, as the run continues from %s", path, aside.name,
                            f"step {step}" if step else "its start")
+
+
+def set_aside(path: pathlib.Path, kind: str = DAMAGED) -> pathlib.Path:
+    """Rename a checkpoint, which stays beside as damaged-NAME (or dropped-NAME). Returns its new path."""
+    aside = path.with_name(kind + path.name)
+    while aside.exists():
+        aside = aside.with_name(aside.name + "-again")
+    if path.exists():
+        os.rename(path, aside)
+    return aside
 
 
 def of_output(directory: os.PathLike) -> Optional[pathlib.Path]:

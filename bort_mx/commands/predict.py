@@ -5,12 +5,14 @@ B batch, M masked positions, V vocabulary size, H hidden size.
 
 import dataclasses
 import json
+import logging
 import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
 from bort_mx.data.text import clean_text
@@ -18,10 +20,12 @@ from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
 from bort_mx.inference.input_file import read_texts
 from bort_mx.io import files
+from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing
 from bort_mx.options import at_least, one_of, parse_options
 from bort_mx.progress import Progress
 
+logger = logging.getLogger(__name__)
 DESCRIPTION = "Fill the masks of texts, classify the lines of a file, or embed them."
 
 
@@ -57,8 +61,10 @@ class PredictOptions:
     """File to embed, in the form of --classify. The embeddings go to --output as one .npy array (lines, hidden
     size)."""
 
-    pooling: str = "mean"
-    """How hidden states become an embedding. mean: their mean over all tokens. first: the first token's."""
+    pooling: Optional[str] = None
+    """How hidden states become an embedding. mean: their mean over all tokens. first: the first token's. Default: as
+    the checkpoint says (the pooling, dense layers, normalization and longest text of sentence-transformers), else
+    mean."""
 
     output: Optional[str] = None
     """File to write: JSON lines, or the array of --embed. Default: JSON lines on standard output; answers to
@@ -218,8 +224,13 @@ def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Opt
     trained = model.config.text_columns or (known.text_names if known else ())
     texts = read_texts(pathlib.Path(path), columns, trained, must_fit=bool(model.config.text_columns))
     found = pipeline.classify(model, tokenizer, texts, batch_size)
-    answers = (_classified(text, values, labels) for text, values in zip(texts, found))
+    kind = pipeline.problem_type(model.config)
+    predicted: List[Any] = []
+    answers = (_classified(text, values, labels, kind, predicted) for text, values in zip(texts, found))
     _write_json_lines(output, answers, len(texts))
+    note = constant_note(predicted)
+    if output is not None and note is not None:
+        logger.warning("%s: the model %s", output, note)
 
 
 def _label_names(task: Optional[str], config: Any) -> List[str]:
@@ -233,6 +244,9 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     from bort_mx.finetuning.classifier import are_told, outputs_for
 
     known = get_task(task)
+    kind = pipeline.problem_type(config)
+    if kind != ("regression" if known.is_regression else "single_label_classification"):
+        raise InputError(f"--task {task}: the classifier's problem_type is {kind}; leave --task out")
     if known.num_labels != config.num_labels:
         raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
                          "task that it was trained on")
@@ -241,26 +255,35 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str]) -> Dict:
-    """One line of the answer: the label with all probabilities, or a regression's value."""
+def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind: str, predicted: List[Any]) -> Dict:
+    """One line of the answer: the label with all probabilities, those labels of many that apply, or a regression's
+    values. A single label is appended to `predicted`.
+    """
     said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
-    if len(values) == 1:
-        return {**said, "value": float(values[0])}
-    return {**said, "label": labels[int(values.argmax())],
+    if kind == "regression":
+        named = {label: float(value) for label, value in zip(labels, values)}
+        return {**said, **({"value": float(values[0])} if len(values) == 1 else {"values": named})}
+    if kind == "multi_label_classification":
+        return {**said, "labels": [label for label, p in zip(labels, values) if p > 0.5],
+                "probabilities": {label: float(p) for label, p in zip(labels, values)}}
+    predicted.append(labels[int(values.argmax())])
+    return {**said, "label": predicted[-1],
             "probabilities": {label: float(p) for label, p in zip(labels, values)}}
 
 
-def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: str, output: str,
+def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Optional[str], output: str,
                 batch_size: int) -> None:
     texts = read_texts(pathlib.Path(path), columns)
     model, tokenizer = pipeline.open_model(checkpoint, "encoder")
-    shape = (len(texts), model.config.architecture.hidden_size)  # (lines, H)
+    embedding = pipeline.embedding_of(model.config, pooling)
+    if model.config.embedding not in (None, embedding):
+        logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
+    shape = (len(texts), embedding.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
-        # A memory map: the array of a large file need not fit into memory.
-        array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        array = new_array(temporary, shape)
         found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
-        for row, embedding in enumerate(found):
-            array[row] = embedding
+        for row, values in enumerate(found):
+            array[row] = values
             progress.update()
         array.flush()
-    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers")
+    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({embedding})")

@@ -17,11 +17,11 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
+from bort_mx.finetuning.best_checkpoint import BestOnDisk
 from bort_mx.finetuning.classifier import classifier_of, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
-from bort_mx.finetuning.trainer import LONGEST, BestOnDisk, Session, Training, build_classifier, train
-from bort_mx.io import files
+from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
 from bort_mx.models.bert import BERT
 from bort_mx.models.build import build_from_config
 from bort_mx.models.config import ModelConfig
@@ -45,7 +45,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         StopRequested: the user stopped the run; a checkpoint has been written.
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     options = options.resolved(task, asked)
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
@@ -55,13 +55,14 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options.checkpoint)
-    if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
-        return finished(run, workers)
+    check_same_checkpoint(run, options.checkpoint)
+    done = options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()
+    if workers.gather(bool(done), "finished")[0]:  # rank 0 decides: hosts may have no folder in common
+        return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     model, tokenizer, notes, options = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     session.notes += notes
-    workers.gather(0, "ready")  # all must have inspected the directory before rank 0 writes into it
+    run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
     run.open()
@@ -80,12 +81,12 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     """Read the results of a finished run, and print that it is finished."""
-    results = files.read_json(run.path / checkpoint_directory.RESULTS)
+    results = run.read_results(task=str, criterion=str, dev=dict, diagnostics=dict, notes=list, submissions=list)
     workers.say(f"{run.path} is already finished:\n{prediction_files.describe(results, run.path)}")
     return results
 
 
-def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
+def check_same_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     """Record in config.json which --checkpoint the run starts from, and compare it when the run is resumed.
 
     The record is the checkpoint's fingerprint. If the disk has no such file, it is the name (fresh, or a name on the

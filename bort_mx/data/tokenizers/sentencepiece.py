@@ -39,7 +39,10 @@ class SentencePieceTokenizer(Tokenizer):
         mask = next((token for token in ("<mask>", "[MASK]") if token in tokens), "<mask>")
         if mask not in tokens:
             tokens.append(mask)
-        super().__init__(tokens, {**self._model_specials(source), "mask": mask}, source)
+        specials = {**self._model_specials(source), "mask": mask}
+        super().__init__(tokens, specials, source)
+        others = "|".join(re.escape(token) for name, token in specials.items() if name != "mask")
+        self._special_pattern = re.compile(rf"(\s*{re.escape(mask)}|{others})")  # the mask takes the space before it
 
     def _model_specials(self, source: str) -> Dict[str, str]:
         model = self._processor
@@ -80,8 +83,17 @@ class SentencePieceTokenizer(Tokenizer):
     def _decode_plain(self, ids: List[int]) -> str:
         return self._processor.decode(ids)
 
-    def _mask_regex(self) -> str:
-        return r"\s*" + re.escape(self.mask_token)
+    def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
+        pieces = [self._special_pattern.split(text) for text in texts]  # text, special token, text, …, text
+        first = self.encode_plain([parts[0] for parts in pieces])
+        rest = iter(self.encode_continuation([piece for parts in pieces for piece in parts[2::2]]))
+        result = []
+        for ids, parts in zip(first, pieces):
+            ids = list(ids)
+            for token in parts[1::2]:
+                ids += [self._ids.get(token, self.mask_id), *next(rest)]
+            result.append(ids)
+        return result
 
     def _content(self) -> bytes:
         return self._model + b"\0" + self.mask_token.encode() + str(self.mask_id).encode()
