@@ -286,6 +286,38 @@ def test_wic_marks_the_official_characters():
     assert other.texts == ("§ Run § fast.", "I § run § .")
 
 
+WIC = ('{"word": "place", "sentence1": "my place later", "sentence2": "it doesn\'t", "idx": 0, "label": true, '
+       '"start1": %d, "end1": %d, "start2": 3, "end2": 7}')
+
+
+@pytest.mark.parametrize("start, end, found", [(3, 7, "'plac' in sentence1, a part of 'place'"),
+                                               (4, 8, "'lace' in sentence1, a part of 'place'"),
+                                               (1, 8, "'y place' in sentence1, a part of 'my place'")])
+def test_spans_that_begin_or_end_inside_a_word_are_refused(tmp_path, start, end, found):
+    """../shared/cases/13. The official files have six, all of them "[does]n't"."""
+    write(tmp_path, "train.jsonl", WIC % (3, 8))
+    assert get_task("WiC").read(tmp_path, "train")[0].texts == ("my § place § later", "it § does § n't")
+    write(tmp_path, "train.jsonl", WIC % (start, end))
+    with pytest.raises(InputError, match=f"train.jsonl:1: start1-end1 = {start}-{end} is {found}"):
+        get_task("WiC").read(tmp_path, "train")
+
+
+def test_answers_and_indices_that_are_there_twice_are_noted(tmp_path, shared):
+    answers = [{"idx": 0, "text": "yes", "label": 1}, {"idx": 1, "text": " yes", "label": 0},
+               {"idx": 1, "text": "no", "label": 0}]
+    record = {"idx": 4, "passage": {"text": "a", "questions": [{"idx": 2, "question": "b", "answers": answers}]}}
+    write(tmp_path, "train.jsonl", json.dumps(record))
+    assert get_task("MultiRC").read(tmp_path, "train").notes[:2] == [
+        "answers that a question has twice: 1, 1 with another label (the first: passage, question, answer (4, 2, 1))",
+        "examples with an idx that an earlier one has: 1"]
+    copa = {"premise": "a", "choice1": "b", "choice2": "c", "question": "cause", "idx": 0, "label": 0}
+    write(tmp_path, "val.jsonl", f"{json.dumps(copa)}\n{json.dumps(copa)}\n")
+    assert get_task("COPA").read(tmp_path, "dev").notes[0] == "examples with an idx that an earlier one has: 2"
+    counts = [get_task("MultiRC").read(shared / "data", split).notes[0].split(": ")[1].split(" with")[0]
+              for split in ("train", "dev", "test")]
+    assert counts == ["8, 1", "1, 0", "3, 0"]
+
+
 def test_question_formats():
     first, second = get_task("COPA").read(GOLDEN / "data", "test")[:2]
     assert first.texts == ("It rained. What happened as a result?", "The street got wet.")

@@ -41,6 +41,7 @@ class Task:
         files: split → names the file may have, the official one first.
         folders: names its folder may have, the official one first.
         download_name: its entry in downloads.yaml, where that is not `name`.
+        text_names: what an example's one or two texts are called, as columns of a table; () where that is not known.
     """
 
     name = ""
@@ -57,6 +58,7 @@ class Task:
     folders: Sequence[str] = ()
     submission_name = ""
     download_name = ""
+    text_names: Sequence[str] = ()
 
     def __init__(self):
         self.labels = list(self.labels)
@@ -71,11 +73,6 @@ class Task:
     def num_labels(self) -> int:
         """Width of the classifier's output: 1 for a regression."""
         return 1 if self.is_regression else len(self.labels)
-
-    @property
-    def text_names(self) -> Sequence[str]:
-        """What an example's one or two texts are called, as columns of a table; () where that is not known."""
-        return ()
 
     # Reading
 
@@ -103,6 +100,8 @@ class Task:
         examples = self.parse(path, split).cleaned()
         if not examples:
             raise InputError(f"{path}: no examples in it; expected the {split} set of {self.key}")
+        if examples.doubles():
+            examples.notes.append(f"examples with an idx that an earlier one has: {examples.doubles()}")
         found, official = len(self.submission_ids(examples)), self.official_count(split)
         if official not in (None, found):
             why = "a part of it, or a file that was cut off" if found < official else "more than it, or another release"

@@ -146,10 +146,7 @@ class CustomTask(Task):
         if split == "test" and self.is_regression and {example.label for example in examples} == {-1.0}:
             tolerated.say(f"labels of the test set that mean none (-1): {len(examples)}")
             examples = Examples([example._replace(label=None) for example in examples])
-        again = len(examples) - len({str(example.idx) for example in examples})
-        examples.notes = tolerated.notes() + ([f"examples with an idx that an earlier one has: {again}"] if again
-                                              else [])
-        return examples
+        return Examples(examples, tolerated.notes())
 
     @property
     def text_names(self) -> Sequence[str]:

@@ -39,6 +39,10 @@ class Examples(List[Example]):
         super().__init__(examples)
         self.notes: List[str] = list(notes)
 
+    def doubles(self) -> int:
+        """How many examples have the index, group and candidate of an earlier one."""
+        return len(self) - len({(example.group, str(example.idx), example.meta.get("candidate")) for example in self})
+
     def cleaned(self) -> "Examples":
         """The same examples with every text as `clean_text` makes it. Texts that are equal are one object."""
         texts = {text: clean_text(text) for text in dict.fromkeys(text for example in self for text in example.texts)}

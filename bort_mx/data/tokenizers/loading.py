@@ -88,7 +88,9 @@ def _load_byte_bpe(directory: pathlib.Path, config: Dict) -> Tokenizer:
     check_class(directory, config, "byte-bpe")
     path = directory / "vocab.json"
     vocab = _read_vocab(path)
-    return ByteBPETokenizer(vocab, _read_merges(directory / "merges.txt"), config.get("add_prefix_space", False),
+    merges = _read_merges(directory / "merges.txt")
+    _check_reach(vocab, merges, directory / "merges.txt")
+    return ByteBPETokenizer(vocab, merges, config.get("add_prefix_space", False),
                             str(path), read_added_tokens(directory, config, vocab))
 
 
@@ -128,7 +130,9 @@ def _load_fairseq(directory: pathlib.Path) -> Tokenizer:
             raise InputError(f"{directory / 'dict.txt'}:{number}: {symbol!r} is not a number of encoder.json")
         tokens.append(token)
     vocab = {token: i for i, token in enumerate([*tokens, "<mask>"])}
-    return ByteBPETokenizer(vocab, _read_merges(directory / "vocab.bpe"), source=str(directory / "dict.txt"))
+    merges = _read_merges(directory / "vocab.bpe")
+    _check_reach(vocab, merges, directory / "vocab.bpe")
+    return ByteBPETokenizer(vocab, merges, source=str(directory / "dict.txt"))
 
 
 def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
@@ -179,6 +183,16 @@ def _read_merges(path: pathlib.Path) -> List[Tuple[str, str]]:
             raise InputError(f"{path}:{number}: expected two tokens and one space, found {line!r}")
         merges.append(pair)
     return merges
+
+
+def _check_reach(vocab: Dict[str, int], merges: Sequence[Tuple[str, str]], path: pathlib.Path) -> None:
+    """Refuse merges that make only a part of the vocabulary: less than 99 % of the tokens of several bytes."""
+    made = {first + second for first, second in merges}
+    due = [token for token in vocab if len(token) > 1 and not token.startswith(("<", "madeupword"))]
+    reached = sum(token in made for token in due)
+    if len(due) - reached > max(32, 0.01 * len(due)):
+        raise InputError(f"{path}: makes {reached:,} of the {len(due):,} tokens of several bytes that the vocabulary "
+                         "has; is it a download that broke off? Fetch it again")
 
 
 def _is_cased(tokens: Sequence[str]) -> bool:

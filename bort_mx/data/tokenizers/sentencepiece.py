@@ -133,9 +133,19 @@ def train_sentencepiece(sentences: Iterable[str], vocab_size: int, source: str =
     except (RuntimeError, OSError) as error:
         if failures:  # the library buries what its iterator raises
             raise failures[0] from None
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise InputError(f"{source}: cannot train a vocabulary of {vocab_size} tokens on it: {reason}") from None
+        raise InputError(f"{source}: cannot train a vocabulary of {vocab_size} tokens on it: "
+                         f"{_plain_reason(str(error))}") from None
     return SentencePieceTokenizer(model.getvalue(), "the trained vocabulary")
+
+
+def _plain_reason(message: str) -> str:
+    """What to do, of the library's message, which names its own source files and fields."""
+    most, least = (re.search(pattern, message) for pattern in (r"to a value <= (\d+)", r"smaller than required_chars"))
+    if most:
+        return f"the text gives {int(most.group(1)) + 1} at most; lower --train-vocab, or give more text"
+    if least:
+        return "its characters alone are more; raise --train-vocab"
+    return message.strip().splitlines()[-1][:200]
 
 
 def _nonempty(sentences: Iterable[str], source: str, failures: List[InputError]) -> Iterator[str]:
