@@ -236,10 +236,10 @@ def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind
 def _embed_file(checkpoint: str, path: str, pooling: Optional[str], output: str, batch_size: int) -> None:
     texts = read_texts(pathlib.Path(path))
     model, tokenizer = pipeline.open_model(checkpoint, "encoder")
-    embedding = pipeline.embedding_of(model.config, pooling)
-    if model.config.embedding not in (None, embedding):
+    way = pipeline.embedding_of(model.config, pooling)
+    if model.config.embedding not in (None, way):
         logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
-    shape = (len(texts), embedding.size(model.config.architecture.hidden_size))  # (lines, E)
+    shape = (len(texts), way.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
         # A memory map: the array of a large file need not fit into memory.
         array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
@@ -248,7 +248,7 @@ def _embed_file(checkpoint: str, path: str, pooling: Optional[str], output: str,
             array[row] = embedding
             progress.update()
         array.flush()
-    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({embedding})")
+    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({way})")
 
 
 def read_texts(path: pathlib.Path) -> List[pipeline.Text]:

@@ -216,8 +216,8 @@ def layout_of(rust: tokenizers.Tokenizer, source: str) -> Layout:
             types = (plain, typed) if separators == 1 else (plain,)
             if two.tokens == [*first, *b, eos] and two.type_ids in types:
                 return Layout(bos, eos, separators, two.type_ids == typed)
-    raise InputError(f"{source}: its post-processor makes {' '.join(two.tokens)} of the pair 'a', 'a a a' with the token types "
-                     f"{two.type_ids}; [CLS] A [SEP] B [SEP] or <s> A </s></s> B </s> can be read")
+    raise InputError(f"{source}: its post-processor makes {' '.join(two.tokens)} of the pair 'a', 'a a a' with the "
+                     f"token types {two.type_ids}; [CLS] A [SEP] B [SEP] or <s> A </s></s> B </s> can be read")
 
 
 def template(tokenizer: Tokenizer, bert: bool) -> Dict:
