@@ -115,7 +115,9 @@ def fingerprint(path: os.PathLike) -> str:
 def _parts(path: pathlib.Path) -> List[pathlib.Path]:
     """Files of tensors, configuration and tokenizer of a foreign checkpoint; safetensors before other files."""
     suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
-    beside = sorted(part for part in (path.parent if path.is_file() else path).iterdir() if part.is_file())
+    folder = path.parent if path.is_file() else path
+    others = sentence_transformers.folders(path) if sentence_transformers.recognises(path) else []
+    beside = [part for place in (folder, *others) for part in sorted(place.iterdir()) if part.is_file()]
     tensors = [path] if path.is_file() else (
         [part for part in beside if part.suffix == ".safetensors"]
         or [part for part in beside if part.suffix in suffixes])

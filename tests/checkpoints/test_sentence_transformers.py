@@ -16,6 +16,7 @@ from foreign import PAIR, TEXTS, TOLERANCE, bert_tokenizer, model_of, roberta_to
 
 from bort_mx.checkpoints import read  # noqa: E402
 from bort_mx.checkpoints.convert import convert  # noqa: E402
+from bort_mx.checkpoints.loading import fingerprint  # noqa: E402
 from bort_mx.commands import export, predict  # noqa: E402
 from bort_mx.errors import InputError  # noqa: E402
 from bort_mx.inference import pipeline  # noqa: E402
@@ -167,6 +168,17 @@ def test_what_cannot_be_read_is_refused_by_name(change, said, tmp_path):
     with pytest.raises(InputError) as caught:
         read(tmp_path)
     assert said in str(caught.value) and "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_the_fingerprint_covers_every_module(tmp_path):
+    write(tmp_path, modes("mean_tokens"), [("activation.Tanh", 8, True)], old=True)
+    found = {fingerprint(tmp_path)}
+    for name in ("0_Transformer/model.safetensors", "2_Dense/pytorch_model.bin", "1_Pooling/config.json"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data + b" ")
+        found.add(fingerprint(tmp_path))
+        (tmp_path / name).write_bytes(data)
+    assert len(found) == 4
 
 
 def test_a_classifier_trained_on_it_no_longer_embeds_so(tmp_path):
