@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 from sklearn.svm import SVC  # noqa: E402
 
-from bort_mx.agora.loop import enumerate_thetas  # noqa: E402
+from bort_mx.agora.enumeration import enumerate_thetas  # noqa: E402
 from bort_mx.agora.perturbation import Perturbed  # noqa: E402
 from bort_mx.finetuning import agora  # noqa: E402
 from bort_mx.io.files import atomic_path, write_json  # noqa: E402
@@ -40,7 +40,7 @@ class Variant:
     noise: float = 0.0
     """Part of the labels of train, dev and test that are wrong; Socrates is right all the same."""
     socrates: float = 1.0
-    """Socrates' accuracy; his errors are fixed, a function of the point."""
+    """Socrates' accuracy; its errors are fixed, a function of the point."""
     dev_corner: bool = False
     """Dev covers only the lower left quarter: it is not representative."""
     expected: str = ""

@@ -1,4 +1,4 @@
-"""`python -m bort_mx <command> …`"""
+"""Entry point of `python -m bort_mx <command> …`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The device of a worker."""
+"""The device that a worker computes on."""
 
 import mxnet as mx
 import numpy as np
@@ -8,19 +8,19 @@ from bort_mx.errors import InputError
 
 
 def to_device(values: np.ndarray, ctx: mx.Context) -> mx.nd.NDArray:
-    """A NumPy array on a device, in float32, which holds every token id and position exactly."""
+    """Copy a NumPy array to a device as float32, which holds every token id and position exactly."""
     return mx.nd.array(values, ctx=ctx, dtype="float32")
 
 
 def device_of(name: str, workers: Workers, dtype: str = "float32") -> mx.Context:
-    """The worker's device: its own GPU (by local rank), or the CPU.
+    """The worker's device: its own GPU (chosen by local rank), or the CPU.
 
     Args:
         name: "auto", "cpu" or "gpu".
-        workers: gives the local rank.
-        dtype: "float16" needs a GPU.
+        workers: provides the local rank.
+        dtype: "float16" requires a GPU.
     Raises:
-        InputError: a GPU is asked for and MXNet sees too few, or half precision without one.
+        InputError: a GPU is requested but MXNet finds too few; or float16 is requested without a GPU.
     """
     found = 0 if name == "cpu" else mx.context.num_gpus()
     if name == "gpu" and found <= workers.local_rank:

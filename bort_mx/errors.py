@@ -1,16 +1,20 @@
-"""What bad input raises, what a run that failed raises, and the exit codes of every command."""
+"""The exceptions of this program, and the exit codes of its commands."""
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-"""Exit codes: done; a failure in the run; bad options or input; stopped by the user, after a checkpoint."""
+"""Exit codes: 0 done; 1 the run failed; 2 bad options or input; 130 stopped by the user, after a checkpoint."""
 
 
 class InputError(ValueError):
-    """Bad input or options: which file, which line or field, what was found, what to do.
+    """Bad input or options. The message says which file, which line or field, what was found, and what to do.
 
-    Every reader and loader raises it, and nothing else, for what the user can mend. The scripts print its message
-    on one line and exit with code 2.
+    Readers and loaders raise only this for problems that the user can fix. The scripts print the message on one line
+    and exit with code 2.
     """
 
 
+class Unreadable(InputError):
+    """A file exists but cannot be read, because of its permissions or the disk. It may be intact, so never skip it."""
+
+
 class RunError(RuntimeError):
-    """A run that cannot go on: what happened and what to do. The scripts print it on one line and exit with code 1."""
+    """The run cannot continue. The message says what happened and what to do. The scripts exit with code 1."""

@@ -1,4 +1,4 @@
-"""Progress of long work on standard output: a bar on a terminal, plain lines elsewhere."""
+"""Progress display for long work: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -8,15 +8,15 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A tqdm bar on a terminal, else a line now and then.
+    """A tqdm bar on a terminal; otherwise a plain line now and then.
 
     Args:
         total: the amount of work, in `unit`; None if unknown.
-        description: what is being done.
-        unit: "B" for bytes (scaled to kB, MB …), else e.g. "step".
+        description: the name of the work.
+        unit: "B" for bytes (scaled to kB, MB …), otherwise a word such as "step".
         enabled: False shows nothing (ranks other than 0).
-        initial: the amount already done, e.g. by the run that is resumed.
-        interval: seconds between the plain lines of `update`.
+        initial: the amount already done, for example by the run that is resumed.
+        interval: seconds between plain lines printed by `update`.
     """
 
     def __init__(self, total: Optional[int], description: str, unit: str = "it", enabled: bool = True,
@@ -29,19 +29,19 @@ class Progress:
         self._start = self._last = time.monotonic()
 
     def update(self, amount: int = 1, **shown) -> None:
-        """Add finished work; `shown` are values to display beside it."""
+        """Add finished work; `shown` are values to display beside the count."""
         self._advance(amount, shown)
         if time.monotonic() - self._last >= self._interval:
             self._line(shown)
 
     def advance(self, shown: Optional[Dict[str, str]] = None) -> None:
-        """Add one unit of finished work; with `shown`, a plain line (or the bar) tells these values at once."""
+        """Add one unit of finished work. If `shown` is given, display its values at once (bar or plain line)."""
         self._advance(1, shown or {})
         if shown:
             self._line(shown)
 
     def write(self, text: str) -> None:
-        """Print a line without tearing the bar."""
+        """Print a line without breaking the bar."""
         if self._enabled:
             tqdm.write(text, file=sys.stdout)
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What produced an output: command, versions, git commit."""
+"""What produced an output: the command, versions and git commit."""
 
 import importlib.metadata
 import pathlib
@@ -12,7 +12,7 @@ PACKAGES = ("mxnet", "gluonnlp", "numpy", "horovod", "tokenizers", "sentencepiec
 
 
 def provenance() -> Dict:
-    """Command line, bort_mx's version and git commit, Python and the packages that bear on results."""
+    """Command line, bort_mx's version and git commit, Python's version, and the packages that influence results."""
     from bort_mx import __version__
 
     return {"command": shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]), "bort_mx": __version__,
@@ -21,7 +21,7 @@ def provenance() -> Dict:
 
 
 def git_commit() -> Optional[str]:
-    """The commit of the checkout this package runs from, with "+changes" if it was altered; None outside a checkout."""
+    """The commit of the checkout that this package runs from; "+changes" marks local edits. None outside a checkout."""
     root = pathlib.Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -34,6 +34,7 @@ def git_commit() -> Optional[str]:
 
 
 def _version(name: str) -> Optional[str]:
+    # The GPU builds of MXNet are separate distributions: mxnet-cu110 and mxnet-cu112.
     for distribution in (name, *(f"{name}-{cuda}" for cuda in ("cu110", "cu112"))):
         try:
             return importlib.metadata.version(distribution)

@@ -75,7 +75,7 @@ def test_finetuning_continues_and_what_is_finished_is_known(runs):
     assert len((runs / "finetuning" / "predictions.tsv").read_text().splitlines()) == 1 + 24
     code, out, _ = run(runs, "run_finetune.py", *FINETUNING, "--epochs", "1", "--output-dir", "teacher", "--resume",
                        "auto")
-    assert code == 0 and "teacher is finished already" in out
+    assert code == 0 and "teacher is already finished" in out
 
 
 def test_agora_trains_what_its_record_lacks(runs):

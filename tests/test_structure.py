@@ -96,11 +96,21 @@ def test_what_the_map_names_is_there():
         assert name in {word for pair in definitions for word in pair}, f"{path} has no {name}"
 
 
+def load_tool(name):
+    """A module of tools/, which is in no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_diagram_is_that_of_the_code():
+    rooms = load_tool("room_map")
+    assert rooms.mermaid(rooms.reduced(rooms.rooms(PACKAGE))) in (ROOT / "docs" / "architecture.md").read_text("utf-8")
+
+
 def test_options_stay_where_runs_are_put_together():
-    spec = importlib.util.spec_from_file_location("measure_structure", ROOT / "tools" / "measure_structure.py")
-    measure = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(measure)
-    found = measure.takes_options(PACKAGE)
+    found = load_tool("measure_structure").takes_options(PACKAGE)
     assert 5 < len(found) <= MOST_TAKING_OPTIONS, [name for name, _ in found]
 
 

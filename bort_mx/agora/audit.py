@@ -1,7 +1,7 @@
 """The audit slice: examples that are never trained on and never mined, and the check that this is so.
 
-Agora feeds perturbed dev examples into training, so that dev accuracy is optimistic from the second round on. A slice
-of the training set is put aside, and every set that is trained on or mined is compared with it by normalised text.
+Agora trains on perturbed dev examples, so dev accuracy is optimistic from the second round on. A slice of the training
+set is therefore put aside, and every set that is trained on or mined is compared with it by normalised text.
 """
 
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
@@ -12,7 +12,7 @@ from bort_mx.random import generator
 
 
 class AuditGuard:
-    """Knows the audit slice by the keys of its normalised texts and refuses whatever overlaps with it."""
+    """Refuses examples whose normalised texts are in the audit slice."""
 
     def __init__(self, audit: Iterable[Any]):
         self._keys = frozenset(key(input_of(point)) for point in audit)
@@ -25,7 +25,15 @@ class AuditGuard:
         return len(self._keys)
 
     def check(self, points: Sequence[Any], what: str) -> None:
-        """Raise InputError, with the count and the first example, if any of the points is in the audit slice."""
+        """Refuse points that are in the audit slice.
+
+        Args:
+            points: to be trained on or mined.
+            what: names them in the message.
+
+        Raises:
+            InputError: at least one is; the message has the count and the first.
+        """
         leaks = [point for point in points if input_of(point) in self] if self._keys else []
         if leaks:
             raise InputError(f"{what}: {len(leaks)} of {len(points)} examples are also in the audit slice, the first "
@@ -44,8 +52,8 @@ def split(points: Sequence[Any], size: int, seed: int = 0, others: Iterable[Any]
         points: labelled examples.
         size: how many examples the slice shall have, at least 1 and fewer than there are.
         seed: of the run.
-        others: examples of other sets (dev): whatever has the text of one of them, as happens in official files, is not
-            drawn, nor is its group.
+        others: examples of other sets (dev). An example with the text of one of them, as official files have some, is
+            not drawn, nor is its group.
         passages: the first text is a passage that several questions are about, and they go to the same side.
 
     Returns:
@@ -78,7 +86,7 @@ def _groups(points: Sequence[Any], passages: bool) -> List[List[int]]:
     parent = list(range(len(points)))
 
     def root(i: int) -> int:
-        """The example that stands for i's group so far."""
+        """The example that represents i's group so far."""
         while parent[i] != i:
             parent[i] = i = parent[parent[i]]
         return i

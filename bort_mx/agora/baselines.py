@@ -1,18 +1,19 @@
-"""What Agora must beat: plain fine-tuning, distillation from Socrates without new points; and the enumeration of Theta,
-which round 0 of Agora is.
+"""The baselines that Agora must beat: plain fine-tuning, distillation from Socrates without new points, and the
+enumeration of Theta. Round 0 of Agora is that enumeration, so it needs no trainings of its own.
 """
 
 import pathlib
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
+from bort_mx.agora.balancing import balanced
 from bort_mx.agora.hyperparameters import Theta
 from bort_mx.agora.job_log import JobLog
-from bort_mx.agora.loop import Job, balanced, relabel
-from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.agora.labelling import relabel
 from bort_mx.agora.report import Baseline
-from bort_mx.agora.storage import Shelf
+from bort_mx.agora.rounds import Job
+from bort_mx.agora.storage import Storage
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, as_class
-from bort_mx.agora.worker_pool import Crew
+from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example
 
 ENUMERATION, PLAIN, DISTILLATION = "enumeration", "plain", "distillation"
@@ -26,46 +27,57 @@ class Row(NamedTuple):
 
 
 def row_of(name: str, found: Dict[str, Any], trainings: int, note: str) -> Row:
-    """A baseline from what its best job left (`Shelf.get_metrics`)."""
+    """A baseline from what its best job left (`Storage.get_metrics`)."""
     dev, aside = found["dev"], found["audit"]
     return Row(Baseline(name, dev[EXAMPLE_ACCURACY], aside.get(EXAMPLE_ACCURACY), trainings, note),
                {"name": name, "theta": found["theta"], "trainings": trainings, "dev": dev, "audit": aside})
 
 
 class Baselines:
-    """What Agora must beat beside the enumeration, trained by the same jobs on the data without new points.
+    """The baselines beside the enumeration, trained by the same jobs on the data without new points.
 
     Plain: the training set as it is, one set of hyperparameters. Distillation: [I] the training set with Socrates' hard
     labels in place of its own, balanced as Agora's, every theta, the best on dev.
+
+    Args:
+        pool: trains and labels.
+        storage: keeps predictions.
+        folder: of the run of Agora, where baselines.jsonl is.
+        identity: what the record holds for.
     """
 
-    def __init__(self, crew: Crew, shelf: Shelf, folder: pathlib.Path, options: AgoraRunOptions,
-                 identity: Dict[str, Any]):
-        self._crew, self._shelf, self._options = crew, shelf, options
+    def __init__(self, pool: WorkerPool, storage: Storage, folder: pathlib.Path, identity: Dict[str, Any]):
+        self._pool, self._storage = pool, storage
         self._log = JobLog(folder / "baselines.jsonl", identity)
         self.trainings: List[Tuple[str, int, Theta, str]] = []
-        """Of each: baseline, points, theta, name of its predictions."""
+        """For each training: baseline, points, theta, name of its predictions."""
 
-    def train(self, plain: Theta, thetas: Sequence[Theta]) -> List[Row]:
-        """Train those that the record lacks."""
-        data, to_class = self._crew.bench.data, as_class(self._crew.bench.data.task)
+    def train(self, plain: Theta, thetas: Sequence[Theta], balance: bool, seed: int) -> List[Row]:
+        """Train those that the record lacks.
+
+        Args:
+            plain: the set of plain fine-tuning.
+            thetas: Theta, for distillation.
+            balance, seed: whether distillation's data are balanced, and by which draw.
+        """
+        data, to_class = self._pool.trainer.data, as_class(self._pool.trainer.data.task)
         rows = [self._best(PLAIN, [plain], data.train, "the training set as it is")]
-        labelled = relabel(data.train, self._crew.label)
-        if self._options.balance:
-            labelled = balanced(labelled, self._options.seed, to_class)
+        labelled = relabel(data.train, self._pool.label)
+        if balance:
+            labelled = balanced(labelled, seed, to_class)
         return [*rows, self._best(DISTILLATION, thetas, labelled, "Socrates' labels of the training set")]
 
     def _best(self, kind: str, thetas: Sequence[Theta], examples: List[Example], note: str) -> Row:
         """The best on dev of a baseline's trainings."""
         todo = [Job(-1, i, theta, examples) for i, theta in enumerate(thetas)
                 if self._log.get(kind, index=self._index(theta)) is None]
-        for done, (job, trained, accuracy) in enumerate(self._crew.train(todo), 1):
-            self._shelf.put_predictions(self._name(kind, job.theta), job.theta, trained)
+        for done, (job, trained, accuracy) in enumerate(self._pool.train(todo), 1):
+            self._storage.put_predictions(self._name(kind, job.theta), job.theta, trained)
             self._log.put({"kind": kind, "index": self._index(job.theta), "accuracy": accuracy})
-            say(f"{kind}, training {done} of {len(todo)}: {named(job.theta)}: dev {accuracy:.4f}")
+            self._pool.say(f"{kind}, training {done} of {len(todo)}: {named(job.theta)}: dev {accuracy:.4f}")
         self.trainings += [(kind, len(examples), theta, self._name(kind, theta)) for theta in thetas]
         best = max(thetas, key=lambda theta: self._log.get(kind, index=self._index(theta))["accuracy"])
-        return row_of(kind, self._shelf.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {named(best)}")
+        return row_of(kind, self._storage.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {named(best)}")
 
     @staticmethod
     def _index(theta: Theta) -> str:
@@ -79,8 +91,3 @@ class Baselines:
 def named(theta: Theta) -> str:
     """A hyperparameter set on a line."""
     return f"lr {theta.learning_rate:g}, decay {theta.weight_decay:g}, warm-up {theta.warmup:g}, seed {theta.seed}"
-
-
-def say(line: str) -> None:
-    """Print a line of a run of Agora."""
-    print(f"agora: {line}", flush=True)

@@ -1,4 +1,4 @@
-"""What a run of Agora will cost, and the part of Theta that fits a budget."""
+"""The cost of a run of Agora before it starts, and the part of Theta that fits a budget."""
 
 import dataclasses
 import re
@@ -7,6 +7,7 @@ from typing import Callable, Hashable, List, Optional, Sequence
 import numpy as np
 
 from bort_mx.agora.pruning import prune
+from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.random import generator
 
@@ -15,32 +16,35 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Trainings of Timaeus, before a run starts."""
+    """Trainings of Timaeus (the student) that a run will need."""
 
     expected: float
     """Mean number of trainings if the accuracies were in random order."""
     most: int
-    """More there cannot be: one theta goes a round, and every round is replayed as often as allowed."""
+    """Upper bound on the trainings: each round prunes one theta only, and is replayed as often as allowed."""
     seconds_each: float
-    """Measured or assumed time of one training on the data at the start; the data grow, and with them the time."""
+    """Time of one training on the data at the start, in seconds. The data grow, and the time with them."""
 
     @property
     def seconds(self) -> float:
-        """Expected total, at the time of one training on the data at the start."""
+        """Expected total time, if every training took as long as one on the data at the start."""
         return self.expected * self.seconds_each
 
     def __str__(self) -> str:
         return (f"{self.expected:.0f} trainings expected (at most {self.most}), {self.seconds_each:.3g} s each on the "
-                f"data at the start: {spelled(self.seconds)} in all, more as the data grow")
+                f"data at the start: {in_words(self.seconds)} in all, more as the data grow")
 
 
 def estimate(thetas: Sequence[Hashable], seconds_each: float, strategy: str = "lcs", replay: int = 0,
              max_rounds: Optional[int] = None, seed: int = 0, draws: int = 5) -> Cost:
-    """The number of trainings expected, by pruning Theta with accuracies in random order, `draws` times.
+    """The number of trainings expected: Theta is pruned with accuracies in random order, `draws` times.
 
-    [I] Real accuracies are not in random order: good and bad values of a hyperparameter go together. The figure is an
-    orientation; `most` is certain. Replays are not in `expected`. With the strategy "none" nothing is pruned, and the
-    number is |Theta| times `max_rounds`.
+    [I] Real accuracies are not in random order: good and bad values of a hyperparameter go together. `expected` is
+    therefore a rough figure, and does not count replays; `most` is certain. With the strategy "none" nothing is pruned,
+    and the number is |Theta| times `max_rounds`.
+
+    Raises:
+        InputError: Theta is empty.
     """
     if not thetas:
         raise InputError("cost: Theta is empty; give at least one theta")
@@ -60,17 +64,17 @@ def within_budget(thetas: Sequence[Hashable], seconds_each: float, budget: float
                   beside: Callable[[int], int] = lambda count: 0) -> List[Hashable]:
     """A part of Theta whose expected cost is within the budget.
 
-    The rule: Theta is put in an order drawn by the seed, and its first m sets are taken, where bisection finds that
-    `estimate` expects at most `budget` seconds for m, the trainings `beside` counted in, and more for m + 1 (the
-    estimate may dip, so that a larger m may fit again). They are returned in the order given.
+    Theta is put in an order drawn by the seed, and its first m sets are taken. Bisection finds an m for which
+    `estimate`, with the trainings `beside`, expects at most `budget` seconds, and more for m + 1. (The estimate may
+    dip, so a larger m may fit again.) The sets are returned in the order given.
 
     Args:
         thetas, seconds_each, strategy, max_rounds, seed: as in `estimate`.
         budget: seconds.
-        beside: m -> trainings that so many sets cost besides, of baselines.
+        beside: m -> trainings of the baselines that m sets need as well.
 
     Raises:
-        InputError: an empty Theta, or not even one training fits.
+        InputError: an empty Theta, or the budget is too short for a Theta of one set.
     """
     if not thetas:
         raise InputError("budget: Theta is empty; give at least one theta")
@@ -110,13 +114,6 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise InputError(f"budget {text!r}: give a time above 0")
     return seconds
-
-
-def spelled(seconds: float) -> str:
-    """A duration in the unit that suits it: "40 s", "12 min", "3.5 h"."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _simulate(thetas: Sequence[Hashable], strategy: str, max_rounds: Optional[int], rng: np.random.Generator) -> int:

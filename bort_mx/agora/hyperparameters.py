@@ -1,4 +1,4 @@
-"""Theta: the hyperparameter sets that Agora starts from, of the paper (section 5) or of a YAML file."""
+"""Theta: the hyperparameter sets that Agora starts from, the paper's (section 5) or those of a YAML file."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ class Theta(NamedTuple):
     weight_decay: float
     """Lambda of AdamW with decay learning rate * lambda, at least 0."""
     warmup: float
-    """Proportion of the steps spent warming up, in [0, 1)."""
+    """Proportion of the steps that are warm-up, in [0, 1)."""
     seed: int
     """Random seed of the training, at least 0."""
 

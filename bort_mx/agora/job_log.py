@@ -1,4 +1,4 @@
-"""The record of a run of Agora: every finished job is one line, on the disk before the next job starts."""
+"""The record of a run of Agora, jobs.jsonl: each finished job is a line, on the disk before the next job starts."""
 
 import json
 import os
@@ -16,7 +16,7 @@ class JobLog:
 
     Args:
         path: the file; None keeps everything in memory.
-        fingerprint: what the recorded results depend on, by name.
+        fingerprint: what the recorded results depend on, by name, as JSON can hold it.
         write: False reads the file but never writes (ranks other than 0).
 
     Raises:

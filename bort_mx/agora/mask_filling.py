@@ -1,4 +1,4 @@
-"""The fill function of tau `mlm`: words for masks, from a checkpoint with an MLM head (paper §5; which is not stated).
+"""The fill function of tau `mlm`: words for masks, from a checkpoint with an MLM head (paper §5, which names no model).
 
 Dimensions: B texts, s tokens, M masks of a text, V vocabulary.
 """
@@ -8,7 +8,7 @@ from typing import Any, List, NamedTuple, Sequence
 import mxnet as mx
 import numpy as np
 
-from bort_mx.agora.perturbation import MASK, Candidates
+from bort_mx.agora.perturbation_edits import MASK, Candidates
 from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tokenizers import Tokenizer
@@ -16,13 +16,13 @@ from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
 
 MORE = 8
-"""Candidates beyond top_k: the masked word itself, in any case, is left out of them."""
+"""Candidates beyond top_k, as tau leaves the masked word itself, in upper or lower case, out of them."""
 _CONTINUATION = "##"
 _WORD_STARTS = {"byte-bpe": "\u0120", "sentencepiece": "\u2581"}
 
 
 class _Piece(NamedTuple):
-    """A stretch of a text that fits the model, with special tokens around."""
+    """A part of a text that fits the model, with special tokens around it."""
 
     text: int
     ids: List[int]
@@ -93,7 +93,7 @@ class MaskFiller:
                 for piece, rows in zip(pieces, logits)]
 
     def _best(self, logits: np.ndarray) -> Candidates:
-        """The best whole words of logits (V,); rows beyond the vocabulary, as some models have, are no words."""
+        """The best whole words by logits (V,). Rows beyond the vocabulary, as some models have, are ignored."""
         logits = logits[:len(self._words)]
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()

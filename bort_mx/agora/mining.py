@@ -1,65 +1,32 @@
-"""From mistakes to labelled new points: tau makes them, duplicates go, Socrates labels the rest (Agora, step 3)."""
+"""From mistakes to labelled new points (Agora, step 3): tau makes them, duplicates go, Socrates labels the rest."""
 
-from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from bort_mx.agora import points
 from bort_mx.agora.audit import AuditGuard
+from bort_mx.agora.labelling import CheckedTeacher
 from bort_mx.agora.perturbation import Perturbed, apply, name_of
 from bort_mx.errors import InputError
 
 DROPPED = ("unchanged", "duplicate", "in dev", "in audit", "low confidence", "over the limit")
-"""Why a new point is not taken; "unchanged" is a copy of a mistake, "duplicate" one of a training point."""
-
-
-class Teacher:
-    """Socrates, his answers checked.
-
-    Args:
-        socrates: inputs -> labels, or (labels, confidences), or a list of (label, confidence) tuples.
-        classes: those of the data; with fewer than two of them no answer is refused.
-        as_class: label -> class.
-        threshold: the least confidence, or None.
-    """
-
-    def __init__(self, socrates: Callable[[List[Any]], Any], classes: Set[Hashable],
-                 as_class: Callable[[Any], Hashable], threshold: Optional[float]):
-        self._socrates, self._classes, self._as_class = socrates, classes, as_class
-        self.threshold = threshold
-
-    def ask(self, inputs: List[Any]) -> Tuple[List[Any], List[Optional[float]]]:
-        """Labels and confidences (None where he gives none) of the inputs, all asked at once.
-
-        Raises:
-            InputError: another number of labels than inputs, a label the data do not have, or no confidences although
-                there is a threshold.
-        """
-        if not inputs:
-            return [], []
-        labels, confidences = parse_answer(self._socrates(inputs), len(inputs))
-        if self.threshold is not None and None in confidences:
-            raise InputError("Socrates: gives no confidences, so the threshold cannot be kept; return "
-                             "(labels, confidences), or leave threshold out")
-        other = [label for label in labels if self._as_class(label) not in self._classes]
-        if other and len(self._classes) > 1:  # a single known class is no label set
-            raise InputError(f"Socrates: gives the label {other[0]!r}, but those of the data are "
-                             f"{sorted(self._classes, key=repr)!r}; give a Socrates of this task")
-        return labels, confidences
-
-    def accuracy(self, labelled: Sequence[Any]) -> float:
-        """The part of the labelled points whose class he gives."""
-        answers, _ = self.ask([points.input_of(point) for point in labelled])
-        return float(np.mean([self._as_class(answer) == self._as_class(points.label_of(point))
-                              for answer, point in zip(answers, labelled)]))
+"""Why a new point is not taken; "unchanged" is a copy of a mistake, "duplicate" a copy of another point."""
 
 
 class Miner:
-    """Makes labelled new points from mistakes, and counts what it drops."""
+    """Makes labelled new points from mistakes, and counts what it drops.
 
-    def __init__(self, tau: Callable[..., Sequence[Any]], teacher: Teacher, guard: AuditGuard, dev_keys: Set[str],
-                 revive: Callable[[Any], Any]):
-        """`revive` gives an input as JSON has it the type of the data's inputs; the rest as in `agora`."""
+    Args:
+        tau: as given to `agora`.
+        teacher: labels the new points.
+        guard: knows the audit slice.
+        dev_keys: of the dev examples' inputs.
+        revive: gives an input as JSON has it the type of the data's inputs.
+    """
+
+    def __init__(self, tau: Callable[..., Sequence[Any]], teacher: CheckedTeacher, guard: AuditGuard,
+                 dev_keys: Set[str], revive: Callable[[Any], Any]):
         self._tau, self._teacher, self._guard, self._dev_keys, self._revive = tau, teacher, guard, dev_keys, revive
         self.name = name_of(tau)
 
@@ -142,27 +109,6 @@ class Miner:
                              "same form, with as many texts")
 
 
-def parse_answer(answer: Any, count: int) -> Tuple[List[Any], List[Optional[float]]]:
-    """Labels and confidences out of any of the forms in which Socrates may answer.
-
-    Raises:
-        InputError: another form, or not `count` of each.
-    """
-    confidences: List[Any] = []
-    if isinstance(answer, tuple) and len(answer) == 2 and all(_is_list(part) for part in answer):
-        labels, confidences = (list(part) for part in answer)
-    elif _is_list(answer):
-        labels, confidences = list(answer), [None] * len(answer)
-        if labels and all(isinstance(item, tuple) and len(item) == 2 for item in labels):
-            labels, confidences = (list(part) for part in zip(*labels))
-    else:
-        raise InputError(f"Socrates: answered {points.shorten(answer)}; expected labels, or (labels, confidences)")
-    if len(labels) != count or len(confidences) != count:
-        raise InputError(f"Socrates: gave {len(labels)} labels and {len(confidences)} confidences for {count} inputs; "
-                         "expected one for each")
-    return [points.plain(label) for label in labels], [None if c is None else float(c) for c in confidences]
-
-
 def _seed_fields(seed: Any) -> Dict[str, Any]:
     if seed is None:
         return dict.fromkeys(("seed_texts", "seed_label", "seed_idx", "seed_group"))
@@ -176,7 +122,3 @@ def _label_if_any(seed: Any) -> Any:
         return points.encode(points.label_of(seed))
     except InputError:
         return None  # a mistake may be a bare input
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)

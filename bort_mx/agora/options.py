@@ -1,18 +1,27 @@
 """The options of `run_finetune.py --agora`, beside those of fine-tuning."""
 
 import dataclasses
-from typing import ClassVar, Literal, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Literal, Optional, Tuple
 
 from bort_mx.agora.budget import parse_duration
-from bort_mx.agora.loop import AgoraOptions
+from bort_mx.agora.hyperparameters import Theta, load_thetas, paper_thetas
+from bort_mx.agora.loop_options import SOCRATES_MINIMUM, AgoraOptions
+from bort_mx.agora.perturbation_edits import fills_masks
+from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.options import at_least, positive, within
 
 FEW_ROUNDS = 3
 """Rounds of --chs, the paper's cheap reproduction; [I] the paper says "a few"."""
-SOCRATES_MINIMUM = 2 / 3
-"""[P] Socrates' accuracy on dev must exceed it; here [I] it may equal it."""
+RECORDED = (
+    "task", "predict_only", "chs", "epochs", "batch_size", "micro_batch_size", "learning_rate", "weight_decay",
+    "warmup", "clip", "dropout", "classifier_init", "pooler", "extra_layer", "max_length", "group_by_length",
+    "early_stopping", "patience", "evaluation_interval", "seed", "dtype", "agora", "socrates_threshold", "budget",
+    "pruning", "replay", "points", "balance", "tau", "tau_copies", "tau_which", "tau_top_k", "tau_temperature",
+    "audit_share", "audit_size", "data_parallel")
+"""Options in the record of every run. An option that came later is recorded only where it has not its default, so that
+the records of older runs are continued; do not add it here."""
 
 
 @dataclasses.dataclass
@@ -25,19 +34,19 @@ class AgoraRunOptions(FineTuningOptions):
 
     GROUP: ClassVar[str] = "Agora, with --agora"
     ASKED: ClassVar[Tuple[str, ...]] = ("rounds", "baselines", "socrates", "accept_socrates", "mlm", "theta")
-    """What a finished run may be asked again with another value of."""
+    """Options that may differ when a finished run is resumed."""
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*FineTuningOptions.MAY_CHANGE, *ASKED)
 
     agora: bool = False
-    """Fine-tune by Agora (App. D): train --checkpoint with every hyperparameter set of Theta, make new points from the
-    best model's mistakes on dev, have --socrates label them, prune Theta, and again until it is empty. --learning-rate
-    and its like are then those of the plain run that the result is compared with."""
+    """Fine-tune by Agora (App. D). A round trains --checkpoint with every hyperparameter set of Theta, makes new points
+    from the best model's mistakes on dev, has --socrates label them, and prunes Theta; it ends when Theta is empty. The
+    result is compared with a plain run, which has --learning-rate and its like."""
 
     socrates: Optional[str] = None
     """The teacher: the output directory of a fine-tuning run on this task, or another checkpoint with a classifier."""
 
     accept_socrates: bool = False
-    """Take a teacher whose accuracy on dev is below 2/3 too."""
+    """Take a teacher even if its accuracy on dev is below 2/3."""
 
     socrates_threshold: Optional[float] = None
     """Take a new point only if the teacher's confidence in its label is at least this. Default: take all."""
@@ -47,56 +56,57 @@ class AgoraRunOptions(FineTuningOptions):
     product, or a list of sets. Default: the paper's 500 sets; with --chs the one set of the task."""
 
     budget: Optional[str] = None
-    """Time for all trainings, as in 45m or 2h: a part of Theta, drawn by the seed, whose expected cost, the baselines'
-    counted in, fits it."""
+    """Time for all trainings, baselines included, such as 45m or 2h. A part of Theta, drawn by the seed, is used, whose
+    expected cost fits."""
 
     pruning: Optional[Literal["lcs", "worst", "none"]] = None
-    """What leaves Theta after a round: lcs (the worst set and all that contain what it shares with another), worst (it
-    alone), or none (needs --rounds). Default: lcs; with --chs none."""
+    """Which sets leave Theta after a round: lcs (the worst set, and all that contain what it shares with another),
+    worst (the worst set alone), or none (needs --rounds). Default: lcs; with --chs none."""
 
     replay: int = 0
-    """How often in a row a round that did not improve is repeated, on grown data, before pruning."""
+    """Repeat a round that did not improve, on grown data, at most this many times in a row before pruning."""
 
     rounds: Optional[int] = None
-    """Stop after so many rounds. Default: when Theta is empty; with --chs 3. May be raised on resuming."""
+    """Stop after this many rounds. Default: when Theta is empty; with --chs 3. May be raised on resuming."""
 
     points: Optional[int] = None
-    """Take at most so many new points in all. Default: no limit."""
+    """Take at most this many new points in all. Default: no limit."""
 
     balance: bool = True
-    """Train on equally many examples of each label, by discarding from the larger ones at random."""
+    """Train on equally many examples of each label; examples of the larger labels are discarded at random."""
 
     tau: str = "mlm"
     """How new points are made: mlm (15 % of the words masked and refilled by an MLM), typo, swap, drop, or
     module:function. One+another does both to a text, one,another makes points by each."""
 
     tau_copies: int = 1
-    """New points of each mistake and tau."""
+    """New points for each mistake and tau."""
 
     tau_which: Literal["both", "first", "second", "either"] = "both"
-    """Which of two texts is changed. Questions and answers about a passage are never changed."""
+    """Which text of a pair is changed. Questions and answers about a passage are never changed."""
 
     tau_top_k: int = 10
-    """mlm: draw a word from so many best candidates."""
+    """Tau mlm draws a word from this many best candidates."""
 
     tau_temperature: float = 1.0
-    """mlm: 1 draws as the MLM says, less makes its best candidates likelier."""
+    """Temperature at which tau mlm draws: 1 keeps the MLM's probabilities, less makes its best candidates likelier."""
 
     mlm: Optional[str] = None
     """The MLM of tau mlm, a checkpoint with an MLM head. Default: --checkpoint."""
 
     audit_share: float = 0.1
-    """Part of the training set put aside as the audit slice, which is neither trained on nor mined; 0 for none."""
+    """Share of the training set put aside as the audit slice, which is neither trained on nor mined; 0 for none."""
 
     audit_size: Optional[int] = None
     """Examples of the audit slice, instead of --audit-share."""
 
     baselines: Literal["all", "enumeration"] = "all"
-    """What the result is compared with: all (plain fine-tuning with the given set, and every set of Theta on the
-    teacher's labels of the training set), or only the enumeration of Theta, which round 0 is anyway."""
+    """What the result is compared with. enumeration: every set of Theta trained once, which round 0 does anyway. all:
+    also plain fine-tuning with the given set, and distillation (every set of Theta, on the teacher's labels of the
+    training set)."""
 
     data_parallel: bool = False
-    """Under horovodrun: all workers share each training. Default: each takes trainings of its own."""
+    """Under horovodrun: all workers share each training. Default: each worker takes trainings of its own."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -125,8 +135,8 @@ class AgoraRunOptions(FineTuningOptions):
         if self.strategy == "none" and self.max_rounds is None:
             raise InputError("--pruning none removes no set and would never end; give --rounds")
         if self.strategy == "none" and self.replay:
-            raise InputError(f"--replay {self.replay}: repeats a round before it prunes, and with --pruning none, as "
-                             "--chs has it, none does; leave it out")
+            raise InputError(f"--replay {self.replay}: repeats a round before it prunes, but --pruning none (which "
+                             "--chs implies) never prunes; leave it out")
         if self.mlm is not None and not self.fills_masks:
             raise InputError(f"--mlm {self.mlm}: is for tau mlm, and --tau is {self.tau}; give --tau mlm, or leave it "
                              "out")
@@ -143,8 +153,8 @@ class AgoraRunOptions(FineTuningOptions):
 
     @property
     def fills_masks(self) -> bool:
-        """Whether tau mlm is among those asked for."""
-        return "mlm" in [name.strip() for name in self.tau.replace("+", ",").split(",")]
+        """Whether a tau that was asked for has masks refilled by an MLM."""
+        return any(fills_masks(name.strip()) for name in self.tau.replace("+", ",").split(","))
 
     @property
     def strategy(self) -> str:
@@ -156,10 +166,39 @@ class AgoraRunOptions(FineTuningOptions):
         """The limit on rounds, or None."""
         return FEW_ROUNDS if self.rounds is None and self.chs else self.rounds
 
+    def thetas(self) -> List[Theta]:
+        """Theta: of --theta, the task's one set with --chs, or the paper's; of resolved options.
+
+        Raises:
+            InputError: see `load_thetas`.
+        """
+        if self.chs:
+            return [Theta(self.learning_rate, self.weight_decay, self.warmup, self.seed)]
+        return paper_thetas() if self.theta is None else load_thetas(self.theta)
+
+    def plain_theta(self, task: Task, asked: Task) -> Theta:
+        """The hyperparameter set of the plain baseline: what is given, else the defaults; --chs is not for it.
+
+        Of options as given, not resolved ones. Arguments as for `resolved`.
+        """
+        plain = dataclasses.replace(self.without_agora(), chs=False).resolved(task, asked)
+        return Theta(plain.learning_rate, plain.weight_decay, plain.warmup, plain.seed)
+
     def loop_options(self) -> AgoraOptions:
         """The options of the loop itself; of resolved options."""
         return AgoraOptions(self.strategy, self.replay, self.balance, self.max_rounds, self.points,
                             self.socrates_threshold, 0 if self.accept_socrates else SOCRATES_MINIMUM, self.seed)
+
+    def asked(self) -> Dict[str, Any]:
+        """The options that may differ when a finished run is resumed; if one does, the run is not finished after all.
+        """
+        return {name: getattr(self, name) for name in self.ASKED}
+
+    def fingerprint(self) -> Dict[str, Any]:
+        """The options that recorded jobs depend on, as "--name"; of resolved options."""
+        later = [field.name for field in dataclasses.fields(self)
+                 if field.name not in (*RECORDED, *self.MAY_CHANGE) and getattr(self, field.name) != field.default]
+        return {f"--{name.replace('_', '-')}": getattr(self, name) for name in (*RECORDED, *later)}
 
     def without_agora(self) -> FineTuningOptions:
         """The options of fine-tuning alone."""

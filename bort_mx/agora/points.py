@@ -1,6 +1,6 @@
 """Points of a data set, whatever their type: their input, label and key, and new points of the same type.
 
-A point is one of
+A point is one of:
 - an object with `.texts` (a list or tuple of 1 or 2 strings) and `.label`, as the task readers give it;
 - a pair `(input, label)`, the input a string, a list or tuple of strings or numbers, a number, or a NumPy array.
 Tau may also be given, and mistakes may be, a bare input that is neither.
@@ -43,8 +43,8 @@ def label_of(point: Any, where: str = "data") -> Any:
 def make_point(template: Any, value: Any, label: Any, idx: Any = None, group: Any = None) -> Any:
     """A new point of the template's type.
 
-    Of the template's fields `.texts`, `.label`, `.idx` and `.group` are set, the other fields of a named tuple or a
-    dataclass go back to their defaults if they have one (positions in the old text mean nothing in the new one).
+    The fields `.texts`, `.label`, `.idx` and `.group` are set where the template has them. Other fields of a named
+    tuple or a dataclass get their defaults if they have some: positions in the old text mean nothing in the new one.
     """
     if not hasattr(template, "texts"):
         return [value, label] if isinstance(template, list) else (value, label)

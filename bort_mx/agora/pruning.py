@@ -15,23 +15,24 @@ class Pruning:
     stay: List[Hashable]
     """The thetas that stay, in the order given."""
     removed: List[Hashable]
-    """The thetas that go, the worst first."""
+    """The thetas that are removed, the worst first."""
     reason: str
-    """Why, in one line."""
+    """Why they are removed, in one line."""
 
 
 def prune(accuracies: Mapping[Hashable, float], strategy: str = "lcs") -> List[Hashable]:
     """Remove at least one theta, given the dev accuracy of each.
 
-    Theta is sorted by accuracy, ascending; of equal accuracies the one that stands earlier counts as the worse.
+    Theta is sorted by accuracy, ascending; with equal accuracies, the earlier theta is the worse one.
 
     `lcs`: [P] removes "the hyperparameters belonging to the longest common sequence, rooted at the first element".
-    [I] The first element is the worst theta. Among the longest common subsequences of values which it shares with each
-    other theta, the longest one counts, and of equally long ones that shared with the worst partner. The worst theta
-    goes, and with it every theta that contains that subsequence. A theta that shares no value with any other goes
-    alone. Values are compared in order, not by place: a 0 as weight decay can match a 0 as seed.
+    [I] The first element is the worst theta. Its longest common subsequence of values with each other theta is taken,
+    and the longest of these is used; if several are equally long, the one shared with the worst partner. The worst
+    theta is removed, and with it every theta that contains that subsequence. If the worst theta shares no value with
+    any other, it alone is removed. Values are compared in order, not by place: a 0 as weight decay can match a 0 as
+    seed.
 
-    `worst`: the worst theta goes alone.
+    `worst`: the worst theta alone is removed.
 
     Args:
         accuracies: theta (a tuple of values) -> dev accuracy, a finite number.
@@ -83,7 +84,7 @@ def check_accuracy(theta: Hashable, accuracy: Any) -> float:
 def longest_common_subsequence(first: Sequence[Any], second: Sequence[Any]) -> Tuple[Any, ...]:
     """The longest sequence of values that stands in both, in order, gaps allowed.
 
-    Of several equally long ones it is that which takes the earliest values of `first`.
+    If several are equally long, the one with the earliest values of `first`.
     """
     length = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]  # [i][j]: of first[i:] and second[j:]
     for i in reversed(range(len(first))):
@@ -100,7 +101,7 @@ def longest_common_subsequence(first: Sequence[Any], second: Sequence[Any]) -> T
 
 
 def contains(theta: Hashable, subsequence: Sequence[Any]) -> bool:
-    """True if the values of theta contain the subsequence, in order, gaps allowed."""
+    """Whether the values of theta contain the subsequence, in order, gaps allowed."""
     rest = iter(_values(theta))
     return all(any(value == other for other in rest) for value in subsequence)
 

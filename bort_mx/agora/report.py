@@ -1,4 +1,4 @@
-"""What a run of Agora did, for people: report.md with a heat map and curves, and agora.json with every number."""
+"""The report of a run of Agora: report.md with a heat map and curves, and agora.json with every number."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ import numpy as np
 
 from bort_mx import plotting
 from bort_mx.agora import points
-from bort_mx.agora.loop import AgoraResult, Round
+from bort_mx.agora.rounds import AgoraResult, Round
 from bort_mx.io.files import write_json, write_text
 from bort_mx.plotting import BLUE, EMPTY, GREY, INK, RED
 
@@ -19,7 +19,7 @@ _MOST_LABELS = 40  # thetas whose values can still be read under the heat map
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """A result to stand beside Agora's: plain enumeration of Theta, distillation from Socrates, …"""
+    """A result that Agora's is compared with: enumeration of Theta, distillation from Socrates, …"""
 
     name: str
     dev: float
@@ -54,9 +54,9 @@ def as_dict(result: AgoraResult, baselines: Sequence[Baseline] = ()) -> Dict[str
 
 
 def heat_map(result: AgoraResult, path: os.PathLike) -> None:
-    """Draw rounds x thetas, coloured by dev accuracy; the CHS is framed, what had been pruned is grey.
+    """Draw rounds x thetas, coloured by dev accuracy; the CHS is framed, thetas that had been pruned are grey.
 
-    The thetas stand in the order in which they went, so that the coloured cells form a staircase.
+    The thetas stand in the order in which they were pruned, so the coloured cells form a staircase.
     """
     order = _by_departure(result)
     values = np.full((len(result.rounds), len(order)), np.nan)  # (rounds, thetas)
@@ -84,7 +84,7 @@ def heat_map(result: AgoraResult, path: os.PathLike) -> None:
 
 
 def curves(result: AgoraResult, path: os.PathLike, baselines: Sequence[Baseline] = ()) -> None:
-    """Draw the accuracy of each round's best model on dev and whatever was measured, above the size of the data."""
+    """Draw each round's best accuracy on dev, with the other measures of that model, above the size of the data."""
     figure, (top, bottom) = plotting.new_figure(7.2, 5.2, rows=2, sharex=True,
                                                 gridspec_kw={"height_ratios": [2.2, 1]})
     rounds = [this.number for this in result.rounds]
@@ -106,7 +106,7 @@ def curves(result: AgoraResult, path: os.PathLike, baselines: Sequence[Baseline]
 
 
 def _stack(axes: Any, rounds: Sequence[Round]) -> None:
-    """Bars of the points trained on, one colour a class; many classes (regression) only their sum."""
+    """Bars of the points trained on, one colour per class; with many classes (a regression) only the sum."""
     classes: List[Any] = list(dict.fromkeys(name for this in rounds for name in this.labels))
     numbers = [this.number for this in rounds]
     if len(classes) > len(plotting.SERIES):

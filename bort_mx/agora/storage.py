@@ -1,4 +1,4 @@
-"""What a run of Agora keeps in its folder beside the record: every job's predictions, the weights of the best."""
+"""Files of a run of Agora beside its record: every job's predictions, the weights of the best models, trainings.csv."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 
 from bort_mx.agora.hyperparameters import Theta
-from bort_mx.agora.loop import AgoraResult
+from bort_mx.agora.rounds import AgoraResult
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Tensors, Trained, metrics_of
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.data.tasks import Examples, Task
@@ -21,13 +21,13 @@ from bort_mx.io import files
 PREDICTIONS, MODELS, TRAININGS = "predictions", "models", "trainings.csv"
 
 
-class Shelf:
-    """Reads and writes a folder.
+class Storage:
+    """Reads and writes the files of a run.
 
     Args:
         folder: of the run of Agora.
-        task, dev, audit: what the predictions are of.
-        write_model: writes weights as a checkpoint to a path, with some progress.
+        task, dev, audit: the task and the examples that are predicted.
+        write_model: (path, weights, progress) writes a checkpoint.
     """
 
     def __init__(self, folder: os.PathLike, task: Task, dev: Examples, audit: Examples,
@@ -38,7 +38,7 @@ class Shelf:
     # Predictions
 
     def put_predictions(self, name: str, theta: Theta, trained: Trained) -> None:
-        """Write what a job predicted, as one JSON object, with its metrics."""
+        """Write a job's predictions and metrics, as one JSON object."""
         found = {"theta": list(theta), "dev": metrics_of(self._task, self._dev, trained.dev),
                  "audit": metrics_of(self._task, self._audit, trained.audit), **self._as_json(trained)}
         files.write_text(self._path(name), json.dumps(found) + "\n")
@@ -55,7 +55,7 @@ class Shelf:
         return self.folder / PREDICTIONS / f"{name}.json"
 
     def _as_json(self, trained: Trained) -> Dict[str, Any]:
-        """All but the weights; labels as their indices: a run has thousands of such lists."""
+        """All but the weights; labels by their indices, as a run has thousands of such lists."""
         code = (lambda value: value) if self._task.is_regression else self._task.labels.index
         return {"accuracy": trained.accuracy, "steps": trained.steps, "diverged": trained.diverged,
                 "dev_predictions": [code(value) for value in trained.dev],
@@ -80,7 +80,7 @@ class Shelf:
                 shutil.rmtree(path)
 
     def get_model(self, number: int) -> Optional[Trained]:
-        """The best model of a round, or None if it is not there whole: it is then trained again."""
+        """The best model of a round, or None if it is missing or damaged: it is then trained again."""
         path = self._model(number)
         try:
             tensors, found = checkpoint_directory.read(path).tensors, checkpoint_directory.read_progress(path)
@@ -94,11 +94,11 @@ class Shelf:
     # All trainings
 
     def write_trainings(self, result: AgoraResult, baselines: List[Tuple[str, int, Theta, str]]) -> None:
-        """One row a training: round (or baseline), hyperparameters, accuracy on dev and audit, whether it was pruned.
+        """Write one row for each training: round (or baseline), hyperparameters, accuracy on dev and audit, if pruned.
 
         Args:
             result: of the run.
-            baselines: of each training of one: name, points trained on, theta, name of its predictions.
+            baselines: for each training of a baseline: name, points trained on, theta, name of its predictions.
         """
         rows = [["round", "points", *Theta._fields, "dev", "audit", "diverged", "pruned"]]
         for this in result.rounds:

@@ -1,14 +1,14 @@
-"""Socrates: the fine-tuned checkpoint that labels new points (paper §5).
+"""Socrates, the teacher: the fine-tuned checkpoint that labels new points (paper §5).
 
 Dimensions: N texts, C labels (1 in a regression).
 """
 
-import dataclasses
 from typing import Any, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches
 from bort_mx.data.encoding import encode_examples
@@ -18,8 +18,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.classifier import classifier_of, run_config
 from bort_mx.finetuning.evaluation import compute_scores, probabilities
 from bort_mx.finetuning.objective import FineTuningObjective
-from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.trainer import build_classifier, longest_sequence
+from bort_mx.finetuning.trainer import longest_sequence, outputs_of
 
 Answer = Tuple[List[Any], List[Optional[float]]]
 
@@ -33,27 +32,30 @@ class Socrates:
     Args:
         weights: as `read_weights` gives them for --socrates.
         path: --socrates, where its labels and its --max-length are looked for.
-        task: what it is to label; `bounds` are the least and largest target of a regression's training set.
-        options: resolved; batch size, dtype.
-        workers, ctx: who works, and on what.
+        task: what it is to label.
+        workers, ctx: who works, and on what device.
+        batch_size: texts in one forward pass of one worker.
+        half: compute in float16.
+        bounds: the least and largest target of a regression's training set.
+
     Raises:
         InputError: no trained classifier, or one with other labels than the task's.
     """
 
-    def __init__(self, weights: Weights, path: str, task: Task, options: FineTuningOptions, workers: Workers,
-                 ctx: mx.Context, bounds: Tuple[float, float] = (-np.inf, np.inf)):
+    def __init__(self, weights: Weights, path: str, task: Task, workers: Workers, ctx: mx.Context, batch_size: int,
+                 half: bool = False, bounds: Tuple[float, float] = (-np.inf, np.inf)):
         weights, self.notes = classifier_of(weights, path, task, "--socrates")
         self._path, self._task, self._tokenizer, self._workers = path, task, weights.tokenizer, workers
-        self._bounds = bounds
-        self._batch_size = options.evaluation_batch_size
-        config = run_config(path)
-        own = dataclasses.replace(options, checkpoint=path, dropout=0.0, classifier_init="uniform",
-                                  max_length=config.get("options", {}).get("max_length"))
-        self._longest = longest_sequence(own.max_length, weights.config.num_positions, path)
-        model = build_classifier(weights, own, task, ctx, new_head=False)
+        self._batch_size, self._bounds = batch_size, bounds
+        trained_length = run_config(path).get("options", {}).get("max_length")
+        self._longest = longest_sequence(trained_length, weights.config.num_positions, path)
+        model = loading.assemble(weights, "classifier", dropout=0.0, **outputs_of(task))
         if model.initialized:
             raise InputError(f"--socrates {path}: has no trained classifier ({', '.join(model.initialized)} missing); "
                              "fine-tune it first")
+        model.collect_params().reset_ctx(ctx)
+        if half:
+            model.cast("float16")
         self._objective = FineTuningObjective(model, task.is_regression, ctx)
 
     def __call__(self, inputs: Sequence[Sequence[str]]) -> Answer:

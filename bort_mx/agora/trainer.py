@@ -1,7 +1,7 @@
 """One job of Agora: a training with one hyperparameter set on a round's data, by the loop of all fine-tuning.
 
-Agora's accuracy (P1 §5) is the part of single examples whose class is right: a regression's predictions and targets are
-rounded, and a candidate answer is an example by itself.
+Agora's accuracy (paper §5) is the share of single examples whose class is right: a regression's predictions
+and targets are rounded, and a candidate answer is an example by itself.
 
 Dimensions: N examples, C labels (1 in a regression).
 """
@@ -30,13 +30,15 @@ from bort_mx.errors import RunError
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.task_data import TaskData
 from bort_mx.finetuning.trainer import Session, build_classifier, longest_sequence, outputs_of, train
-from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.config import ModelConfig
 
 EXAMPLE_ACCURACY = "example_accuracy"
 """Agora's accuracy among the metrics of a set."""
 REHEARSED = 8
 """Steps and evaluation batches that are timed to tell the cost of a run."""
 NEVER = 10 ** 9
+"""As an interval of steps."""
 Tensors = Dict[str, np.ndarray]
 
 
@@ -45,7 +47,7 @@ class Trained:
     """What a job leaves."""
 
     accuracy: float
-    """Agora's, on dev, of the best epoch; it also picks that epoch [I]."""
+    """Agora's accuracy on dev of the best epoch. [I] It also picks that epoch."""
     dev: List[Any]
     """The label (or number) predicted for each dev example."""
     audit: List[Any]
@@ -53,13 +55,13 @@ class Trained:
     steps: int
     """Of the best epoch."""
     diverged: bool = False
-    """The training ended without a finite loss: what counts is what it had reached [I]."""
+    """The training ended without a finite loss. [I] The weights of its best epoch until then count."""
     tensors: Optional[Tensors] = None
     """The weights, where they are at hand."""
 
 
 def as_class(task: Task) -> Callable[[Any], Hashable]:
-    """What a label counts as: a regression's target rounded (P1 §5.1), any other as it is."""
+    """What a label counts as: a regression's target rounded (paper §5.1), any other as it is."""
     return (lambda label: round(float(label))) if task.is_regression else (lambda label: label)
 
 
@@ -75,7 +77,7 @@ def are_right(task: Task, examples: Sequence[Example], predictions: Sequence[Any
 
 
 def metrics_of(task: Task, examples: Examples, predictions: Sequence[Any]) -> Dict[str, float]:
-    """Agora's accuracy, and the task's own metrics where single examples are what they are about; {} of no examples."""
+    """Agora's accuracy, and the task's own metrics unless they are about groups of examples; {} of no examples."""
     if not examples:
         return {}
     own = {} if isinstance(task, PickOneTask) else task.metrics_of(examples, list(predictions))
@@ -83,7 +85,7 @@ def metrics_of(task: Task, examples: Examples, predictions: Sequence[Any]) -> Di
 
 
 class Quiet(Workers):
-    """Workers of whom none is the first: their training prints and writes nothing."""
+    """Workers of which none is the first: their training prints and writes nothing."""
 
     is_first = False
 
@@ -109,8 +111,8 @@ class JobSession(Session):
                 self.criterion: float(np.mean(right))}
 
 
-class Bench:
-    """What jobs have in common, on every worker.
+class JobTrainer:
+    """Trains and predicts for all jobs: what they have in common, on every worker.
 
     Args:
         options: resolved; a job takes learning rate, decay, warm-up and seed from its theta.
@@ -126,7 +128,11 @@ class Bench:
         self.data, self.audit, self.weights, self.ctx = data, audit, weights, ctx
 
     def check(self, workers: Workers) -> None:
-        """Raises InputError for what would only be seen in the first job of these workers: lengths, batch sizes."""
+        """Check lengths and batch sizes before the first job of these workers.
+
+        Raises:
+            InputError: --max-length exceeds the model's positions, or the batch cannot be divided.
+        """
         longest_sequence(self.options.max_length, self.weights.config.num_positions, self.options.checkpoint)
         self._micro(workers)
 
@@ -136,7 +142,7 @@ class Bench:
         Raises:
             StopRequested: stopped by the user.
         """
-        session = self._session(JobSession, theta, examples, workers)
+        session = self._session(JobSession, theta, examples, workers, log_interval=NEVER, checkpoint_interval=0)
         keeper, diverged = BestInMemory(session.model), False
         try:
             train(session, JobRun(), keeper, self._micro(workers))
@@ -172,22 +178,22 @@ class Bench:
 
     def measure(self, examples: Sequence[Example], workers: Workers) -> float:
         """Seconds of one training on the examples, by the median of a few steps and a few batches of evaluation."""
-        options, run = dataclasses.replace(self.options, epochs=1, log_interval=1, evaluation_interval=None), JobRun()
+        options, run = self.options, JobRun()
         theta = Theta(options.learning_rate, options.weight_decay, options.warmup, options.seed)
-        session = self._session(_Rehearsal, theta, examples, workers, options)
+        session = self._session(_Rehearsal, theta, examples, workers, epochs=1, log_interval=1,
+                                evaluation_interval=None)
         train(session, run, BestInMemory(session.model), self._micro(workers))
         start = time.perf_counter()
         session.dev_values()
         an_example = (time.perf_counter() - start) / len(session.rehearsed)
-        steps = self.options.epochs * -(-len(examples) // options.batch_size)
-        evaluations = max(self.options.epochs, steps // (self.options.evaluation_interval or steps)) + 1
+        steps = options.epochs * -(-len(examples) // options.batch_size)
+        evaluations = max(options.epochs, steps // (options.evaluation_interval or steps)) + 1
         seen = evaluations * len(self.data.dev) + len(self.audit)
         return steps * run.seconds_per_step() + seen * an_example
 
-    def _session(self, kind: type, theta: Theta, examples: Sequence[Example], workers: Workers,
-                 options: Optional[FineTuningOptions] = None) -> Any:
-        options = options or dataclasses.replace(self.options, log_interval=NEVER, checkpoint_interval=0)
-        options = dataclasses.replace(options, **theta._asdict())
+    def _session(self, kind: type, theta: Theta, examples: Sequence[Example], workers: Workers, **changes: Any) -> Any:
+        """A session on the examples, with theta's values and the other changes of the options."""
+        options = dataclasses.replace(self.options, **changes, **theta._asdict())
         with _without_warnings():  # that the checkpoint has no classifier, for every job anew
             model = build_classifier(self.weights, options, self.data.task, self.ctx)
         data = dataclasses.replace(self.data, train=Examples(examples))
@@ -204,7 +210,7 @@ class Bench:
 
 
 class _Rehearsal(JobSession):
-    """A session of a few training and a few dev batches, which looks at none of the answers."""
+    """A session that times a few training and a few dev batches; their results are not used."""
 
     @property
     def training_set(self) -> Examples:
@@ -212,7 +218,7 @@ class _Rehearsal(JobSession):
         return self._some(self.data.train, self.options.batch_size, "rehearsal")
 
     def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
-        """See `Session`; those of the whole set, as they are what an update costs."""
+        """See `Session`; the tokens of the whole set, as the cost of an update depends on them."""
         return self.batches(self.data.task, self.data.train, "train").tokens()
 
     @property
@@ -225,13 +231,13 @@ class _Rehearsal(JobSession):
         return Examples([examples[i] for i in order[:REHEARSED * batch_size]])
 
     def dev_values(self) -> Dict[str, float]:
-        """The time is what counts."""
+        """Only the time counts."""
         self.scores(self.batches(self.data.task, self.rehearsed, "dev"))
         return {self.criterion: 0.0}
 
 
 class JobRun:
-    """In the place of a `RunDirectory`: a job that is killed is done again, so nothing of it is written."""
+    """Stands in for a `RunDirectory`, but writes nothing: a job that is killed is done again from its start."""
 
     checkpoint, start_step = None, 0
 
@@ -244,10 +250,10 @@ class JobRun:
             self._steps.append((step, time.perf_counter()))
 
     def save_checkpoint(self, *arguments: Any) -> None:
-        """Nothing to go on from."""
+        """Save nothing."""
 
     def seconds_per_step(self) -> float:
-        """Median time of a step (of a training of several that logged each)."""
+        """Median time of a step, of a training that logged each; 0 if it had fewer than two steps."""
         times = [seconds for _, seconds in self._steps]
         return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
 
@@ -264,7 +270,7 @@ class BestInMemory:
         self.step, self._tensors = step, checkpoint_directory.tensors_of(self._model)
 
     def restore(self) -> None:
-        """Put the best weights back; of a training that ended before its first evaluation, those it had stay."""
+        """Put the best weights back; a training that ended before its first evaluation keeps those it had."""
         for name, parameter in parameters_of(self._model).items() if self._tensors else ():
             parameter.set_data(self._tensors[name])
 

@@ -1,15 +1,15 @@
-"""The workers of a run of Agora: rank 0 alone decides and writes, and orders what all carry out together.
+"""The workers of a run of Agora: rank 0 alone decides and writes; it gives orders that all ranks carry out together.
 
-A worker either takes trainings of its own, or all share each; labelling and scoring is always shared. Nothing but what
-is told here goes from one to another, so the hosts need no folder in common.
+Either each worker takes trainings of its own, or all share each training; labelling and scoring is always shared. All
+that goes from one worker to another goes through here, so the hosts need no folder in common.
 """
 
 import dataclasses
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
-from bort_mx.agora.loop import Job
+from bort_mx.agora.rounds import Job
 from bort_mx.agora.teacher import Answer, Socrates
-from bort_mx.agora.trainer import Bench, Quiet, Tensors, Trained
+from bort_mx.agora.trainer import JobTrainer, Quiet, Tensors, Trained
 from bort_mx.data.tasks import Example
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
@@ -20,20 +20,20 @@ Standing = Optional[Tuple[float, int]]
 _DISMISS = "dismiss"
 
 
-class Crew:
-    """Methods without an underscore are rank 0's; the other ranks `serve`.
+class WorkerPool:
+    """The workers, directed by rank 0: it calls the public methods, while the other ranks `serve`.
 
     Args:
-        bench: trains and predicts.
+        trainer: trains and predicts.
         socrates: labels.
-        workers: who there is.
-        shared: all workers share each training; else each takes its own.
+        workers: all there are.
+        shared: all workers share each training; False: each takes trainings of its own.
     """
 
-    def __init__(self, bench: Bench, socrates: Socrates, workers: Workers, shared: bool):
-        self.bench, self._socrates, self._workers = bench, socrates, workers
+    def __init__(self, trainer: JobTrainer, socrates: Socrates, workers: Workers, shared: bool):
+        self.trainer, self._socrates, self._workers = trainer, socrates, workers
         self._shared = shared or workers.size == 1
-        self._trainers = Quiet(workers if shared else Workers())
+        self._training_workers = Quiet(workers if shared else Workers())
         self._at_work = False
 
     @property
@@ -66,11 +66,15 @@ class Crew:
         """Seconds of one training on the examples."""
         return self._order("_measure", list(examples))
 
-    def dismiss(self, failure: str = "") -> None:
-        """Let the others go on after `serve`, or end with an InputError.
+    def say(self, line: str) -> None:
+        """Print a line of a run of Agora on rank 0."""
+        self._workers.say(f"agora: {line}")
 
-        If it was in an order that rank 0 failed, the others do not listen, but wait for it where the order has them
-        communicate: they are left to horovodrun, which ends them when rank 0 ends.
+    def dismiss(self, failure: str = "") -> None:
+        """End `serve` on the other ranks; with a failure, they raise it as an InputError.
+
+        If rank 0 failed while it carried out an order, the others wait in that order's communication and do not listen:
+        horovodrun ends them when rank 0 ends.
         """
         if not self._at_work:
             self._tell((_DISMISS, (failure,)))
@@ -79,7 +83,7 @@ class Crew:
         """Carry out orders until dismissed.
 
         Raises:
-            InputError: that which ended rank 0.
+            InputError: the one that ended rank 0.
             StopRequested: stopped by the user.
         """
         while True:
@@ -102,11 +106,13 @@ class Crew:
         return self._workers.gather(order, "order")[0]
 
     def _train(self, wave: List[Job], best: Standing) -> List[Trained]:
-        """One wave of trainings, one a worker or one in all; the weights of the best go to rank 0 if it is a new best.
+        """One wave of trainings, one per worker or one in all; rank 0 gets the best one's weights if it is a new best.
         """
         rank = 0 if self._shared else self._workers.rank
+        own = None
         try:
-            own = self.bench.train(wave[rank].theta, wave[rank].data, self._trainers) if rank < len(wave) else None
+            if rank < len(wave):
+                own = self.trainer.train(wave[rank].theta, wave[rank].data, self._training_workers)
         except StopRequested:
             raise StopRequested("every training that was finished is recorded; go on with --resume auto") from None
         if self._shared:
@@ -121,7 +127,7 @@ class Crew:
         return found
 
     def _predict(self, tensors: Tensors, examples: List[Example]) -> List[Any]:
-        return self.bench.predict(tensors, examples, Quiet(self._workers))
+        return self.trainer.predict(tensors, examples, Quiet(self._workers))
 
     def _measure(self, examples: List[Example]) -> float:
-        return self.bench.measure(examples, self._trainers)
+        return self.trainer.measure(examples, self._training_workers)

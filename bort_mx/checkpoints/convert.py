@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import shutil
 from typing import Callable, Dict
 
 from bort_mx import provenance
@@ -11,7 +10,7 @@ from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import gluonnlp, huggingface, huggingface_tokenizer, sentence_transformers
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.io import files
-from bort_mx.io.output import new_folder, writing
+from bort_mx.io.output import new_folder, whole_folder, writing
 
 _TASKS = {"encoder": ("feature-extraction", "AutoModel"), "mlm": ("fill-mask", "AutoModelForMaskedLM"),
           "classifier": ("text-classification", "AutoModelForSequenceClassification")}
@@ -32,17 +31,8 @@ def convert(weights: Weights, destination: os.PathLike, to: str) -> None:
             configuration.
     """
     check_fit(weights.tensors, weights.config, weights.source)
-    with writing(destination):
-        path = new_folder(destination)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.mkdir(parents=True)
-        try:
-            WRITERS[to](temporary, weights)
-            files.sync_directory(temporary)
-            os.rename(temporary, path)  # over an empty folder too
-            files.sync_directory(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing(destination), whole_folder(new_folder(destination), replace=False) as temporary:
+        WRITERS[to](temporary, weights)
 
 
 def _write_ours(directory: pathlib.Path, weights: Weights) -> None:

@@ -4,10 +4,10 @@ It is written under a temporary name, synced, hashed into manifest.json and rena
 at all; `latest` passes over a torn or altered one by name and takes the one before it.
 """
 
-import errno
 import logging
 import os
 import pathlib
+import re
 import shutil
 from typing import Any, Dict, List, Optional
 
@@ -18,9 +18,11 @@ import safetensors.numpy
 from bort_mx.checkpoints import lazy_tensor
 from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.data.tokenizers import load_tokenizer
-from bort_mx.errors import InputError
+from bort_mx.errors import InputError, Unreadable
 from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+from bort_mx.io.output import disk_error, whole_folder
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.config import ModelConfig
 
 FORMAT_NAME = "bort_mx"
 """Value of "format" in config.json."""
@@ -31,6 +33,8 @@ CHECKPOINTS = "checkpoints"
 """The folder of a run that holds its checkpoints step-N, and of a fine-tuning run `BEST` beside them."""
 BEST = "best"
 """The checkpoint of the best epoch on dev."""
+DAMAGED, DROPPED = "damaged-", "dropped-"
+"""Put before the name of a checkpoint that is set aside; see `set_aside_after`."""
 RESULTS = "results.json"
 """What a finished run leaves; of several seeds it names the best."""
 logger = logging.getLogger(__name__)
@@ -69,19 +73,13 @@ def write(path: os.PathLike, tensors: Dict[str, np.ndarray], tokenizer: Any, con
     bad = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
     if bad:
         raise InputError(f"{path}: not written, as the weights {', '.join(bad)} are not finite")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with whole_folder(path) as temporary:
         write_files(temporary, tensors, tokenizer, config, states=states, progress=progress)
-        _replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_files(directory: pathlib.Path, tensors: Dict[str, np.ndarray], tokenizer: Any, config: ModelConfig, *,
                 states: Optional[Dict[str, np.ndarray]] = None, progress: Optional[Dict] = None) -> None:
-    """Write and sync the files of a checkpoint into an empty directory. `write` does so under a temporary name."""
+    """Write the files of a checkpoint into an empty directory. `write` does so under a temporary name."""
     _save_tensors(tensors, directory / WEIGHTS)
     if states is not None:
         _save_tensors(states, directory / STATES)
@@ -91,9 +89,6 @@ def write_files(directory: pathlib.Path, tensors: Dict[str, np.ndarray], tokeniz
         tokenizer.save(directory)
     files.write_json(directory / CONFIG, {"format": FORMAT_NAME, "format_version": VERSION, **config.to_dict()})
     names = sorted(entry.name for entry in directory.iterdir())
-    for name in names:
-        with open(directory / name, "rb") as file:
-            os.fsync(file.fileno())
     files.write_json(directory / MANIFEST, {name: files.sha256(directory / name) for name in names})
 
 
@@ -102,19 +97,8 @@ def _save_tensors(tensors: Dict[str, np.ndarray], path: pathlib.Path) -> None:
     try:
         safetensors.numpy.save_file(tensors, path)
     except safetensors.SafetensorError as error:
-        number = next((n for n in (errno.ENOSPC, errno.EDQUOT) if f"os error {n})" in str(error)), errno.EIO)
+        number = disk_error(error)
         raise OSError(number, os.strerror(number), str(path)) from error
-
-
-def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Rename a finished directory to its name; an older one steps aside first and goes last."""
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    files.sync_directory(temporary)
-    if path.exists():
-        os.rename(path, old)
-    os.rename(temporary, path)
-    files.sync_directory(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_checkpoint(path: os.PathLike) -> bool:
@@ -129,26 +113,54 @@ def is_checkpoint(path: os.PathLike) -> bool:
     return isinstance(values, dict) and values.get("format") == FORMAT_NAME
 
 
+class Damaged(InputError):
+    """A checkpoint that is proven damaged: a file is missing or altered. An earlier one may be used in its place."""
+
+
 def verify(path: os.PathLike) -> None:
     """Check every file of a checkpoint against its manifest.
 
     Raises:
-        InputError: the file that is missing or altered, by name.
+        Damaged: names the file that is missing or altered.
+        Unreadable: a file is there and cannot be read, which proves nothing.
     """
     path = pathlib.Path(path)
-    manifest = files.read_json(path / MANIFEST)
+    try:
+        manifest = files.read_json(path / MANIFEST)
+    except Unreadable:
+        raise
+    except InputError as error:
+        raise Damaged(str(error)) from None
     if not isinstance(manifest, dict):
-        raise InputError(f"{path / MANIFEST}: not a JSON object of file: SHA-256; use an earlier checkpoint")
+        raise Damaged(f"{path / MANIFEST}: not a JSON object of file: SHA-256; use an earlier checkpoint")
     absent = sorted({CONFIG, WEIGHTS} - set(manifest))
     outside = [name for name in manifest if pathlib.PurePath(name).name != name]
     if absent or outside:
         said = f"does not name {absent[0]}" if absent else f"{outside[0]!r} is not the name of a file beside it"
-        raise InputError(f"{path / MANIFEST}: {said}; use an earlier checkpoint")
+        raise Damaged(f"{path / MANIFEST}: {said}; use an earlier checkpoint")
     for name, digest in manifest.items():
-        if not (path / name).is_file():
-            raise InputError(f"{path / name}: missing from the checkpoint; use an earlier one")
-        if files.sha256(path / name) != digest:
-            raise InputError(f"{path / name}: altered or torn (its SHA-256 is not the manifest's); use an earlier one")
+        try:
+            found = files.sha256(path / name)
+        except FileNotFoundError:
+            raise Damaged(f"{path / name}: missing from the checkpoint; use an earlier one") from None
+        if found != digest:
+            raise Damaged(f"{path / name}: altered or torn (its SHA-256 is not the manifest's); use an earlier one")
+
+
+def verify_step(path: os.PathLike) -> None:
+    """As `verify`, of a checkpoint step-N; its contents must be of step N.
+
+    Raises:
+        Damaged, Unreadable: see `verify`.
+    """
+    path = pathlib.Path(path)
+    verify(path)
+    if not (path / PROGRESS).is_file():
+        return  # weights alone, of no stated step
+    progress = read_progress(path)
+    step = progress.get("step") if isinstance(progress, dict) else None
+    if type(step) is not int or step != int(path.name[5:]):
+        raise Damaged(f"{path}: its {PROGRESS} is of step {step!r}; use an earlier checkpoint")
 
 
 def read(path: os.PathLike) -> Weights:
@@ -204,16 +216,36 @@ def is_resumable(path: os.PathLike) -> bool:
 
 def steps(directory: os.PathLike) -> List[pathlib.Path]:
     """The checkpoints step-N of a run, oldest first."""
-    found = [p for p in pathlib.Path(directory).glob("step-*") if p.name[5:].isdigit() and p.is_dir()]
+    found = [p for p in pathlib.Path(directory).glob("step-*") if re.fullmatch("[0-9]+", p.name[5:]) and p.is_dir()]
     return sorted(found, key=lambda p: int(p.name[5:]))
 
 
-def discard_after(directory: os.PathLike, step: int) -> None:
-    """Delete a run's checkpoints of later steps, and say so: they are damaged, or the run has gone back before them."""
+def set_aside_after(directory: os.PathLike, step: int) -> None:
+    """Rename a run's checkpoints of later steps, as the run continues from `step`.
+
+    Those that are damaged stay beside as damaged-step-N. The others, which the user goes back before, are called
+    dropped-step-N and deleted once a new checkpoint stands (`keep_last`).
+    """
     for path in steps(directory):
         if int(path.name[5:]) > step:
-            logger.warning("deleted: %s, as the run goes on from %s", path, f"step {step}" if step else "its start")
-            shutil.rmtree(path)
+            try:
+                verify_step(path)
+                kind = DROPPED
+            except Damaged:
+                kind = DAMAGED
+            aside = set_aside(path, kind)
+            logger.warning("%s is now %s, as the run continues from %s", path, aside.name,
+                           f"step {step}" if step else "its start")
+
+
+def set_aside(path: pathlib.Path, kind: str = DAMAGED) -> pathlib.Path:
+    """Rename a checkpoint, which stays beside as damaged-NAME (or dropped-NAME). Returns its new path."""
+    aside = path.with_name(kind + path.name)
+    while aside.exists():
+        aside = aside.with_name(aside.name + "-again")
+    if path.exists():
+        os.rename(path, aside)
+    return aside
 
 
 def of_output(directory: os.PathLike) -> Optional[pathlib.Path]:
@@ -254,18 +286,22 @@ def _of_run(directory: pathlib.Path) -> Optional[pathlib.Path]:
         try:
             verify(best)
             return best
-        except InputError as error:
+        except Damaged as error:
             logger.warning("passed over: %s", error)
     return latest(directory)
 
 
 def latest(directory: os.PathLike) -> Optional[pathlib.Path]:
-    """The newest undamaged checkpoint of a run; damaged ones are named in a warning and passed over."""
+    """The newest undamaged checkpoint of a run; damaged ones are named in a warning and passed over.
+
+    Raises:
+        Unreadable: one cannot be read: it may be whole, and continuing from an earlier one would lose its steps.
+    """
     for path in reversed(steps(directory)):
         try:
-            verify(path)
+            verify_step(path)
             return path
-        except InputError as error:
+        except Damaged as error:
             logger.warning("passed over: %s", error)
     return None
 
@@ -274,5 +310,6 @@ def keep_last(directory: os.PathLike, count: int) -> None:
     """Delete all but the `count` newest checkpoints of a run, and what an interrupted writer left behind."""
     for path in steps(directory)[:-count]:
         shutil.rmtree(path)
-    for path in [*pathlib.Path(directory).glob(".step-*"), *pathlib.Path(directory).glob(f".{BEST}.*")]:
+    directory = pathlib.Path(directory)
+    for path in [*directory.glob(".step-*"), *directory.glob(f".{BEST}.*"), *directory.glob(f"{DROPPED}step-*")]:
         shutil.rmtree(path, ignore_errors=True)

@@ -17,7 +17,7 @@ from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.torch_pickle import Namespace
 from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 OFFSET = 2
 _BUFFERS = re.compile(r"sentence_encoder\.(version|embed_positions\._float_tensor)|lm_head\.weight")

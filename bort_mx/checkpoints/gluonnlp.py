@@ -9,10 +9,12 @@ beside it says both. Elsewhere the heads must be given, and epsilon is that of t
 types, else roberta (and Bort); a message says it.
 """
 
+import errno
 import logging
 import os
 import pathlib
 import re
+import shutil
 from typing import Dict, Optional, Tuple
 
 import mxnet as mx
@@ -22,9 +24,11 @@ from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 PARAMETERS, CONFIG = "model.params", "config.json"
+SLACK = 1 << 20
+"""Free bytes below which a disk counts as full; some file systems keep a reserve."""
 FORMAT_NAME = "bort_mx-gluon"
 """Value of "format" in a config.json that `write` wrote."""
 logger = logging.getLogger(__name__)
@@ -110,10 +114,29 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
 
     Raises:
         InputError: the tensors do not fit the configuration.
+        OSError: the disk is full.
     """
     check_fit(weights.tensors, weights.config, weights.source)
     arrays = {name: mx.nd.array(weights.float32(name)) for name in weights.tensors}
     if "decoder.3.bias" in arrays:
         arrays["decoder.3.weight"] = arrays["word_embed.0.weight"]  # tied, and written twice by GluonNLP too
-    mx.nd.save(str(directory / PARAMETERS), arrays)
+    _save(directory / PARAMETERS, arrays)
     files.write_json(directory / CONFIG, {"format": FORMAT_NAME, **weights.config.to_dict()})
+
+
+def _save(path: pathlib.Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
+    """`mx.nd.save`. MXNet tells of a full disk by an error without its cause, or not at all.
+
+    Raises:
+        OSError: the file is not whole.
+    """
+    size = sum(4 * array.size for array in arrays.values())  # float32
+    try:
+        mx.nd.save(str(path), arrays)
+        whole = path.stat().st_size > size
+    except mx.base.MXNetError:
+        whole = False
+    if not whole:
+        there = path.stat().st_size if path.exists() else 0
+        number = errno.ENOSPC if shutil.disk_usage(path.parent).free < size - there + SLACK else errno.EIO
+        raise OSError(number, os.strerror(number), str(path))

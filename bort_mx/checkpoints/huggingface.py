@@ -29,7 +29,7 @@ from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 EPSILON = 2.0 ** -16
 MARK = "bort_mx_classifier"

@@ -8,7 +8,7 @@ from bort_mx.architecture import Architecture
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import PROBLEM_TYPES, ModelConfig, is_text
+from bort_mx.models.config import PROBLEM_TYPES, ModelConfig, is_text
 
 MODEL_TYPES = ("roberta", "bert", "bort", "xlm-roberta", "camembert")
 _OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert")

@@ -14,7 +14,9 @@ from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface, sentence_tr
 from bort_mx.checkpoints.weights import Format, Weights, check_shapes
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 from bort_mx.models.initialization import initialize
 
 FORMATS: List[Format] = [  # asked in this order: the first that recognises a path reads it

@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from typing import Iterator, List, Optional, Tuple
 
 import mxnet as mx
@@ -20,6 +19,7 @@ from bort_mx.checkpoints.loading import assemble
 from bort_mx.checkpoints.tokenizer_files import find_tokenizer
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError, RunError
+from bort_mx.io.files import beside, clean_leftovers, give_usual_mode
 from bort_mx.io.output import writing
 from bort_mx.models.sentence_embedding import TENSORS
 
@@ -29,6 +29,7 @@ TOLERANCE_INT8 = 0.3
 """Largest root mean square of an 8-bit file's differences over that of the outputs: 0.2 for all-MiniLM-L6-v2 on
 random ids and 0.11 on text; a graph that is wrong gives 1 and more."""
 LENGTHS = (1, 2, 17, 128, 512)
+TOKENIZER_CONFIG = "tokenizer_config.json"
 LARGEST = 2 ** 31 - 2 ** 20
 """A protobuf message must be below 2 GiB; beyond that the weights go to a file of their own."""
 
@@ -58,18 +59,31 @@ def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, in
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         lacks_tokenizer = _lacks_tokenizer(weights, output.parent)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        clean_leftovers(output)
+        temporary = beside(output, "tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
         try:
             _write(weights, temporary / output.name, int8, opset)
             lines = compare(weights, temporary / output.name, int8, seed)
             if lacks_tokenizer:
-                weights.tokenizer.save(output.parent)
-            for path in sorted(temporary.iterdir(), key=lambda p: p.suffix == ".onnx"):  # the graph last
+                weights.tokenizer.save(temporary)
+            for path in sorted(temporary.iterdir(), key=_place):
+                give_usual_mode(path)
                 os.replace(path, output.parent / path.name)
         finally:
             shutil.rmtree(temporary)
     return [f"{output}: {weights.config.head}, <D,A,H,I> {weights.config.architecture}, opset {opset}, "
             f"{'int8' if int8 else 'float32'}, {output.stat().st_size / 1e6:.1f} MB", *lines]
+
+
+def _place(path: pathlib.Path) -> int:
+    """The order in which finished files get their place: a kill in between must not leave what looks finished.
+
+    The tokenizer's settings come first: a vocabulary without them would be taken for another tokenizer's. The graph
+    comes last.
+    """
+    return (path.name != TOKENIZER_CONFIG) + 2 * (path.suffix == ".onnx")
 
 
 def _lacks_tokenizer(weights: Weights, directory: pathlib.Path) -> bool:
@@ -79,7 +93,7 @@ def _lacks_tokenizer(weights: Weights, directory: pathlib.Path) -> bool:
         return weights.tokenizer is not None
     if there.digest != weights.tokenizer.digest:
         raise InputError(f"{directory}: holds another tokenizer's files, which would be lost; export to another folder")
-    return False
+    return not (directory / TOKENIZER_CONFIG).is_file()  # left by an export that was killed
 
 
 def _with_head(weights: Weights, head: Optional[str]) -> Weights:

@@ -13,7 +13,7 @@ import numpy as np
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import model_config
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 from bort_mx.runtime import set_threads
 
 METADATA = "bort_mx"

@@ -11,7 +11,7 @@ from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.checkpoints import lazy_tensor
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 LISTED = 6
 """Names that an error lists at most; the others are counted."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from bort_mx.checkpoints import lazy_tensor, tensor_names
 from bort_mx.errors import InputError
-from bort_mx.models.bert import ModelConfig
+from bort_mx.models.config import ModelConfig
 
 
 @dataclasses.dataclass

@@ -12,9 +12,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 
 import numpy as np
 
+from bort_mx.data.constant_predictions import constant_note
 from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
 from bort_mx.io import files
+from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing
 from bort_mx.options import at_least, one_of, parse_options
 from bort_mx.progress import Progress
@@ -191,8 +193,12 @@ def _classify_file(checkpoint: str, path: str, task: Optional[str], output: Opti
     labels = _label_names(task, model.config)
     found = pipeline.classify(model, tokenizer, texts, batch_size)
     kind = pipeline.problem_type(model.config)
-    answers = (_classified(text, values, labels, kind) for text, values in zip(texts, found))
+    predicted: List[Any] = []
+    answers = (_classified(text, values, labels, kind, predicted) for text, values in zip(texts, found))
     _write_json_lines(output, answers, len(texts))
+    note = constant_note(predicted)
+    if output is not None and note is not None:
+        logger.warning("%s: the model %s", output, note)
 
 
 def _label_names(task: Optional[str], config: Any) -> List[str]:
@@ -218,9 +224,9 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind: str) -> Dict:
+def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind: str, predicted: List[Any]) -> Dict:
     """One line of the answer: the label with all probabilities, those labels of many that apply, or a regression's
-    values.
+    values. A single label is appended to `predicted`.
     """
     said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
     if kind == "regression":
@@ -229,7 +235,8 @@ def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind
     if kind == "multi_label_classification":
         return {**said, "labels": [label for label, p in zip(labels, values) if p > 0.5],
                 "probabilities": {label: float(p) for label, p in zip(labels, values)}}
-    return {**said, "label": labels[int(values.argmax())],
+    predicted.append(labels[int(values.argmax())])
+    return {**said, "label": predicted[-1],
             "probabilities": {label: float(p) for label, p in zip(labels, values)}}
 
 
@@ -241,8 +248,7 @@ def _embed_file(checkpoint: str, path: str, pooling: Optional[str], output: str,
         logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
     shape = (len(texts), way.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
-        # A memory map: the array of a large file need not fit into memory.
-        array = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        array = new_array(temporary, shape)
         found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
         for row, embedding in enumerate(found):
             array[row] = embedding

@@ -1,4 +1,4 @@
-"""Fine-tuning on a task, plainly; `agora` and `prune` are those of `bort_mx.agora`. Imports no MXNet."""
+"""Fine-tuning on a task. `agora` and `prune` come from `bort_mx.agora`. Importing this imports no MXNet."""
 
 from bort_mx.agora.loop import AgoraOptions, AgoraResult, agora
 from bort_mx.agora.pruning import prune

@@ -1,4 +1,4 @@
-"""A whole benchmark: every task that is there, its table beside the paper's, and the submission zip."""
+"""A whole benchmark: all available tasks, a table beside the paper's scores, and the submission zip."""
 
 
 import pathlib
@@ -22,22 +22,22 @@ TABLE, SUBMISSION = "table.md", "submission"
 
 
 def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, Any]:
-    """Train on every task of one or all benchmarks; print and write each benchmark's table and submission zip.
+    """Train on every task of one or several benchmarks. Print and write each benchmark's table and submission zip.
 
-    A task whose files are not there and cannot be fetched is left out, and the table says so.
+    A task whose files are missing and cannot be downloaded is left out. The table says so.
 
     Args:
-        options: of all runs; `task` is a name in BENCHMARKS.
+        options: options of all runs; `task` is a key of BENCHMARKS.
         finetune: runs one task, with one or several seeds.
     Raises:
-        InputError: no task's files are there, or a bad one is; or see `bort_mx.finetuning.finetune.finetune`.
+        InputError: no task has its files, or a file is bad; or see `bort_mx.finetuning.finetune.finetune`.
     """
-    workers = connect()
+    workers = connect(options)
     names = BENCHMARKS[options.task]
     for name in ("predict_only", "keep_classifier"):
         if getattr(options, name):
-            raise InputError(f"--task {options.task} --{name.replace('_', '-')}: a classifier is of one task; give its "
-                             "name")
+            raise InputError(f"--task {options.task} --{name.replace('_', '-')}: a classifier belongs to one task; "
+                             "give the name of a task")
     available = {benchmark: _available(benchmark, options.data_dir, workers) for benchmark in names}
     if not any(ready for ready, _ in available.values()):
         raise InputError(next(reason for _, absent in available.values() for reason in absent.values()))
@@ -56,10 +56,10 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
 
 
 def _available(benchmark: str, data_dir: Optional[str], workers: Workers) -> Tuple[List[str], Dict[str, str]]:
-    """The tasks that can be trained on, and the others with the reason.
+    """The tasks with files to train on; and the other tasks, with the reasons.
 
     Raises:
-        InputError: a bad file, of any split.
+        InputError: a file of any split is bad.
     """
     ready, absent = [], {}
     for key, kind in TASKS.items():
@@ -73,7 +73,7 @@ def _available(benchmark: str, data_dir: Optional[str], workers: Workers) -> Tup
                 absent[key] = str(reason)
                 continue
             for one in (task, *diagnostics_of(task)):
-                for split in SPLITS:  # rather now than after hours of training on the tasks before it
+                for split in SPLITS:  # check now, not after hours of training on the tasks before it
                     if one.has(folder, split):
                         one.check(folder, split)
             ready.append(key)
@@ -81,10 +81,10 @@ def _available(benchmark: str, data_dir: Optional[str], workers: Workers) -> Tup
 
 
 def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], absent: Dict[str, str]) -> Dict[str, Any]:
-    """Write a benchmark's table and zip, print the table; returns what goes into results.json."""
+    """Write a benchmark's table and zip, and print the table. Returns its entry of results.json."""
     notes = [f"{key} left out: {reason}" for key, reason in absent.items()]
     if not scores:
-        print("\n".join([f"{benchmark}: none of its tasks is there", *(f"- {note}" for note in notes)]), flush=True)
+        print("\n".join([f"{benchmark}: none of its tasks is available", *(f"- {note}" for note in notes)]), flush=True)
         return {"dev": {}, "average": None, "notes": notes}
     notes += [f"{get_task(key).name}: {note}" for key, result in scores.items() for note in result["notes"]]
     notes += _zip(folder / benchmark, benchmark, scores)
@@ -101,11 +101,11 @@ def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], abs
 
 
 def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict]) -> List[str]:
-    """Gather the submission files of these runs alone and zip them; returns notes on what is missing."""
+    """Collect the submission files of these runs only, and zip them. Returns notes about what is missing."""
     target = folder / SUBMISSION
     target.mkdir(exist_ok=True)
     for name in [f"{benchmark}.zip", *(f"{SUBMISSION}/{name}" for name in submission_names(benchmark))]:
-        (folder / name).unlink(missing_ok=True)  # of a task that was there before
+        (folder / name).unlink(missing_ok=True)  # may belong to a task of an earlier run
     for key, result in scores.items():
         for name in result["submissions"]:
             shutil.copyfile(folder / get_task(key).name / name, target / name)
@@ -116,7 +116,7 @@ def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict]) -> List[
 
 
 def _average(benchmark: str, metrics: Dict[str, Dict[str, float]]):
-    """The benchmark's own average on dev, or None if tasks are missing."""
+    """The benchmark's own average on dev; None if tasks are missing."""
     try:
         return benchmark_average(benchmark, metrics)
     except InputError:

@@ -1,4 +1,7 @@
-"""What the outputs of a checkpoint's classifier stand for, and the classifier in the order of a task's labels."""
+"""The meaning of a classifier's outputs, and classifiers reordered to a task's labels.
+
+[I] marks our interpretation where the paper does not say.
+"""
 
 import dataclasses
 import os
@@ -16,17 +19,17 @@ from bort_mx.training.run_directory import CONFIG
 
 
 def classifier_of(weights: Weights, path: str, task: Task, option: str = "--checkpoint") -> Tuple[Weights, List[str]]:
-    """Weights with a classifier for a task, output i standing for the task's label i.
+    """Prepare a checkpoint's classifier for a task: output i stands for the task's label i.
 
     Args:
-        weights: as read from `path`.
-        path: the checkpoint, where its labels are looked for if its own configuration does not tell them.
-        task: what is to be predicted.
-        option: gave the path, for errors.
+        weights: the weights read from `path`.
+        path: the checkpoint. If the weights do not tell their labels, files beside it may.
+        task: the task to predict.
+        option: the option that gave the path, for errors.
     Returns:
-        the weights, and notes on what was taken for granted.
+        The weights, and notes on assumptions that were made.
     Raises:
-        InputError: no trained classifier, or one with other labels than the task's.
+        InputError: there is no trained classifier, or its labels are not the task's.
     """
     config = weights.config
     if config.head != "classifier":
@@ -56,16 +59,16 @@ def classifier_of(weights: Weights, path: str, task: Task, option: str = "--chec
 
 
 def outputs_for(labels: Sequence[str], task: Task, source: str) -> List[int]:
-    """Which output stands for each of a task's labels.
+    """For each of a task's labels, find the output that stands for it.
 
-    [I] Labels are the same if they are spelled the same up to case. Labels 0, 1, … are no names: any will do for them.
+    [I] Labels are equal if they differ in case only. Labels 0, 1, … are not names; they may stand for any label.
 
     Args:
-        labels: of the outputs, in order.
-        task: of as many labels.
-        source: has the labels, for errors.
+        labels: the labels of the outputs, in order.
+        task: a task with the same number of labels.
+        source: what has the labels, for errors.
     Raises:
-        InputError: other labels than the task's.
+        InputError: the labels are not the task's.
     """
     if are_told(labels) and not are_told(task.labels):
         return list(range(len(labels)))
@@ -81,18 +84,19 @@ def outputs_for(labels: Sequence[str], task: Task, source: str) -> List[int]:
 
 
 def are_told(labels: Optional[Sequence[str]]) -> bool:
-    """Whether labels say more than the numbers of the outputs."""
+    """Whether the labels are more than the numbers of the outputs."""
     return bool(labels) and list(labels) != [str(i) for i in range(len(labels))]
 
 
 def named(labels: Sequence[str]) -> str:
-    """Labels in one line of an error or a note."""
+    """Labels as text on one line, for an error or a note; long ones are shortened."""
     shown = [label if label.isprintable() and len(label) <= 40 else f"{label!r:.40}…" for label in labels[:20]]
     return ", ".join(shown) + (f" … ({len(labels)} in all)" if len(labels) > 20 else "")
 
 
 def _reordered(weights: Weights, columns: List[int], task: Task) -> Weights:
     config = weights.config.replace(labels=None if task.is_regression else tuple(task.labels))
+    # Position of the last linear layer: after dropout, or after dropout, linear layer and dropout.
     last = f"classifier.{3 if config.extra_layer else 1}"
     moved = {} if columns == sorted(columns) else {
         f"{last}.{leaf}": lazy_tensor.float32(weights.tensors[f"{last}.{leaf}"])[columns]
@@ -101,27 +105,28 @@ def _reordered(weights: Weights, columns: List[int], task: Task) -> Weights:
 
 
 def without_classifier(weights: Weights) -> Weights:
-    """Weights from which a new classifier starts: RoBERTa's dense layer goes with the old one, as it is a part of it;
-    BERT's pooler is pre-trained and stays.
+    """Weights without their classifier, from which a new one starts.
+
+    RoBERTa's dense layer is part of the old classifier, so it is removed too. BERT's pooler is pre-trained and stays.
     """
     head = ("classifier.", "pooler.") if weights.config.family == "roberta" else ("classifier.",)
     return dataclasses.replace(weights, config=weights.config.replace(problem_type=None), tensors={
         name: tensor for name, tensor in weights.tensors.items() if not name.startswith(head)})
 
 
-# -- what lies beside a checkpoint ---------------------------------------------------------------------------------
+# -- files beside a checkpoint -------------------------------------------------------------------------------------
 
 
 def labels_of(path: str) -> Optional[List[str]]:
-    """The labels of a run's or a Hugging Face folder's outputs in order, where its config.json tells them.
+    """The labels of a run's or Hugging Face folder's outputs, in order, if its config.json tells them.
 
-    None where it does not; empty for a regression.
+    None if it does not. Empty for a regression.
     """
     return _labels_in(run_config(path))
 
 
 def run_config(path: str) -> Dict[str, Any]:
-    """config.json of the run that a checkpoint belongs to, or of a Hugging Face folder; {} where there is none."""
+    """The config.json of the run that a checkpoint belongs to, or of a Hugging Face folder; {} if there is none."""
     if not os.path.exists(path):
         return {}
     folder = pathlib.Path(path)
@@ -138,23 +143,23 @@ def _labels_in(config: Dict[str, Any]) -> Optional[List[str]]:
     if isinstance(config.get("labels"), list):
         return [str(label) for label in config["labels"]]
     name = _task_in(config)
-    if name is not None:  # a run from before labels were recorded
+    if name is not None:  # a run that was started before labels were recorded
         return list(get_task(name).labels)
     return names_of_outputs(config)
 
 
 def _task_in(config: Dict[str, Any]) -> Optional[str]:
-    """The key of the task that a run was trained on; None where that is not told."""
+    """The key of the task that a run was trained on; None if it is unknown."""
     options = config.get("options")
     name = options.get("task") if isinstance(options, dict) else None
     if not isinstance(name, str) or not name:
         return None
-    if name.lower().endswith((".yaml", ".yml")):  # one's own, whose description may be gone
+    if name.lower().endswith((".yaml", ".yml")):  # the user's own task; its description may be gone
         return name
     task = get_task(name)
     return task.scored_by or task.key
 
 
 def _place(key: str) -> str:
-    """A task's key, one's own tasks by the place of their description."""
+    """A task's key; for the user's own task, the resolved path of its description."""
     return os.path.realpath(key) if key.lower().endswith((".yaml", ".yml")) else key

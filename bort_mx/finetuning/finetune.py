@@ -1,4 +1,4 @@
-"""Fine-tuning from options to results: task, model, loop, the best epoch's predictions (paper §5.1)."""
+"""A fine-tuning run from options to results: task, model, training, predictions of the best epoch (paper §5.1)."""
 
 import dataclasses
 import gc
@@ -17,33 +17,35 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
+from bort_mx.finetuning.best_checkpoint import BestOnDisk
 from bort_mx.finetuning.classifier import classifier_of, run_config, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
-from bort_mx.finetuning.trainer import BestOnDisk, Session, Training, build_classifier, train
-from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config
+from bort_mx.finetuning.trainer import Session, Training, build_classifier, train
+from bort_mx.models.bert import BERT
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 from bort_mx.training.run_directory import RunDirectory
 
 FRESH = "fresh"
-"""As --checkpoint: no pre-training at all, a small encoder with a vocabulary of the task's own texts."""
+"""Value of --checkpoint for no pre-training: a small encoder, with a vocabulary from the task's own texts."""
 FRESH_ARCHITECTURE, FRESH_VOCABULARY, FRESH_POSITIONS = Architecture(2, 4, 128, 512), 2000, 512
 
 
 def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
-    """Fine-tune on one task with one seed; what it found is in results.json.
+    """Fine-tune on one task with one seed. Writes results.json, and returns its content.
 
-    A run that `resume` finds finished is not done again.
+    If `resume` finds a finished run, it is not repeated.
 
     Args:
-        options: of the run.
-        begin: is called before anything is written, when nothing is left to refuse.
+        options: options of the run.
+        begin: called when all checks have passed, before anything is written.
     Raises:
-        InputError: data, checkpoint or options that do not fit together.
-        StopRequested: stopped by the user, after a checkpoint.
-        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
+        InputError: data, checkpoint or options do not fit together.
+        StopRequested: the user stopped the run; a checkpoint has been written.
+        NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     options = options.resolved(task, asked)
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
@@ -53,21 +55,22 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options.checkpoint)
-    if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
-        return finished(run, workers)
+    check_same_checkpoint(run, options.checkpoint)
+    done = options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()
+    if workers.gather(bool(done), "finished")[0]:  # rank 0 decides: hosts may have no folder in common
+        return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     model, tokenizer, notes = _model(options, data, run, workers, ctx)
     length, of_length = options.max_length, []
     if options.predict_only and length is None:
         length, of_length = _trained_length(options.checkpoint)
     session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
     session.notes += notes + of_length
-    workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
     run.open()
     if workers.is_first:
-        # The results of a finished run that goes back to a checkpoint.
+        # A finished run that goes back to a checkpoint has results, which no longer hold.
         (run.path / checkpoint_directory.RESULTS).unlink(missing_ok=True)
     try:
         found = {} if options.predict_only else _train(session, run, micro)
@@ -80,24 +83,27 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
 
 
 def _trained_length(checkpoint: str) -> Tuple[Optional[int], List[str]]:
-    """The --max-length that a checkpoint was trained with, and a note on it."""
+    """The --max-length that a checkpoint was trained with, and a note about it."""
     length = run_config(checkpoint).get("options", {}).get("max_length")
     return length, [] if length is None else [f"texts are cut to {length} tokens, as {checkpoint} was trained"]
 
 
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
-    """The results of a run that is not done again, which is said."""
-    results = files.read_json(run.path / checkpoint_directory.RESULTS)
-    workers.say(f"{run.path} is finished already:\n{prediction_files.describe(results, run.path)}")
+    """Read the results of a finished run, and print that it is finished."""
+    results = run.read_results(task=str, criterion=str, dev=dict, diagnostics=dict, notes=list, submissions=list)
+    workers.say(f"{run.path} is already finished:\n{prediction_files.describe(results, run.path)}")
     return results
 
 
-def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
-    """Record in config.json what --checkpoint is: its fingerprint, or its name where nothing so called is on the disk
-    (fresh, a name on the Hub). A resumed run must have the same; it may have moved, or gone if it is still called so.
+def check_same_checkpoint(run: RunDirectory, checkpoint: str) -> None:
+    """Record in config.json which --checkpoint the run starts from, and compare it when the run is resumed.
+
+    The record is the checkpoint's fingerprint. If the disk has no such file, it is the name (fresh, or a name on the
+    Hub). A resumed run must start from the same checkpoint. The checkpoint may have moved. It may also be gone, if
+    --checkpoint is unchanged.
 
     Raises:
-        InputError: another one.
+        InputError: the run started from another checkpoint.
     """
     name = f"name: {checkpoint}"
     there = checkpoint != FRESH and os.path.exists(checkpoint)
@@ -106,8 +112,8 @@ def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     called = run.before.get("options", {}).get("checkpoint")
     gone = now == name and not str(then).startswith("name: ") and called == checkpoint
     if then != now and not gone:
-        raise InputError(f"--resume: --checkpoint {checkpoint} is not what {run.path} began with, which was "
-                         f"{called}; give that as it was, or start anew in another --output-dir")
+        raise InputError(f"--resume: --checkpoint {checkpoint} is not what {run.path} started from, which was "
+                         f"{called}; give that checkpoint unchanged, or start anew in another --output-dir")
 
 
 # -- the model -----------------------------------------------------------------------------------------------------
@@ -115,8 +121,9 @@ def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
 
 def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, workers: Workers,
            ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str]]:
-    """The classifier to train, of the run's checkpoint or of --checkpoint, or the one to predict with; its tokenizer;
-    what there is to note.
+    """The classifier, its tokenizer, and notes.
+
+    The classifier comes from the run's checkpoint or from --checkpoint.
     """
     notes: List[str] = []
     if run.checkpoint is not None:
@@ -133,7 +140,7 @@ def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Worker
     """The weights of --checkpoint that a new classifier starts from, with their tokenizer; and notes.
 
     Raises:
-        InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
+        InputError: there is no such checkpoint, it is damaged, or it has no tokenizer.
     """
     if checkpoint == FRESH:
         return _fresh(data, seed), []
@@ -144,13 +151,14 @@ def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Worker
 
 
 def read_weights(path: str, workers: Workers) -> Weights:
-    """The weights of a checkpoint, with their tokenizer.
+    """Read the weights of a checkpoint, with their tokenizer.
 
     Raises:
-        InputError: no such checkpoint, a damaged one, or no tokenizer beside it.
+        InputError: there is no such checkpoint, it is damaged, or it has no tokenizer.
     """
     if not os.path.exists(path):
-        once_a_host(workers, lambda: loading.read(path))  # one fetches it, if it is a name of the Hub
+        # A name on the Hub: one worker per host downloads it, before all read it.
+        once_a_host(workers, lambda: loading.read(path))
     weights = loading.read(path)
     if weights.tokenizer is None:
         raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "
@@ -159,7 +167,7 @@ def read_weights(path: str, workers: Workers) -> Weights:
 
 
 def _fresh(data: TaskData, seed: int) -> Weights:
-    """A small encoder with random weights, and a vocabulary of the training texts: what pre-training is to beat."""
+    """A small encoder with random weights and a vocabulary from the training texts: the baseline for pre-training."""
     tokenizer = _vocabulary([text for example in data.train for text in example.texts])
     config = ModelConfig(FRESH_ARCHITECTURE, tokenizer.vocab_size, "encoder", num_positions=FRESH_POSITIONS)
     model = build_from_config(config, seed=seed)
@@ -167,7 +175,7 @@ def _fresh(data: TaskData, seed: int) -> Weights:
 
 
 def _vocabulary(texts: List[str]) -> Tokenizer:
-    """A SentencePiece vocabulary: all bytes, the texts' characters, and as many longer pieces as they yield."""
+    """Train a SentencePiece vocabulary: all bytes, all characters of the texts, and as many longer pieces as fit."""
     characters = len(set().union(*texts))
     return train_sentencepiece(texts, max(FRESH_VOCABULARY, 300 + 2 * characters), "the training set", exact=False)
 
@@ -176,12 +184,12 @@ def _vocabulary(texts: List[str]) -> Tokenizer:
 
 
 def _train(session: Session, run: RunDirectory, micro: int) -> Dict[str, Any]:
-    """Train to the end, and leave the best epoch's weights in the model; what there is to say of it."""
+    """Train to the end, and leave the best epoch's weights in the model. Returns entries of results.json."""
     keeper = BestOnDisk(session, run)
     done = train(session, run, keeper, micro, lambda line: print(line, flush=True))
     if done.skipped:
         session.notes.append(f"steps skipped, as their loss or gradient was not finite: {done.skipped}")
-    gc.collect()  # what was compiled for training refers to itself
+    gc.collect()  # frees the compiled training graph, which contains reference cycles
     return _training_results(session, run, done)
 
 
@@ -197,18 +205,18 @@ def _without_prefix(row: Dict[str, float]) -> Dict[str, float]:
     return {name[4:]: value for name, value in row.items() if name.startswith("dev_")}
 
 
-# -- what the best model has to say ----------------------------------------------------------------------------------
+# -- outputs of the best model ---------------------------------------------------------------------------------------
 
 
 def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, Any]:
-    """Predict every set with the model as it is now, and write all outputs but results.json.
+    """Predict all sets with the model's current weights, and write all outputs except results.json.
 
     Args:
         session: model and data.
-        run: where to write.
-        trained: the run's metrics hold a learning curve to draw.
+        run: the directory to write to.
+        trained: whether the run's metrics contain a learning curve.
     Returns:
-        what results.json shall hold of it.
+        Entries of results.json.
     """
     data, task = session.data, session.data.task
     sets = []
@@ -232,5 +240,5 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
 
 
 def _diagnosed(task: Task, sets: List[prediction_files.Predicted]) -> Dict[str, float]:
-    """The metrics of a diagnostic set, of its dev set if that has labels."""
+    """The metrics of a diagnostic set; of its dev set, if that has labels."""
     return next((found.evaluation.metrics for found in sets if found.task is task and found.evaluation.metrics), {})

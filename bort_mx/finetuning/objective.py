@@ -1,4 +1,4 @@
-"""What fine-tuning minimises: cross-entropy of a classifier, squared error of a regression.
+"""The objective of fine-tuning: cross-entropy of a classifier, or squared error of a regression.
 
 Dimensions: B examples, s tokens, C labels.
 """
@@ -19,11 +19,11 @@ def squared_error(scores: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArra
 
 
 class FineTuningObjective:
-    """Loss over the examples of a batch.
+    """The loss over the examples of a batch.
 
     Args:
         model: a model with a classifier.
-        is_regression: squared error instead of cross-entropy.
+        is_regression: use the squared error instead of the cross-entropy.
         ctx: the device.
     """
 
@@ -31,7 +31,7 @@ class FineTuningObjective:
         self._model, self._is_regression, self._ctx = model, is_regression, ctx or mx.cpu()
 
     def __call__(self, batch: TextBatch, detailed: bool = False) -> Sums:
-        """Sums over the examples of weight 1: loss, and accuracy (if detailed; of a classifier)."""
+        """Sums over the examples of weight 1: the loss and, if `detailed`, a classifier's accuracy."""
         targets, weights = to_device(batch.targets, self._ctx), to_device(batch.weights, self._ctx)
         scores = self.scores(batch)  # (B, C)
         each = squared_error(scores, targets) if self._is_regression else cross_entropy(scores, targets)
@@ -42,6 +42,6 @@ class FineTuningObjective:
         return Sums((each * weights).sum(), float(batch.weights.sum()), metrics)
 
     def scores(self, batch: TextBatch) -> mx.nd.NDArray:
-        """The model's outputs (B, C)."""
+        """The outputs (B, C) of the model."""
         types = to_device(batch.token_types, self._ctx) if self._model.config.token_types else None
         return self._model(to_device(batch.input_ids, self._ctx), to_device(batch.valid_length, self._ctx), None, types)

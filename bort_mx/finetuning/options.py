@@ -9,14 +9,16 @@ from bort_mx.options import at_least, positive
 from bort_mx.training.options import OTHER_PROGRAM, LoopOptions
 
 BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
-"""What --task may name beside tasks, with the benchmarks it means."""
+"""Values of --task that name whole benchmarks → these benchmarks."""
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
-    """What a directory holds, by the options in its config.json: several kinds may differ in nothing else.
+    """The kind of run that a directory holds, told from the options in its config.json.
+
+    Two kinds may differ in nothing else.
 
     Args:
-        values: name → value, of any version.
+        values: option → value, as written by any version of this program.
     """
     if "task" not in values:
         return OTHER_PROGRAM
@@ -27,73 +29,73 @@ def kind_of(values: Mapping[str, Any]) -> str:
 
 @dataclasses.dataclass
 class FineTuningOptions(LoopOptions):
-    """Options of `run_finetune.py`; defaults are the paper's (§5.1) where it states one.
+    """Options of `run_finetune.py`. Defaults are the paper's (§5.1) where it states them.
 
     Raises:
-        InputError: values out of range or that exclude each other; the message names them.
+        InputError: a value is out of range, or two values exclude each other; the message names them.
     """
 
     GROUP: ClassVar[str] = ""
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "data_dir", "checkpoint", "seeds",
                                              "evaluation_batch_size")
-    """Options that may differ when a run is resumed; of --checkpoint the content is compared."""
+    """Options that may differ when a run is resumed. Of --checkpoint, the content is compared instead of the path."""
 
     task: Optional[str] = None
-    """A task of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes one's own, or
-    a whole benchmark: glue, superglue, race, all. Default: the demo, a small entailment task made by rules."""
+    """The task: one of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes your
+    own task, or a whole benchmark: glue, superglue, race, all. Default: demo, a small synthetic entailment task."""
 
     checkpoint: str = "amazon/bort"
-    """What to fine-tune: a checkpoint of ours, the output directory of a run, a Hugging Face or fairseq folder,
-    GluonNLP's .params, or a name on the Hugging Face Hub."""
+    """Model to fine-tune: a checkpoint of this program, the output directory of a run, a Hugging Face or fairseq
+    folder, GluonNLP's .params, or a name on the Hugging Face Hub. fresh: a small model without pre-training."""
 
     data_dir: Optional[str] = None
-    """The folder of the official files, which are fetched into it where the training set is not there. Default: data;
-    for one's own task the folder of its description."""
+    """Folder with the official files. Missing files are downloaded into it. Default: data; for your own task, the
+    folder of its description."""
 
     predict_only: bool = False
-    """Train nothing: score and predict with a checkpoint that has a classifier. Options of training are not used."""
+    """Do not train: predict, and score, with a checkpoint that has a classifier. Training options are not used."""
 
     chs: bool = False
-    """Use the paper's convergent hyperparameter set of the task (App. D): learning rate, weight decay, warm-up, seed
-    and batch size; those that are given beside it win."""
+    """Use the paper's convergent hyperparameter set for the task (App. D): learning rate, weight decay, warm-up, seed
+    and batch size. Values given as options take precedence."""
 
     epochs: int = 3
-    """Passes over the training set."""
+    """Number of passes over the training set."""
 
     learning_rate: Optional[float] = None
     """Peak learning rate. Default: 1e-5."""
 
     warmup: Optional[float] = None
-    """Steps of linear warm-up, as a proportion of all steps (below 1) or as their number; then linear decay to 0.
-    Default: 0.1."""
+    """Length of the linear warm-up: a proportion of all steps (below 1) or a number of steps. Afterwards the learning
+    rate decays linearly to 0. Default: 0.1."""
 
     classifier_init: Literal["uniform", "normal"] = "uniform"
-    """The classifier's initial weights: uniform in (-1/2, 1/2) as in the paper, or N(0, 0.02²) as BERT's."""
+    """Initial weights of the classifier: uniform in (-1/2, 1/2) as in the paper, or normal, N(0, 0.02²), as in BERT."""
 
     keep_classifier: bool = False
-    """Train on the classifier that --checkpoint has for the task's labels. Default: a new one is drawn."""
+    """Start from the classifier in --checkpoint, which must have the task's labels. Default: a new classifier."""
 
     pooler: bool = False
-    """Put BERT's pooler (Dense and tanh on the first token) before the classifier."""
+    """Add BERT's pooler (a dense layer and tanh on the first token) before the classifier."""
 
     extra_layer: Optional[bool] = None
-    """One more linear layer before the classifier. Default: for CoLA, as in the paper."""
+    """Add one more linear layer before the classifier. Default: only for CoLA, as in the paper."""
 
     max_length: Optional[int] = None
-    """Tokens of an example, special ones included; longer texts are cut and counted. Default: 512, or the checkpoint's
-    positions if they are fewer."""
+    """Number of tokens in an example, including special tokens. Longer texts are cut, and the cut ones are counted.
+    Default: 512, or the checkpoint's number of positions if that is smaller."""
 
     group_by_length: bool = True
-    """Put examples of similar length into a batch; False: batches in random order alone."""
+    """Form batches from examples of similar length. False: from examples in random order."""
 
     early_stopping: bool = False
     """Stop when the criterion has not improved for --patience evaluations."""
 
     patience: int = 1
-    """Evaluations in a row without a better criterion after which --early-stopping stops."""
+    """With --early-stopping: number of evaluations in a row without improvement after which training stops."""
 
     seeds: int = 1
-    """Train with this many seeds, from --seed on, each into OUTPUT_DIR/seed-N; results.json has median and range."""
+    """Train with this many seeds, starting at --seed, each in OUTPUT_DIR/seed-N. Reports median and range."""
 
     output_dir: str = "runs/finetuning"
 
@@ -112,21 +114,21 @@ class FineTuningOptions(LoopOptions):
         positive(self, "learning_rate")
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
-            raise InputError("--predict-only trains nothing; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
+            raise InputError("--predict-only does not train; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
         if self.resume == "never":
             self.refuse_unused()
         if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init != "uniform"):
-            raise InputError("--keep-classifier takes the classifier as it was trained; leave out --pooler, "
+            raise InputError("--keep-classifier uses the classifier as it was trained; leave out --pooler, "
                              "--extra-layer and --classifier-init")
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
-            raise InputError("--checkpoint fresh has no classifier yet; leave out --"
+            raise InputError("--checkpoint fresh has no classifier; leave out --"
                              + ("predict-only" if self.predict_only else "keep-classifier"))
         if self.seeds > 1 and self.resume not in ("never", "auto"):
-            raise InputError(f"--resume {self.resume} is one run's checkpoint and --seeds {self.seeds} are several "
-                             "runs; give --resume auto")
+            raise InputError(f"--resume {self.resume} is the checkpoint of one run, but --seeds {self.seeds} means "
+                             "several runs; give --resume auto")
 
     def refuse_unused(self) -> None:
-        """Refuse what would do nothing; a run that was begun with it may be ended with it.
+        """Refuse options without effect. A run that was started with them may still be resumed with them.
 
         Raises:
             InputError: --patience without --early-stopping.
@@ -135,13 +137,14 @@ class FineTuningOptions(LoopOptions):
             raise InputError(f"--patience {self.patience} requires --early-stopping; give both, or leave it out")
 
     def resolved(self, task: Task, asked: Task) -> "FineTuningOptions":
-        """A copy in which every hyperparameter has its value.
+        """A copy in which every hyperparameter has a value.
 
         Args:
-            task: what is trained on; gives batch size and extra layer.
-            asked: what --task names, a diagnostic set perhaps; gives the convergent hyperparameter set.
+            task: the task to train on. It determines batch size and extra layer.
+            asked: the task that --task names; it may be a diagnostic set. It determines the convergent hyperparameter
+                set.
         Raises:
-            InputError: --chs, and the paper gives no set for the task.
+            InputError: --chs is given, but the paper has no such set for the task.
         """
         values = {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "seed": 0, "batch_size": task.batch_size,
                   "extra_layer": task.extra_layer}

@@ -1,4 +1,4 @@
-"""The figures of a fine-tuning run: confusion matrix, scatter plot of a regression, learning curve."""
+"""The figures of a fine-tuning run: confusion matrix, scatter plot of a regression, and learning curve."""
 
 import os
 from typing import Dict, List, Sequence
@@ -9,12 +9,12 @@ from bort_mx import plotting
 from bort_mx.plotting import BLUE, RED
 
 MOST_CELLS = 20
-"""Labels up to which a confusion matrix has numbers in its cells."""
+"""Up to this number of labels, the cells of a confusion matrix contain numbers."""
 
 
 def confusion(labels: Sequence[int], predictions: Sequence[int], names: Sequence[str], title: str,
               path: os.PathLike) -> None:
-    """Write a PNG: how many examples of each label (rows) got each prediction (columns), shaded by row."""
+    """Write a confusion matrix as PNG: one row per label, one column per prediction, shaded by share of the row."""
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (np.asarray(labels), np.asarray(predictions)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -42,7 +42,7 @@ def _shortened(name: str) -> str:
 
 
 def scatter(labels: Sequence[float], predictions: Sequence[float], title: str, path: os.PathLike) -> None:
-    """Write a PNG: predictions against targets, with the diagonal."""
+    """Write a scatter plot as PNG: predictions against targets, with the diagonal."""
     figure, axes = plotting.new_figure(5, 4.6)
     axes.scatter(labels, predictions, s=8, alpha=0.4, color=BLUE, edgecolors="none")
     ends = [min(labels), max(labels)]
@@ -54,14 +54,15 @@ def scatter(labels: Sequence[float], predictions: Sequence[float], title: str, p
 
 
 def learning_curve(rows: List[Dict[str, float]], criterion: str, title: str, path: os.PathLike) -> None:
-    """Write a PNG: training and dev loss, and the criterion on dev, against steps.
+    """Write a learning curve as PNG: training loss, dev loss and the criterion on dev, against steps.
 
     Args:
-        rows: of metrics.jsonl.
-        criterion: the name of a value in them, e.g. dev_accuracy.
+        rows: the objects of metrics.jsonl.
+        criterion: name of one of their values, for example dev_accuracy.
     """
     figure, (left, right) = plotting.new_figure(9, 3.6, columns=2)
-    training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]  # null: it was not finite
+    # null in the log means that the loss was not finite.
+    training = [(row["step"], row["loss"]) for row in rows if row.get("loss") is not None]
     if training:
         steps, losses = (np.array(values) for values in zip(*training))
         left.plot(steps, losses, color=BLUE, linewidth=0.8, alpha=0.3)
@@ -81,6 +82,6 @@ def learning_curve(rows: List[Dict[str, float]], criterion: str, title: str, pat
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Running means over about a twentieth of the values: a batch of 8 examples has a noisy loss."""
+    """Running mean over about 5 % of the values. The loss of a batch of 8 examples is noisy."""
     half = max(1, len(values) // 40)
     return np.array([values[max(0, i - half):i + half + 1].mean() for i in range(len(values))])

@@ -1,4 +1,4 @@
-"""What a fine-tuning run leaves: predictions.tsv, submission files, figures, and a line that sums it up."""
+"""Outputs of a fine-tuning run: predictions.tsv, submission files, figures, and a summary."""
 
 import pathlib
 from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence
@@ -14,25 +14,25 @@ CONFUSION, SCATTER, CURVE = "confusion.png", "scatter.png", "learning_curve.png"
 
 
 class Predicted(NamedTuple):
-    """A set with what the model makes of it."""
+    """A set of examples with the model's results on it."""
 
     task: Task
     split: str
     name: str
-    """The split's, of a diagnostic set with the task's key before it."""
+    """Name of the split; for a diagnostic set, preceded by the task's key."""
     evaluation: Evaluation
 
 
 def write_all(run: RunDirectory, task: Task, sets: Sequence[Predicted], trained: bool) -> List[str]:
-    """Write every output but results.json.
+    """Write all outputs except results.json.
 
     Args:
-        run: its directory.
-        task: what was trained on.
-        sets: at least one; predictions.tsv is of the first.
-        trained: there is a learning curve.
+        run: the output directory.
+        task: the task that was trained on.
+        sets: at least one set; predictions.tsv is written for the first.
+        trained: whether there is a learning curve.
     Returns:
-        the names of the submission files, of the test sets.
+        The names of the submission files, one for each test set.
     """
     write_predictions(run.path / PREDICTIONS, sets[0].task, sets[0].evaluation)
     for found in sets:
@@ -48,11 +48,11 @@ def _submit(folder: pathlib.Path, task: Task, evaluation: Evaluation) -> str:
 
 
 def write_predictions(path: pathlib.Path, task: Task, evaluation: Evaluation) -> None:
-    """One row an example: idx, texts, label, prediction, and a classifier's probabilities of each label.
+    """Write one row per example: idx, texts, label, prediction and, for a classifier, the probability of each label.
 
-    Where examples belong together (the answers to a question) and idx does not say so, what they share stands in a
-    column `group`. Where candidates are compared, the candidate stands in a column of its own and the prediction is
-    that of its question. Tabs and line ends in texts become spaces.
+    If examples belong together (the answers to a question) and idx does not show it, a column `group` does. If
+    candidates are compared, the candidate has its own column, and the prediction is that of its question. Tabs and line
+    ends in texts become spaces.
     """
     examples, picked = evaluation.examples, _picked(evaluation)
     paired = any(len(example.texts) > 1 for example in examples)
@@ -78,7 +78,7 @@ def write_predictions(path: pathlib.Path, task: Task, evaluation: Evaluation) ->
 
 
 def _spelled(group: Hashable) -> str:
-    """A group's name; MultiRC's is the passage's and the question's number."""
+    """A group's name. For MultiRC it consists of the numbers of passage and question."""
     return "/".join(map(str, group)) if isinstance(group, tuple) else str(group)
 
 
@@ -87,7 +87,7 @@ def _cell(value: Any) -> str:
 
 
 def _picked(evaluation: Evaluation) -> Optional[Dict[Hashable, Any]]:
-    """Question → the candidate picked, where candidates are compared; else None."""
+    """Question → the chosen candidate, if candidates are compared; otherwise None."""
     if not all("candidate" in example.meta for example in evaluation.examples):
         return None
     groups = dict.fromkeys(example.group for example in evaluation.examples)
@@ -95,7 +95,7 @@ def _picked(evaluation: Evaluation) -> Optional[Dict[Hashable, Any]]:
 
 
 def _write_agreement(folder: pathlib.Path, task: Task, dev: Evaluation) -> None:
-    """Predictions against labels: a confusion matrix, or a regression's scatter plot."""
+    """Plot predictions against labels: a confusion matrix, or a scatter plot for regression."""
     labels = [example.label for example in dev.examples]
     if task.is_regression:
         plots.scatter(labels, dev.predictions, task.key, folder / SCATTER)
@@ -108,7 +108,7 @@ def _write_agreement(folder: pathlib.Path, task: Task, dev: Evaluation) -> None:
 
 
 def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
-    """A run's results in a few lines."""
+    """A summary of a run's results in a few lines."""
     of, lines = results.get("predictions_of", "dev"), []
     if of == "dev":
         lines += [f"{results['task']}: dev " + _values(results.get("dev", {}))
@@ -125,5 +125,5 @@ def _values(metrics: Dict[str, float]) -> str:
 
 
 def metric_names(results: Dict[str, Any]) -> Sequence[str]:
-    """The task's own metrics among a run's dev values."""
+    """The names of the task's own metrics among a run's dev values."""
     return [name for name in results["dev"] if name != "loss"]

@@ -1,4 +1,4 @@
-"""One task with several seeds: medians, ranges, and the files of the best seed."""
+"""One task with several seeds: medians, ranges, and the submission files of the best seed."""
 
 
 import dataclasses
@@ -18,18 +18,18 @@ Finetune = Callable[[FineTuningOptions, Begin], Dict[str, Any]]
 
 
 def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Begin] = None) -> Dict[str, Any]:
-    """Train with `options.seeds` seeds, each into OUTPUT_DIR/seed-N; write results.json with medians and ranges.
+    """Train with `options.seeds` seeds, each in OUTPUT_DIR/seed-N. Writes results.json with medians and ranges.
 
     The submission files are those of the seed with the best criterion on dev.
 
     Args:
-        options: of all runs; the first seed is --seed.
-        finetune: runs one.
+        options: options of all runs; the first seed is --seed.
+        finetune: runs one seed.
         begin: see `bort_mx.finetuning.finetune.finetune`.
     Raises:
         InputError: see `bort_mx.finetuning.finetune.finetune`.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     first = options.resolved(task, asked).seed
     run = parent_directory(options, workers)
@@ -54,7 +54,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
 
 
 def summarise(runs: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """Medians, ranges and values over seeds of each dev metric, and which seed was best on dev."""
+    """Medians, ranges and values over seeds of each dev metric, and the seed that was best on dev."""
     best = max(runs, key=lambda run: run["dev"][run["criterion"]])
     over = {name: _spread([run["dev"][name] for run in runs]) for name in runs[0]["dev"]}
     diagnostics = {key: {name: float(np.median([run["diagnostics"][key][name] for run in runs])) for name in values}
@@ -70,17 +70,18 @@ def _spread(values: List[float]) -> Dict[str, Any]:
 
 
 def parent_directory(options: FineTuningOptions, workers: Workers) -> RunDirectory:
-    """The directory above several runs, each of which compares the content of --checkpoint for itself.
+    """The directory of several runs. Each run compares the content of --checkpoint itself.
 
     Raises:
-        InputError: it holds a run already, and --resume is not given; or one of other options, or something else.
+        InputError: the directory already holds a run and --resume is not given; or it holds a run with other options,
+            or something else.
     """
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        kind=kind_of)
-    workers.gather(0, "directory checked")  # before rank 0 writes into it what another would refuse
+    run.agree(workers)
     return run
 
 
 def child_options(options: FineTuningOptions, name: str, **changes: Any) -> FineTuningOptions:
-    """The options of one of several runs; it goes on where it is, if the whole is resumed."""
+    """The options of one of several runs. If the whole is resumed, the run is resumed."""
     return dataclasses.replace(options, output_dir=str(pathlib.Path(options.output_dir) / name), **changes)

@@ -1,4 +1,4 @@
-"""The data of a fine-tuning run: the task, its splits, and the diagnostic sets that its model predicts as well."""
+"""The data of a fine-tuning run: the task's splits, and the diagnostic sets that its model also predicts."""
 
 import dataclasses
 import hashlib
@@ -10,43 +10,43 @@ from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 
 OFFICIAL = ("glue", "superglue", "race")
-"""Benchmarks whose files can be fetched."""
+"""Benchmarks whose files can be downloaded."""
 DEFAULT_FOLDER = "data"
 
 
 @dataclasses.dataclass
 class Diagnostic:
-    """A set without training data of its own: AX for MNLI's model, AX-b and AX-g for RTE's."""
+    """A set without its own training data: AX uses MNLI's model, AX-b and AX-g use RTE's."""
 
     task: Task
     dev: Optional[Examples]
-    """Examples with labels, to score on; never to train or to select on."""
+    """Examples with labels, for scoring only. They are never used to train or to select a model."""
     test: Optional[Examples]
-    """Examples to submit."""
+    """Examples to predict for a submission."""
 
 
 @dataclasses.dataclass
 class TaskData:
-    """Everything that is read before a run starts."""
+    """All data of a run, read before it starts."""
 
     task: Task
-    """What is trained on."""
+    """The task to train on."""
     train: Examples
-    """As balanced by the task, where the paper discards."""
+    """The training examples; for tasks where the paper discards examples, after discarding."""
     dev: Optional[Examples]
     test: Optional[Examples]
     diagnostics: List[Diagnostic]
     notes: List[str]
-    """What was dropped, mended, or is not there."""
+    """What was dropped or corrected, and what is missing."""
 
     def identity(self) -> Dict[str, Any]:
-        """What a resumed run must find unchanged, for its config.json."""
+        """The entries of config.json that must be unchanged when a run is resumed."""
         task = self.task
         return {"data": self.digests(), "labels": task.labels,
                 "task": {"metrics": list(task.metrics), "criterion": task.criterion, "cut": task.cut}}
 
     def digests(self) -> Dict[str, str]:
-        """SHA-256 of what was read, by split."""
+        """Split → SHA-256 of its examples."""
         splits = {"train": self.train or None, "dev": self.dev, "test": self.test}
         for diagnostic in self.diagnostics:
             splits[f"{diagnostic.task.key} test"] = diagnostic.test
@@ -54,7 +54,7 @@ class TaskData:
 
 
 def examples_digest(examples: Examples) -> str:
-    """SHA-256 over index, texts and label of every example, in hexadecimal."""
+    """SHA-256 of index, texts and label of all examples, in hexadecimal."""
     digest = hashlib.sha256()
     for example in examples:
         digest.update(json.dumps([str(example.idx), example.texts, example.label]).encode())
@@ -62,10 +62,10 @@ def examples_digest(examples: Examples) -> str:
 
 
 def resolve(name: str) -> Tuple[Task, Task]:
-    """The task that is trained on, and the one that was asked for: another one if that is a diagnostic set.
+    """The task to train on, and the task that `name` means. They differ if `name` is a diagnostic set.
 
     Raises:
-        InputError: an unknown task.
+        InputError: the task is unknown.
     """
     asked = get_task(name)
     return (get_task(asked.scored_by) if asked.scored_by else asked), asked
@@ -73,17 +73,17 @@ def resolve(name: str) -> Tuple[Task, Task]:
 
 def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, workers: Workers,
                    with_training: bool = True) -> TaskData:
-    """Fetch what is missing and read every split; a test set that is not there is a note.
+    """Download what is missing, and read every split. A missing test set gives a note.
 
     Args:
-        task, asked: as `resolve` gives them.
-        data_dir: see the option.
-        seed: of the task's discarding.
-        workers: one of each host fetches, the others wait.
-        with_training: False leaves `train` empty, and dev may be missing where there is a test set; both may where a
-            diagnostic set was asked for.
+        task, asked: as returned by `resolve`.
+        data_dir: the option --data-dir.
+        seed: seed for tasks that discard training examples.
+        workers: one worker per host downloads, the others wait.
+        with_training: False: `train` stays empty, and dev may be missing if there is a test set. Both may be missing if
+            a diagnostic set was asked for.
     Raises:
-        InputError: train or dev missing, a bad file, no network; or nothing there of the diagnostic set asked for.
+        InputError: train or dev is missing, a file is bad, there is no network, or the diagnostic set has no files.
     """
     of_diagnostic = asked.key != task.key
     if with_training:
@@ -106,10 +106,10 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
 
 def prepare_folder(task: Task, data_dir: Optional[str], workers: Workers,
                    any_of: Sequence[str] = ("train",)) -> Optional[str]:
-    """The folder to read a task from, with its official files fetched if none of these splits is there.
+    """The folder to read a task from. If none of the splits `any_of` is there, the official files are downloaded.
 
     Raises:
-        InputError: they cannot be fetched; says which file to put where.
+        InputError: they cannot be downloaded; the message says where to put which file.
     """
     if task.benchmark not in OFFICIAL:
         return data_dir
@@ -124,15 +124,9 @@ def once_a_host(workers: Workers, work: Callable[[], Any]) -> None:
     Raises:
         InputError: on all of them, if one of them raised it.
     """
-    failure = ""
-    if workers.local_rank == 0:
-        try:
+    with workers.agreeing("once a host"):
+        if workers.local_rank == 0:
             work()
-        except InputError as error:
-            failure = str(error)
-    failures = [text for text in workers.gather(failure, "once a host") if text]
-    if failures:
-        raise InputError(failures[0])
 
 
 def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -> Optional[Examples]:
@@ -144,12 +138,12 @@ def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -
 
 
 def diagnostics_of(task: Task) -> List[Task]:
-    """The sets that a task's model predicts as well."""
+    """The diagnostic sets that a task's model also predicts."""
     return [get_task(key) for key, kind in TASKS.items() if kind.scored_by == task.key]
 
 
 def _read_diagnostic(task: Task, folder: str, wanted: bool, workers: Workers, notes: List[str]) -> List[Diagnostic]:
-    """A diagnostic set, or nothing: its files are fetched and required only if it was asked for."""
+    """Read a diagnostic set, or nothing. Its files are downloaded and required only if it was asked for."""
     if wanted:
         once_a_host(workers, lambda: ensure_data(task, folder))
     sets = {split: _optional(task, folder, split, notes) for split in ("dev", "test")}

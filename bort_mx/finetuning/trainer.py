@@ -1,4 +1,4 @@
-"""A model at work on a task: built from weights, its data encoded, trained and scored (paper §5.1)."""
+"""A model with a task: built from weights, its data encoded, trained and scored (paper §5.1)."""
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Protocol
 
@@ -6,7 +6,6 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx import random
-from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches, TrainingBatches
@@ -23,25 +22,24 @@ from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.step import TrainingStep
 
-LONGEST = 512
+LONGEST = 512  # tokens
 BERT_DEVIATION = np.float32(0.02)
-"""BERT's own, for the classifier of a pre-trained encoder of any width."""
+"""Standard deviation of BERT's initial weights. Used for the classifier of a pre-trained encoder of any width."""
 
 
 class Session:
-    """A model at work on a task: everything between options and outputs.
+    """A model with its task, data, workers and options: everything needed to train and to score.
 
     Args:
-        options: resolved.
-        data: what is trained and scored on.
-        model, tokenizer: on the device `ctx`.
-        workers: share the work.
+        options: resolved options.
+        data: the data to train and score on.
+        model, tokenizer: the model, on the device `ctx`, and its tokenizer.
+        workers: the workers that share the work.
     Raises:
-        InputError: --max-length exceeds the model's positions.
+        InputError: --max-length exceeds the number of the model's positions.
     """
 
     def __init__(self, options: FineTuningOptions, data: TaskData, model: BERT, tokenizer: Tokenizer,
@@ -54,68 +52,69 @@ class Session:
         self._dev: Optional[Batches] = None
 
     def encode(self, task: Task, examples: Examples, split: str) -> EncodedExamples:
-        """Token ids of a split; how many texts were cut is noted."""
+        """Token ids of a split. If texts were cut, a note says how many."""
         encoded = encode_examples(self.tokenizer, examples, self.longest, task.cut)
         if encoded.truncated:
             self.notes.append(f"{split}: {encoded.truncated} of {len(examples)} examples cut to {self.longest} tokens")
         return encoded
 
     def batches(self, task: Task, examples: Examples, split: str) -> Batches:
-        """A split, ready to be scored."""
+        """A split as batches, ready for scoring."""
         return Batches(self.encode(task, examples, split), targets_of(task, examples), self.tokenizer.pad_id)
 
     @property
     def training_set(self) -> Examples:
-        """What is trained on."""
+        """The examples to train on."""
         return self.data.train
 
     def training_batches(self) -> TrainingBatches:
-        """The training set, encoded."""
+        """The encoded training set, as batches."""
         task, train, options = self.data.task, self.training_set, self.options
         return TrainingBatches(self.encode(task, train, "train"), targets_of(task, train), self.tokenizer.pad_id,
                                options.batch_size, options.seed, options.group_by_length)
 
     def training_tokens(self, batches: TrainingBatches) -> np.ndarray:
-        """The ids that training meets, ascending."""
+        """The token ids that occur in training, ascending."""
         return batches.tokens()
 
     @property
     def criterion(self) -> str:
-        """The one of `dev_values` that picks the best epoch."""
+        """The name of the value in `dev_values` that selects the best epoch."""
         return f"dev_{self.data.task.criterion}"
 
     def dev_values(self) -> Dict[str, float]:
-        """What is logged of dev after an epoch."""
+        """The values to log for dev after an epoch."""
         return {f"dev_{name}": value for name, value in self.evaluate_dev().metrics.items()}
 
     def evaluate_dev(self) -> Evaluation:
-        """The dev set, encoded once."""
+        """Evaluate the dev set, which is encoded only once."""
         if self._dev is None:
             self._dev = self.batches(self.data.task, self.data.dev, "dev")
         return evaluate(self.data.task, self.data.dev, self.scores(self._dev))
 
     def evaluate(self, task: Task, examples: Examples, split: str) -> Evaluation:
-        """Another set, perhaps of a diagnostic task with the same labels in another order."""
+        """Evaluate another set, possibly of a diagnostic task that has the same labels in another order."""
         scores = self.scores(self.batches(task, examples, split))
         if not task.is_regression:
+            # Put the columns into the order of this task's labels.
             scores = scores[:, [self.data.task.label_index(label) for label in task.labels]]
         return evaluate(task, examples, scores)
 
     def scores(self, batches: Batches) -> np.ndarray:
-        """The model's outputs (N, C), the same on all workers."""
+        """The model's outputs (N, C); the same on all workers."""
         return compute_scores(self.objective, batches, self.data.task.num_labels, self.options.evaluation_batch_size,
                               self.workers)
 
 
 def longest_sequence(max_length: Optional[int], positions: int, source: str) -> int:
-    """Tokens of the longest example: --max-length, or 512 as far as the model has positions.
+    """Number of tokens in the longest example: --max-length, by default 512 or the model's number of positions.
 
     Args:
-        max_length: --max-length, or None.
-        positions: of the model.
-        source: names the model in errors.
+        max_length: the option --max-length, or None.
+        positions: number of the model's positions.
+        source: the model's name, for errors.
     Raises:
-        InputError: --max-length exceeds the model's positions.
+        InputError: --max-length exceeds the number of the model's positions.
     """
     longest = max_length or min(LONGEST, positions)
     if longest > positions:
@@ -129,14 +128,14 @@ def longest_sequence(max_length: Optional[int], positions: int, source: str) -> 
 
 def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, ctx: mx.Context,
                      new_head: bool = True) -> BERT:
-    """A classifier on the device, ready to train or to predict; what `weights` lack is drawn from options.seed.
+    """Build a classifier on the device, ready to train or predict. Missing weights are drawn from options.seed.
 
     Args:
-        weights: what to start from.
-        options: resolved; dropout, and what a new head looks like.
-        task: gives the outputs and what they stand for.
+        weights: the weights to start from.
+        options: resolved options; they give the dropout and the form of a new classifier.
+        task: determines the outputs and their meaning.
         ctx: the device.
-        new_head: build the head that the options ask for; False: the one that `weights` have.
+        new_head: build the classifier that the options ask for. False: use the one in `weights`.
     """
     changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
     if new_head:
@@ -151,12 +150,12 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
 
 
 def outputs_of(task: Task) -> Dict[str, Any]:
-    """The fields of `ModelConfig` that a task determines."""
+    """The fields of `ModelConfig` that follow from the task."""
     return {"num_labels": task.num_labels, "labels": None if task.is_regression else tuple(task.labels)}
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:
-    """Give the new weights of the classifier BERT's distribution N(0, 0.02²) instead of the paper's."""
+    """Draw the classifier's new weights from BERT's distribution N(0, 0.02²) instead of the paper's."""
     parameters = parameters_of(model)
     for name in model.initialized:
         if name.startswith("classifier.") and name.endswith("weight"):
@@ -168,24 +167,27 @@ def _initialize_normal(model: BERT, seed: int) -> None:
 
 
 class Training(NamedTuple):
-    """How a training went."""
+    """The course of a training."""
 
     best: BestEpoch
     steps_per_epoch: int
     total: int
-    """Planned steps."""
+    """Number of planned steps."""
     skipped: int
-    """Steps without a finite loss and gradient."""
+    """Number of steps skipped because loss or gradient was not finite."""
 
 
 class Keeper(Protocol):
-    """Keeps the best epoch's weights during a training."""
+    """Keeps the weights of the best epoch during a training."""
 
     def save(self, step: int, value: float) -> None:
-        """The weights are now the best so far."""
+        """Keep the current weights; they are the best so far."""
+
+    def resume(self, best: BestEpoch, step: int) -> None:
+        """Check what an earlier process kept, before the training continues after `step`."""
 
     def restore(self) -> None:
-        """Put the best ones back into the model."""
+        """Put the best weights back into the model."""
 
 
 def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
@@ -193,41 +195,46 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     """Train to the end, and leave the best epoch's weights in the model.
 
     Args:
-        session: model, data, options, workers.
-        run: where steps are logged and checkpoints written, or something that behaves like it.
+        session: model, data, options and workers.
+        run: where to log steps and write checkpoints, or an object with the same methods.
         keeper: keeps the best epoch's weights.
-        micro: examples in one forward pass of one worker.
-        begin: is given a line that says what is trained on, on rank 0.
+        micro: number of examples in one forward pass of one worker.
+        begin: called on rank 0 with one line that describes the training.
     Raises:
-        StopRequested: stopped by the user, after a checkpoint.
-        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
+        StopRequested: the user stopped the run; a checkpoint has been written.
+        NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
     options, workers, model = session.options, session.workers, session.model
     batches = session.training_batches()
     total = options.epochs * batches.steps_per_epoch
+    # All workers start from rank 0's weights. This must precede `trainee_of`, which copies rows of the embedding.
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    trainee = trainee_of(model, session.training_tokens(batches), settings, session.data.task.is_regression,
-                         session.ctx)
+    trainee = trainee_of(model, session.training_tokens(batches), options.optimizer_settings,
+                         session.data.task.is_regression, session.ctx)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
+    # One evaluation and one checkpoint per epoch, unless the options say otherwise.
     interval = batches.steps_per_epoch if options.evaluation_interval is None else options.evaluation_interval
     cadence = Cadence(total, options.log_interval, interval,
                       interval if options.checkpoint_interval is None else options.checkpoint_interval,
                       options.keep_checkpoints)
     warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
-    loop = Loop(run, core, model, session.tokenizer, workers, cadence,
-                lambda step: options.learning_rate * schedules.linear(step, warmup, total),
-                lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
-                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
+    loop = Loop(
+        run, core, model, session.tokenizer, workers, cadence,
+        learning_rate=lambda step: options.learning_rate * schedules.linear(step, warmup, total),
+        batches=lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
+        tokens=lambda batch: batch.num_tokens, evaluate=session.dev_values, seed=options.seed,
+        description="fine-tuning", selection=best)
     loop.restore()
+    if run.start_step:
+        keeper.resume(best, run.start_step)
     if workers.is_first and begin is not None:
         begin(_summary(session, batches, total))
     try:
         loop.train()
-    finally:  # however it ends, the model is what was trained
+    finally:  # even after an error, the model must have the trained weights
         trainee.optimizer.settle()
+    # The best epoch is used from here on, not the last one.
     keeper.restore()
     return Training(best, batches.steps_per_epoch, total, core.skipped)
 
@@ -239,25 +246,3 @@ def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
             f"on {session.data.task.key}: {len(batches):,} examples, {total:,} steps of {options.batch_size} on "
             f"{workers} worker{'s' if workers > 1 else ''}, lr {options.learning_rate:g}, decay "
             f"{options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}, into {options.output_dir}")
-
-
-class BestOnDisk:
-    """Keeps the best epoch's weights in checkpoints/best of a run."""
-
-    def __init__(self, session: Session, run: RunDirectory):
-        self._session, self._path = session, run.path / checkpoint_directory.CHECKPOINTS / checkpoint_directory.BEST
-
-    def save(self, step: int, value: float) -> None:
-        """Rank 0 writes the weights as they are now."""
-        if self._session.workers.is_first:
-            checkpoint_directory.save(self._path, self._session.model, self._session.tokenizer,
-                        progress={"step": step, "criterion": self._session.data.task.criterion, "value": value})
-
-    def restore(self) -> None:
-        """Rank 0 reads the best weights, the others get them from it, as the folder may not be theirs."""
-        parameters = parameters_of(self._session.model)
-        if self._session.workers.is_first:
-            tensors = checkpoint_directory.read(self._path).tensors
-            for name, parameter in parameters.items():
-                parameter.set_data(tensors[name].astype(parameter.dtype, copy=False))
-        self._session.workers.broadcast_([p.list_data()[0] for p in parameters.values()], "best weights")

@@ -1,10 +1,11 @@
-"""Training with the part of the vocabulary that a training set has.
+"""Training with only the part of the vocabulary that occurs in the training set.
 
-The gradients of all other tokens' rows of the word embedding are 0 in every step, so that decay alone changes them.
-What is summed over workers, clipped, updated and kept as state for tokens that never occur is spared; the result is
-that of training the model itself, but for rounding, as the other rows' decay is collected and taken off at once.
+The rows of the word embedding for all other tokens have gradient 0 in every step: only weight decay changes them. So
+training uses a small embedding that has no such rows. This saves their share of summing over workers, clipping,
+updating and optimizer state. The decay of the other rows is collected as one factor, and applied when it is needed.
+The result equals that of training the whole model, except for rounding.
 
-Dimensions: V vocabulary, T tokens of the training set, H hidden size, B examples, s tokens of the longest.
+Dimensions: V vocabulary size, T tokens in the training set, H hidden size, B examples, s tokens of the longest.
 """
 
 import contextlib
@@ -20,25 +21,27 @@ from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
 from bort_mx.training.optimizers import Optimizer, OptimizerSettings, build_optimizer
 
 MOST_TOKENS = 0.75
-"""Up to this share of the vocabulary the second embedding takes less memory than it spares: V + 4T < 4V."""
+"""Largest share of the vocabulary for which the second embedding saves memory: V + 4T < 4V, hence T < 3V/4. Weights,
+gradient and two AdamW moments take 4 arrays per row that is trained; the original needs 1 if it is not trained."""
 KEPT, OTHERS = "kept", "other rows"
 
 
 class Trainee(NamedTuple):
-    """What is trained of a model, and how."""
+    """The part of a model that is trained, and its optimizer."""
 
     objective: FineTuningObjective
     optimizer: Optimizer
-    """Its `settle` and `settled` make the model itself what it is by now."""
+    """Its `settle` and `settled` bring the whole model up to date."""
     translate: Callable[[TextBatch], TextBatch]
-    """To be done to a batch for the objective."""
+    """Converts a batch for the objective."""
 
 
 def trainee_of(model: BERT, tokens: np.ndarray, settings: OptimizerSettings, is_regression: bool,
                ctx: mx.Context) -> Trainee:
-    """A classifier with the word embedding of the tokens (T,) only; or, where these are most of all, as it is."""
+    """Train a classifier with the word embedding of the tokens (T,) only; or as it is, if most tokens occur."""
     if model.encoder.dtype != "float32" or len(tokens) > MOST_TOKENS * model.config.vocab_size:
-        parameters_of(model)[WORD_EMBEDDING].grad_req = "write"  # after a training with few tokens it has none
+        # A former training with few tokens may have switched its gradient off.
+        parameters_of(model)[WORD_EMBEDDING].grad_req = "write"
         objective = FineTuningObjective(model, is_regression, ctx)
         return Trainee(objective, build_optimizer(parameters_of(model), settings), lambda batch: batch)
     subset = VocabularySubset(model, tokens)
@@ -48,13 +51,13 @@ def trainee_of(model: BERT, tokens: np.ndarray, settings: OptimizerSettings, is_
 
 
 class VocabularySubset:
-    """A second body for a classifier: a word embedding (T, H) of its own, and every other parameter shared.
+    """A second classifier, with its own word embedding (T, H). All other parameters are shared with the first.
 
     Args:
-        model: a classifier in float32; its word embedding has no gradient from now on.
+        model: a classifier in float32. Its word embedding has no gradient from now on.
         tokens: (T,) the ids that occur, ascending.
     Attributes:
-        model: takes indices of the tokens where the model takes ids.
+        model: the second classifier. Its inputs are indices into `tokens` instead of ids.
     """
 
     def __init__(self, model: BERT, tokens: np.ndarray):
@@ -71,48 +74,50 @@ class VocabularySubset:
 
     @property
     def embedding(self) -> mx.nd.NDArray:
-        """The model's word embedding (V, H)."""
+        """The word embedding (V, H) of the first classifier."""
         return self._whole.list_data()[0]
 
     @property
     def other_rows(self) -> np.ndarray:
-        """Of (V,) ids, which are none of the tokens."""
+        """Mask over (V,) ids: True for those not in `tokens`."""
         return ~np.isin(np.arange(self.embedding.shape[0]), self._tokens)
 
     def translate(self, batch: TextBatch) -> TextBatch:
-        """The batch with indices for ids (B, s).
+        """Replace the ids (B, s) of a batch by indices.
 
         Raises:
-            ValueError: an id that is none of the tokens.
+            ValueError: an id is not in `tokens`.
         """
+        # searchsorted gives the place where an id would be; the comparison below checks that it is there.
         indices = np.minimum(np.searchsorted(self._tokens, batch.input_ids), len(self._tokens) - 1)
         strange = batch.input_ids[self._tokens[indices] != batch.input_ids]
         if strange.size:
-            raise ValueError(f"token {strange[0]} is none of the {len(self._tokens)} of the training set")
+            raise ValueError(f"token {strange[0]} is not among the {len(self._tokens)} tokens of the training set")
         return dataclasses.replace(batch, input_ids=indices)
 
     def write_back(self, kept: float) -> None:
-        """Put the tokens' rows into the model's word embedding, and multiply all others by `kept`."""
+        """Copy the trained rows into the first classifier's word embedding, and multiply all other rows by `kept`."""
         whole = self.embedding
         if kept != 1:
-            mx.nd.sgd_update(whole, whole, lr=1 - kept, wd=0.0, out=whole)  # w − (1 − kept)·w: in float32 kept may be 1
-        mx.nd._internal._scatter_set_nd(  # what whole[rows] = … ends in, without its copies
+            # As a step of SGD: w − (1 − kept)·w. In float32, kept itself could round to 1.
+            mx.nd.sgd_update(whole, whole, lr=1 - kept, wd=0.0, out=whole)
+        mx.nd._internal._scatter_set_nd(  # the operator behind whole[rows] = …, without the copies that it makes
             lhs=whole, rhs=self._part.list_data()[0], indices=self._rows.reshape((1, -1)), shape=whole.shape, out=whole)
 
 
 class SubsetOptimizer(Optimizer):
-    """The optimizer of a second body; it owes the model the decay of the rows that this body lacks.
+    """The optimizer of a second classifier. It also collects the decay of the rows that this classifier lacks.
 
     Args:
-        inner: of the second body's parameters.
-        subset: the second body.
+        inner: optimizer of the second classifier's parameters.
+        subset: the second classifier.
     """
 
     def __init__(self, inner: Optimizer, subset: VocabularySubset):
         self._inner, self._subset = inner, subset
         self.names, self.parameters, self.masters = inner.names, inner.parameters, inner.masters
         self.weight_decay = inner.weight_decay
-        self._kept = 1.0  # what decay has left of the other rows since they were settled
+        self._kept = 1.0  # Π(1 − lr·λ) since the last `settle`: the decay still to be applied to the other rows
 
     def weights(self) -> List[mx.nd.NDArray]:
         """See `Optimizer`."""
@@ -128,13 +133,13 @@ class SubsetOptimizer(Optimizer):
         self._kept *= 1 - learning_rate * self.weight_decay
 
     def settle(self) -> None:
-        """See `Optimizer`."""
+        """See `Optimizer`. Applies the collected decay to the model."""
         self._subset.write_back(self._kept)
         self._kept = 1.0
 
     @contextlib.contextmanager
     def settled(self) -> Iterator[None]:
-        """See `Optimizer`."""
+        """See `Optimizer`. The whole embedding is restored afterwards, so that saving does not change rounding."""
         before = None if self._kept == 1 else self._subset.embedding.copy()
         self._subset.write_back(self._kept)
         try:
@@ -144,9 +149,10 @@ class SubsetOptimizer(Optimizer):
                 before.copyto(self._subset.embedding)
 
     def state(self) -> Dict[str, np.ndarray]:
-        """See `Optimizer`; with what is owed, and the rows that owe it as they were."""
+        """See `Optimizer`. It also holds the decay still to be applied, and the other rows without it."""
         if self._kept == 1:
             return self._inner.state()
+        # The checkpoint's weights are settled, so the rows before decay must be saved here.
         others = self._subset.embedding.asnumpy()[self._subset.other_rows]
         return {**self._inner.state(), KEPT: np.array([self._kept]), OTHERS: others}
 

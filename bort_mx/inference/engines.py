@@ -22,7 +22,7 @@ class Engine(Protocol):
     """A model outside MXNet.
 
     Attributes:
-        config: the model's configuration, `bort_mx.models.bert.ModelConfig`; config.head is the only head it has.
+        config: the model's configuration, `bort_mx.models.config.ModelConfig`; config.head is the only head it has.
         tokenizer: its tokenizer, or None.
     """
 

@@ -1,1 +1,1 @@
-"""Files, places to write to, and append-only logs."""
+"""Reading and writing files, output places, and append-only logs."""

@@ -1,4 +1,4 @@
-"""One append-only log of JSON lines, from which a killed run goes on."""
+"""An append-only log of JSON lines that survives a kill."""
 
 import json
 import os
@@ -6,27 +6,27 @@ import pathlib
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from bort_mx.errors import InputError
-from bort_mx.io.files import sync_directory, write_text
+from bort_mx.io.files import json_text, sync_directory, write_text
 
 
 class JsonlLog:
-    """A file of JSON objects, one a line, each on the disk before `append` returns.
+    """A file with one JSON object per line. Each object is on disk before `append` returns.
 
-    A last line without its end is what a kill leaves: it is not read, and the next append overwrites it.
+    A kill can leave a last line without a line end. Such a line is not read, and the next append overwrites it.
 
     Args:
-        path: the file; None keeps everything in memory.
-        advice: what to do about a damaged line, for its error.
-        write: False reads and never writes (ranks other than 0).
-        durable: False leaves it to the system when a line reaches the disk.
-        on_damage: is given the line's number of a line that is not JSON, which is passed over; None: it is an error.
+        path: the file; None keeps all records in memory.
+        advice: what to do about a damaged line; part of the error message.
+        write: False: read, but never write (for ranks other than 0).
+        durable: False: the system decides when a line reaches the disk.
+        on_damage: called with the number of a line that is not JSON; the line is then skipped. None: it is an error.
 
     Attributes:
-        records: (line number from 1, object) of every line.
-        torn: bytes of the last line's torn end, 0 for none.
+        records: (line number, object) of every line; numbers start at 1.
+        torn: size of the unfinished last line in bytes; 0 if there is none.
 
     Raises:
-        InputError: a line that is not JSON.
+        InputError: a line is not JSON.
     """
 
     def __init__(self, path: Optional[os.PathLike], advice: str = "", write: bool = True, durable: bool = True,
@@ -34,12 +34,12 @@ class JsonlLog:
         self.path = None if path is None else pathlib.Path(path)
         self._advice, self._write, self._durable, self._on_damage = advice, write, durable, on_damage
         self.records: List[Tuple[int, Any]] = []
-        self.torn, self._whole = 0, 0  # bytes of the torn end, and of the lines before it
+        self.torn, self._whole = 0, 0  # bytes of the unfinished last line, and of the complete lines before it
         if self.path is not None and self.path.is_file():
             self._read()
 
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Add objects to the end."""
+        """Add objects at the end."""
         number = len(self.records)
         self.records += [(number + i, record) for i, record in enumerate(records, start=1)]
         if self.path is None or not self._write:
@@ -47,18 +47,19 @@ class JsonlLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.exists()
         with open(self.path, "w+b" if new else "r+b") as file:
-            file.truncate(self._whole)
+            file.truncate(self._whole)  # removes an unfinished last line
             file.seek(0, os.SEEK_END)
             file.write("".join(map(line_of, records)).encode())
             if self._durable:
                 file.flush()
                 os.fsync(file.fileno())
             self._whole = file.tell()
+        # A new file also needs its directory entry on disk.
         if new and self._durable:
             sync_directory(self.path.parent)
 
     def replace(self, records: List[Mapping[str, Any]]) -> None:
-        """Write the file anew, whole or not at all."""
+        """Rewrite the file, atomically."""
         text = "".join(map(line_of, records))
         if self.path is not None and self._write:
             write_text(self.path, text)
@@ -78,5 +79,5 @@ class JsonlLog:
 
 
 def line_of(record: Mapping[str, Any]) -> str:
-    """An object as a line."""
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    """An object as one line of JSON."""
+    return json_text(record) + "\n"

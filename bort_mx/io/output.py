@@ -1,4 +1,4 @@
-"""Places to write to: every error of one is a line that names it, and a folder is there whole or not at all."""
+"""Places to write to. Every write error becomes one line that names the place. Folders are written atomically."""
 
 import contextlib
 import errno
@@ -11,20 +11,22 @@ import safetensors
 
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.files import clean_leftovers
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full disk."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers that mean a full disk, or a file beyond the limit set for its size."""
 
 
 @contextlib.contextmanager
 def writing(path: os.PathLike, option: str = "") -> Iterator[None]:
-    """Turn errors of writing to `path` into one line that names it; a full disk stays an OSError.
+    """Turn errors of writing to `path` into an InputError that names it. A full disk stays an OSError.
 
     Args:
         path: the file or folder.
-        option: the option that gave it, e.g. "--output-dir".
+        option: the option that gave the path, for example "--output-dir".
     Raises:
-        InputError: no permission, a read-only disk, a name that cannot be, a file where a folder is due or vice versa.
+        InputError: no permission, a read-only disk, an impossible name, or a file where a folder must be (or vice
+            versa).
     """
     name, advice = (f"{option} {path}", "; choose another") if option else (f"{path}", "")
     try:
@@ -34,7 +36,7 @@ def writing(path: os.PathLike, option: str = "") -> Iterator[None]:
             raise
         where = f": {error.filename}" if error.filename and not option else ""
         raise InputError(f"{name}: cannot be written ({error.strerror or error}{where}){advice}") from None
-    except safetensors.SafetensorError as error:  # that library has an error of its own for the disk
+    except safetensors.SafetensorError as error:  # safetensors reports disk errors with its own exception
         number = disk_error(error)
         if number in FULL:
             raise OSError(number, os.strerror(number), str(path)) from error
@@ -42,45 +44,55 @@ def writing(path: os.PathLike, option: str = "") -> Iterator[None]:
 
 
 def disk_error(error: safetensors.SafetensorError) -> int:
-    """The error number of a full disk that an error of safetensors tells of; EIO if it tells of none."""
+    """The error number of a full disk, if a safetensors error mentions one; otherwise EIO."""
     return next((number for number in FULL if f"os error {number})" in str(error)), errno.EIO)
 
 
 def new_folder(path: os.PathLike) -> pathlib.Path:
-    """The path, if it can become a folder: it is not there, or is an empty folder and not the current one.
+    """Check that a path can become a new folder: it does not exist, or is an empty folder other than the current one.
 
     Raises:
-        InputError: otherwise.
+        InputError: the path cannot become a new folder.
     """
     path = pathlib.Path(path)
     if not path.name:
-        raise InputError(f"{path}: give the new folder by its name")
+        raise InputError(f"{path}: give the name of the new folder")
     if os.path.lexists(path) and (path.is_symlink() or not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: is there already; choose a folder that is not, or an empty one")
+        raise InputError(f"{path}: already exists; choose a folder that does not exist, or an empty one")
     if path.is_dir() and path.samefile(os.curdir):
-        raise InputError(f"{path}: is the current folder, which would be replaced; go to another or choose another")
+        raise InputError(f"{path}: is the current folder, which would be replaced; go to another folder, or choose "
+                         "another one")
     return path
 
 
 @contextlib.contextmanager
-def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
-    """Yield a temporary folder beside `path`; at the end it takes the place of what stands at `path`.
+def whole_folder(path: os.PathLike, replace: bool = True) -> Iterator[pathlib.Path]:
+    """Yield a temporary folder beside `path`. At the end it replaces whatever is at `path`.
 
-    On an error it is removed, and what stood at `path` is untouched. The caller decides what may be replaced.
+    On an error the temporary folder is removed, and `path` is unchanged. The caller decides what may be replaced.
+    Folders that killed processes left in earlier attempts are cleaned up.
+
+    Args:
+        path: the folder.
+        replace: False: only an empty folder is replaced. Another process may have written there in the meantime.
+    Raises:
+        OSError: something stands at `path`, which may not be replaced.
     """
     path = pathlib.Path(path)
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    clean_leftovers(path)
+    temporary, old = (files.beside(path, end) for end in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for entry in temporary.iterdir():
+        for entry in temporary.rglob("*"):
+            files.give_usual_mode(entry)
             if entry.is_file():
                 with open(entry, "rb") as file:
                     os.fsync(file.fileno())
         files.sync_directory(temporary)
-        if path.exists():
-            os.rename(path, old)  # steps aside first and goes last: one of the two is always there
+        if path.exists() and replace:
+            os.rename(path, old)  # move the old folder aside and delete it last: one of the two always exists
         os.rename(temporary, path)
         files.sync_directory(path.parent)
         shutil.rmtree(old, ignore_errors=True)

@@ -1,149 +1,29 @@
-"""BERT parametrised by <D, A, H, I>, with one head: none, masked language model, or classifier.
+"""BERT with any architecture <D, A, H, I> and one head: none, masked language model (MLM), or classifier.
 
-Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary, S positions.
+Dimensions: B batch, s length, M masked positions, H hidden size, V vocabulary size, S number of positions.
 """
 
 import collections
-import dataclasses
-from typing import Any, Dict, Optional, Tuple
+from typing import Dict
 
 import mxnet as mx
 import numpy as np
 from gluonnlp.model.block import GELU
 from mxnet.gluon import HybridBlock, nn
 
-from bort_mx.architecture import Architecture
-from bort_mx.errors import InputError
+from bort_mx.models.config import ModelConfig
 from bort_mx.models.encoder import Encoder
 from bort_mx.models.normalization import LayerNorm
-from bort_mx.models.sentence_embedding import SentenceEmbedding
-
-HEADS = ("encoder", "mlm", "classifier")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-"""As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
-FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Everything that fixes a model's parameters and function.
-
-    Raises:
-        InputError: a value that no model can have; the message names the field.
-    """
-
-    architecture: Architecture
-    """<D, A, H, I>."""
-    vocab_size: int
-    """V, rows of the word embedding."""
-    head: str = "encoder"
-    """encoder, mlm or classifier."""
-    num_labels: int = 2
-    """Outputs of the classifier (1 for regression)."""
-    family: str = "roberta"
-    """roberta (Bort too) or bert: sets the defaults of token_types and layer_norm_eps and the names on conversion."""
-    num_positions: int = 512
-    """S without RoBERTa's two unused rows: the longest sequence, in tokens."""
-    token_types: Optional[int] = None
-    """Rows of the token-type embedding; 0 for none."""
-    layer_norm_eps: Optional[float] = None
-    """Epsilon of every LayerNorm: 1e-5 for roberta, 1e-12 for bert."""
-    dropout: float = 0.1
-    """Dropout of hidden states and attention weights, in training only."""
-    pooler: bool = False
-    """Dense(H) and tanh on the first token before the classifier (BERT's pooler)."""
-    extra_layer: bool = False
-    """One more linear layer before the classifier (the paper's CoLA, §5.1)."""
-    labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
-    """What the classifier's outputs stand for, where that is known; other heads have none."""
-    problem_type: Optional[str] = None
-    """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
-    embedding: Optional[SentenceEmbedding] = None
-    """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
-
-    def __post_init__(self):
-        if self.family not in FAMILIES:
-            raise InputError(f"model: family is {self.family!r}; it must be one of {', '.join(FAMILIES)}")
-        for name, default in FAMILIES[self.family].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
-        if self.head not in HEADS:
-            raise InputError(f"model: head is {self.head!r}; it must be one of {', '.join(HEADS)}")
-        if not self.architecture.is_valid():
-            raise InputError(f"model: hidden_size {self.architecture.hidden_size} is not divisible by num_heads "
-                             f"{self.architecture.num_heads}; choose heads that divide it")
-        for name, least in (("vocab_size", 1), ("num_positions", 1), ("num_labels", 1), ("token_types", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
-        if self.labels is not None:
-            self._check_labels()
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
-        if self.problem_type not in (None, *PROBLEM_TYPES):
-            raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
-                             f"{', '.join(PROBLEM_TYPES)}")
-        if self.head != "classifier":
-            object.__setattr__(self, "problem_type", None)
-        if self.head != "encoder":
-            object.__setattr__(self, "embedding", None)
-        elif isinstance(self.embedding, dict):
-            object.__setattr__(self, "embedding", SentenceEmbedding.from_dict(self.embedding))
-
-    def _check_labels(self) -> None:
-        labels = self.labels
-        if not isinstance(labels, (list, tuple)) or not all(is_text(label) for label in labels) or not (
-                len(labels) == len(set(labels)) == self.num_labels):
-            raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
-        object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
-
-    def to_dict(self) -> Dict:
-        """A JSON-ready dictionary; `from_dict` is its inverse. It has what only some models have where it is known."""
-        values = dataclasses.asdict(self)
-        optional = {name: values.pop(name) for name in ("labels", "problem_type", "embedding")}
-        return {**values, **{name: list(value) if isinstance(value, tuple) else value
-                             for name, value in optional.items() if value is not None}}
-
-    @classmethod
-    def from_dict(cls, values: Dict) -> "ModelConfig":
-        """The inverse of `to_dict`.
-
-        Raises:
-            InputError: an unknown or missing field, named.
-        """
-        values = dict(values)
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise InputError(f"model: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
-        missing = [name for name in ("architecture", "vocab_size") if name not in values]
-        if missing:
-            raise InputError(f"model: field {missing[0]!r} is missing")
-        try:
-            values["architecture"] = Architecture(**values["architecture"])
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"model: ill-formed configuration ({error})") from None
-
-    def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed; labels and problem_type go where the number of labels changes."""
-        if changes.get("num_labels", self.num_labels) != self.num_labels:
-            changes = {"labels": None, "problem_type": None, **changes}
-        return dataclasses.replace(self, **changes)
-
-
-def is_text(value: Any) -> bool:
-    """Whether a value is a text that can be written: Unicode without half characters."""
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 class BERT(HybridBlock):
-    """Embeddings, encoder and one head; built by `build_model`. Parameters have GluonNLP's names.
+    """Embeddings, encoder and one head. `build_model` builds it. Parameters have GluonNLP's names.
 
     Inputs:
-        input_ids (B, s), valid_length (B,) (None: no padding), masked_positions (B, M) (mlm head only; None: every
-        position), token_types (B, s) (models with token types only; None: all 0). Any numeric dtype.
+        input_ids (B, s); valid_length (B,), None: no padding; masked_positions (B, M), for the mlm head only, None:
+        every position; token_types (B, s), for models with token types only, None: all 0. Any numeric dtype.
     Outputs:
-        encoder: hidden states (B, s, H), zero at padding; mlm: logits (B, M, V); classifier: (B, num_labels).
+        encoder: hidden states (B, s, H), zero at padding. mlm: logits (B, M, V). classifier: (B, num_labels).
     """
 
     def __init__(self, config: ModelConfig, **kwargs):
@@ -152,6 +32,7 @@ class BERT(HybridBlock):
         self.embedding_tensors: Dict[str, np.ndarray] = {}  # of config.embedding's dense layers
         D, A, H, I = config.architecture.as_tuple()
         with self.name_scope():
+            # GluonNLP's `hidden_size` is the paper's I, and its `units` is H.
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
                                    max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps,
                                    selects=config.head != "encoder")
@@ -170,7 +51,7 @@ class BERT(HybridBlock):
                 self.classifier = self._classifier(config, H)
 
     def _mlm_decoder(self, config: ModelConfig, H: int) -> nn.HybridSequential:
-        """Dense(H) → GELU → LayerNorm → decoder tied to the word embedding, with a bias."""
+        """Dense(H) → GELU → LayerNorm → output layer. Its weight is the word embedding's; its bias is its own."""
         decoder = nn.HybridSequential(prefix="decoder_")
         with decoder.name_scope():
             decoder.add(nn.Dense(H, in_units=H, flatten=False), GELU(),
@@ -180,7 +61,7 @@ class BERT(HybridBlock):
 
     @staticmethod
     def _classifier(config: ModelConfig, H: int) -> nn.HybridSequential:
-        """Dropout and one linear layer on the first token (paper §5.1), with one more linear layer where asked."""
+        """Dropout and one linear layer on the first token (paper §5.1), or two linear layers with `extra_layer`."""
         classifier = nn.HybridSequential(prefix="classifier_")
         with classifier.name_scope():
             classifier.add(nn.Dropout(config.dropout))
@@ -190,8 +71,10 @@ class BERT(HybridBlock):
         return classifier
 
     def __call__(self, input_ids, valid_length=None, masked_positions=None, token_types=None):
-        """Complete the optional inputs, so that one compiled graph serves every call, and compile it anew when training
-        follows inference or the other way round, as the two want another LayerNorm.
+        """Fill in the optional inputs, so that one compiled graph serves every call.
+
+        Training and inference use different LayerNorms (see `LayerNorm.composed`). When a call switches between the
+        two, the graph is compiled again.
         """
         training = mx.autograd.is_training() and input_ids.context.device_type == "cpu"
         self._compose_norms(training and self.encoder.dtype == "float32")
@@ -200,6 +83,7 @@ class BERT(HybridBlock):
         if self.config.head != "mlm":
             masked_positions = None
         elif masked_positions is None:
+            # No positions given: take all of them, 0 to s − 1 in every row.
             masked_positions = mx.nd.broadcast_to(
                 mx.nd.arange(input_ids.shape[1], ctx=input_ids.context).reshape((1, -1)), shape=input_ids.shape)
         if not self.config.token_types:
@@ -212,12 +96,13 @@ class BERT(HybridBlock):
         head = self.decoder if self.config.head == "mlm" else ()
         norms = self.encoder.norms() + [block for block in head if isinstance(block, LayerNorm)]
         if norms[0].composed != composed:
+            # Hybridizing again drops the compiled graph, which was built with the other LayerNorm.
             for norm in norms:
                 norm.composed = composed
             self.hybridize(self._active, static_alloc=True)
 
     def hybrid_forward(self, F, input_ids, valid_length, masked_positions=None, token_types=None):
-        """See the class."""
+        """See the class for inputs and outputs."""
         embedded = self.word_embed(input_ids)  # (B, s, H)
         if token_types is not None:
             embedded = embedded + self.token_type_embed(token_types)
@@ -233,49 +118,14 @@ class BERT(HybridBlock):
         return F.swapaxes(states, 0, 1)  # (B, s, H)
 
 
-def build_model(architecture: Architecture, vocab_size: int, head: str = "encoder", num_labels: int = 2, *,
-                seed: int = 0, ctx: Optional[mx.Context] = None, **options) -> BERT:
-    """Build, initialise and hybridize (static allocation and shapes reused) a model.
-
-    Args:
-        architecture: <D, A, H, I>.
-        vocab_size: V.
-        head: "encoder", "mlm" or "classifier".
-        num_labels: the classifier's outputs.
-        seed: of the initial weights (see `bort_mx.models.initialize`).
-        ctx: the device; the CPU by default.
-        options: further fields of `ModelConfig`.
-    Raises:
-        InputError: values that no model can have.
-    """
-    config = ModelConfig(architecture, vocab_size, head, num_labels, **options)
-    return build_from_config(config, seed=seed, ctx=ctx)
-
-
-def build_from_config(config: ModelConfig, *, seed: Optional[int] = 0, ctx: Optional[mx.Context] = None,
-                      gradients: bool = True) -> BERT:
-    """As `build_model`, but `seed=None` leaves the weights zero, for a caller who sets them all.
-
-    `gradients=False` takes no memory for gradients; `collect_params().setattr("grad_req", "write")` takes it later.
-    """
-    from bort_mx.models.initialization import initialize
-
-    model = BERT(config, prefix="bert_")
-    if not gradients:
-        model.collect_params().setattr("grad_req", "null")
-    model.initialize(mx.init.Zero(), ctx=ctx or mx.cpu())
-    if seed is not None:
-        initialize(model, seed)
-    model.hybridize(static_alloc=True)
-    return model
-
-
 WORD_EMBEDDING = "word_embed.0.weight"
-"""Its name in `parameters_of`."""
+"""Name of the word embedding in `parameters_of`."""
 
 
 def parameters_of(model: BERT) -> Dict[str, mx.gluon.Parameter]:
-    """The model's parameters by GluonNLP's names, e.g. "encoder.transformer_cells.0.proj.weight", tied ones once."""
+    """The model's parameters by GluonNLP's names, such as "encoder.transformer_cells.0.proj.weight". Tied ones occur
+    once.
+    """
     seen, result = set(), collections.OrderedDict()
     named = model._collect_params_with_prefix()
     for name in sorted(named, key=lambda n: (n.startswith("decoder"), n)):  # the tied weight keeps the embedding's name

@@ -1,4 +1,8 @@
-"""Initial weights as functions of (seed, parameter name), independent of MXNet's generators and of build order."""
+"""Initial weights as functions of (seed, parameter name).
+
+They depend neither on MXNet's generators nor on the order in which parameters are built. In this file and elsewhere in
+this room, [I] marks our interpretation where the paper does not say.
+"""
 
 import math
 from typing import Iterable, Optional
@@ -7,27 +11,27 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx import random
+from bort_mx.models.bert import parameters_of
 
 
 def standard_deviation(hidden_size: int) -> float:
-    """That of the initial weights: 0.02, as in BERT and RoBERTa, from H = 768 on; below, 0.02·√(768/H).
+    """Standard deviation of the initial weights: 0.02·√(768/H), and 0.02 (as in BERT and RoBERTa) for H ≥ 768.
 
-    [I] The paper is silent. With 0.02 at a small H a layer's output is lost beside its residual, and a small model
-    stays at the words' frequencies for hundreds of steps; scaled so, attention and logits start as spread as
-    BERT-base's.
+    [I] The paper does not state it. With 0.02 at a small H, a layer's output is much smaller than its residual, and a
+    small model predicts little more than word frequencies for hundreds of steps. With this scaling, attention scores
+    and logits start with the same spread as those of BERT-base.
     """
     return 0.02 * math.sqrt(max(1.0, 768 / hidden_size))
 
 
 def initialize(model, seed: int, names: Optional[Iterable[str]] = None) -> None:
-    """Set a model's weights: N(0, `standard_deviation`²), biases 0, LayerNorm 1 and 0, the classifier U(−½, ½) (§5.1).
+    """Set weights to N(0, `standard_deviation`²), biases to 0, LayerNorm to 1 and 0, the classifier to U(−½, ½) (§5.1).
 
     Args:
-        model: a `BERT`, already given memory.
+        model: a `BERT` whose parameters have memory.
         seed: the run's seed.
-        names: the parameters to set (all by default), e.g. those that a checkpoint lacked.
+        names: the parameters to set, for example those missing in a checkpoint; default: all.
     """
-    from bort_mx.models.bert import parameters_of
 
     deviation = standard_deviation(model.config.architecture.hidden_size)
     wanted = None if names is None else set(names)

@@ -1,1 +1,1 @@
-"""Pre-training: losses, masked-language-model evaluation, and the loop (paper §4)."""
+"""Pre-training: the losses, the evaluation of the masked language model, and the run (paper §4)."""

@@ -1,6 +1,6 @@
-"""The losses of pre-training as pure functions of logits (paper §4; Hinton et al. 2015).
+"""The losses of pre-training. They are pure functions of logits (paper §4; Hinton et al. 2015).
 
-Dimensions: N positions, V vocabulary. Arrays are MXNet's; any float dtype, computed in float32.
+Dimensions: N positions, V vocabulary size. Arrays are MXNet's, of any float dtype; losses are computed in float32.
 """
 
 import mxnet as mx
@@ -10,12 +10,13 @@ def distillation_cross_entropy(student_logits: mx.nd.NDArray, teacher_logits: mx
                                temperature: float) -> mx.nd.NDArray:
     """Per position: τ²·CE(softmax(z_T/τ), softmax(z_S/τ)) = −τ²·Σ_v p_T(v) log p_S(v).
 
-    Inputs: student and teacher logits (N, V); the teacher's are constants to the gradient. Output: (N,).
-    The factor τ² keeps the gradient's size independent of the temperature.
+    Inputs: logits of student and teacher (N, V); no gradient flows into the teacher's. Output: (N,).
+    The factor τ² makes the size of the gradient independent of the temperature.
     """
-    # Scaling first: MXNet's temperature argument to log_softmax is several times slower on CPUs.
+    # Divide by τ first: log_softmax's own temperature argument is several times slower on CPUs.
     target = mx.nd.softmax(_scaled(mx.nd.BlockGrad(teacher_logits), temperature), axis=-1)  # (N, V)
     logs = mx.nd.log_softmax(_scaled(student_logits, temperature), axis=-1)  # (N, V)
+    # The sum over V is a batched dot product: it needs no further (N, V) array.
     products = mx.nd.batch_dot(target.expand_dims(1), logs.expand_dims(2))  # (N, 1, 1)
     return products.reshape(-1) * -(temperature ** 2)
 
@@ -30,17 +31,18 @@ def distillation_loss(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArr
                       temperature: float = 2.0, reduction: str = "mean") -> mx.nd.NDArray:
     """Scalar (1,): τ² · weighted mean over positions of CE(softmax(z_T/τ), softmax(z_S/τ)) (paper §4.2).
 
-    Inputs: logits (N, V) twice, weights (N,): 1 for a masked position, 0 for padding. With reduction "sum" the weighted
-    sum: training sums over the micro-batches of all workers, and divides once by the weight of the whole batch.
+    Inputs: logits of student and teacher, (N, V) each; weights (N,), 1 at a masked position and 0 at padding.
+    With reduction "sum" it returns the weighted sum. Training uses this: it adds up the micro-batches of all workers,
+    and divides once by the weight of the whole batch.
     """
     return _reduced(distillation_cross_entropy(student_logits, teacher_logits, temperature), weights, reduction)
 
 
 def masked_lm_loss(logits: mx.nd.NDArray, labels: mx.nd.NDArray, weights: mx.nd.NDArray,
                    reduction: str = "mean") -> mx.nd.NDArray:
-    """Scalar (1,): weighted mean, or sum, of the cross-entropy.
+    """Scalar (1,): weighted mean of the cross-entropy, or its weighted sum.
 
-    Inputs: logits (N, V), labels (N,), weights (N,), reduction as in `distillation_loss`.
+    Inputs: logits (N, V), labels (N,), weights (N,); `reduction` as in `distillation_loss`.
     """
     return _reduced(cross_entropy(logits, labels), weights, reduction)
 
@@ -54,5 +56,5 @@ def _reduced(values: mx.nd.NDArray, weights: mx.nd.NDArray, reduction: str) -> m
 
 
 def _scaled(logits: mx.nd.NDArray, temperature: float) -> mx.nd.NDArray:
-    logits = logits if str(logits.dtype).endswith("float32'>") else logits.astype("float32")
+    logits = logits.astype("float32", copy=False)
     return logits if temperature == 1 else logits * (1.0 / temperature)

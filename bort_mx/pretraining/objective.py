@@ -1,6 +1,6 @@
-"""What pre-training minimises and what it measures.
+"""The objective of pre-training: the loss that is minimised, and the metrics beside it.
 
-Dimensions: B sequences, s tokens, M masked positions a sequence, N = B·M, V vocabulary.
+Dimensions: B sequences, s tokens, M masked positions per sequence, N = B·M, V vocabulary size.
 """
 
 from typing import Dict, Iterable, Optional
@@ -20,8 +20,8 @@ class PretrainingObjective:
     Args:
         model: the student, with its MLM head.
         teacher: a model with an MLM head over the same vocabulary, or None.
-        kd_weight: w.
-        temperature: τ.
+        kd_weight: w, the weight of the distillation (KD) loss.
+        temperature: τ of the distillation loss.
         ctx: the device.
     """
 
@@ -32,12 +32,14 @@ class PretrainingObjective:
 
     @property
     def distils(self) -> bool:
-        """Whether there is a teacher."""
+        """Whether the student learns from a teacher."""
         return self._teacher is not None
 
     def __call__(self, batch, detailed: bool = False) -> Sums:
-        """Sums over the masked positions of a `bort_mx.data.masking.Batch`: loss, mlm_loss, kd_loss (with a teacher),
-        mlm_accuracy (if detailed), and the number of masked positions.
+        """Sums over the masked positions of a `bort_mx.data.masking.Batch`.
+
+        They are: loss, mlm_loss, kd_loss (with a teacher), mlm_accuracy (if `detailed`), and the number of masked
+        positions.
         """
         inputs = [to_device(a, self._ctx) for a in (batch.input_ids, batch.valid_length, batch.masked_positions)]
         labels, weights = (to_device(a.reshape(-1), self._ctx) for a in (batch.labels, batch.weights))  # (N,)
@@ -45,6 +47,7 @@ class PretrainingObjective:
         metrics = {"mlm_loss": masked_lm_loss(logits, labels, weights, reduction="sum")}
         loss = metrics["mlm_loss"]
         if self._teacher is not None:
+            # Predict mode: the teacher's dropout is off, and no gradient is recorded.
             with mx.autograd.pause(train_mode=False):
                 teacher_logits = self._logits(self._teacher, inputs)
             metrics["kd_loss"] = distillation_loss(logits, teacher_logits, weights, self._temperature, reduction="sum")
@@ -61,19 +64,19 @@ class PretrainingObjective:
 
 
 def evaluate(objective: PretrainingObjective, batches: Iterable, workers: Workers) -> Dict[str, float]:
-    """Validation metrics over all workers' batches: loss, MLM accuracy, perplexity, and the KD loss with a teacher.
+    """Validation metrics over all workers' batches: loss, MLM accuracy, perplexity and, with a teacher, the KD loss.
 
-    Means are over masked positions, not over batches. The perplexity is exp(MLM loss).
+    Means are over masked positions, not over batches. Perplexity is exp(MLM loss).
     """
     totals = None
     for batch in batches:
         sums = objective(batch, detailed=True)
         row = np.array([sums.weight, sums.loss.asscalar(), *(v.asscalar() for v in sums.metrics.values())])
         names, totals = list(sums.metrics), row if totals is None else totals + row
-    if totals is None:  # more workers than batches: this one adds nothing
+    if totals is None:  # with more workers than batches, this worker has none and adds zeros
         names = ["mlm_loss", *(["kd_loss"] if objective.distils else []), "mlm_accuracy"]
         totals = np.zeros(2 + len(names))
     weight, *values = workers.sum_numpy(totals, "evaluation")
     means = {name: value / max(weight, 1.0) for name, value in zip(["loss", *names], values)}
     result = {f"validation_{name}": value for name, value in means.items()}
-    return {**result, "validation_perplexity": float(np.exp(min(means["mlm_loss"], 700.0)))}
+    return {**result, "validation_perplexity": float(np.exp(min(means["mlm_loss"], 700.0)))}  # exp overflows above 709

@@ -10,10 +10,10 @@ from bort_mx.training.options import OTHER_PROGRAM, LoopOptions, TextOptions
 
 @dataclasses.dataclass
 class PretrainingOptions(TextOptions, LoopOptions):
-    """Options of `run_pretraining.py`; defaults are the paper's (§4.2) where it states one.
+    """Options of `run_pretraining.py`. Defaults are the paper's (§4.2) where it states them.
 
     Raises:
-        InputError: values out of range or that exclude each other; the message names them.
+        InputError: a value is out of range, or two values exclude each other; the message names them.
     """
 
     GROUP: ClassVar[str] = ""
@@ -22,37 +22,37 @@ class PretrainingOptions(TextOptions, LoopOptions):
     RENAMED: ClassVar[Dict[str, str]] = {"adam_epsilon": "epsilon"}
 
     architecture: Optional[str] = None
-    """A preset (bort, bert-base, …), "D,A,H,I", or the results.json of a search. Default: bort, or that of --init."""
+    """A preset (bort, bert-base, …), "D,A,H,I", or a search's results.json. Default: bort, or that of --init."""
 
     teacher: Optional[str] = None
-    """A checkpoint to distil from; without one, training is self-supervised."""
+    """Checkpoint of the teacher to distil from. Default: none; training is self-supervised."""
 
     init: Optional[str] = None
-    """A checkpoint whose weights to start from; what it lacks (an MLM head, say) is initialised and named."""
+    """Checkpoint whose weights to start from. What it lacks (such as an MLM head) is initialised and reported."""
 
     train_vocab: Optional[int] = None
-    """For text: train a SentencePiece vocabulary of this many entries instead of --tokenizer."""
+    """For text: train a SentencePiece vocabulary with this many entries instead of using --tokenizer."""
 
     max_steps: int = 25000
-    """Optimizer steps."""
+    """Number of optimizer steps."""
 
     num_positions: int = 512
-    """Rows of a fresh model's position table: the longest sequence it will ever take."""
+    """Number of positions of a new model: the longest sequence, in tokens, that it can ever process."""
 
     learning_rate: float = 1e-4
     """Peak learning rate."""
 
     warmup: float = 0.01
-    """Steps of linear warm-up, as a proportion of --max-steps (below 1) or as their number; kept when resuming."""
+    """Length of the linear warm-up: a proportion of --max-steps (below 1) or a number of steps; kept when resuming."""
 
     kd_weight: float = 0.5
-    """With a teacher, w in loss = w·distillation + (1−w)·MLM."""
+    """With a teacher: w in loss = w·distillation + (1−w)·MLM."""
 
     temperature: float = 2.0
-    """Temperature τ of the distillation."""
+    """Temperature τ of the distillation loss."""
 
     evaluation_sequences: int = 2048
-    """Sequences of the validation split to evaluate on, the first of a fixed order; 0 for all."""
+    """Number of validation sequences to evaluate on: the first of a fixed order. 0: all."""
 
     output_dir: str = "runs/pretraining"
 
@@ -74,5 +74,5 @@ class PretrainingOptions(TextOptions, LoopOptions):
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
-    """What a directory holds, by the options in its config.json."""
+    """The kind of run that a directory holds, told from the options in its config.json."""
     return "a pre-training run" if "max_steps" in values else OTHER_PROGRAM

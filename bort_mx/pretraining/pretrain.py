@@ -1,4 +1,4 @@
-"""Pre-training from options to results: data, model, teacher, loop (paper §4)."""
+"""A pre-training run from options to results: data, model, teacher, training loop (paper §4)."""
 
 import dataclasses
 import pathlib
@@ -16,7 +16,8 @@ from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
-from bort_mx.models.bert import BERT, ModelConfig, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.objective import PretrainingObjective, evaluate
 from bort_mx.pretraining.options import PretrainingOptions, kind_of
 from bort_mx.pretraining.student_and_teacher import (
@@ -28,24 +29,25 @@ from bort_mx.pretraining.student_and_teacher import (
 )
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
-from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
+from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
+from bort_mx.training.optimizers import build_optimizer
 from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
 
 MOST_EVALUATED_AT_ONCE = 32
-"""Sequences in one forward pass of evaluation, where the options do not say."""
+"""Upper bound on the sequences in one forward pass of evaluation, if --evaluation-batch-size is not given."""
 
 
 def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
-    """Pre-train by masked language modelling, with a teacher by distillation; what it found is in results.json.
+    """Pre-train by masked language modelling and, with a teacher, by distillation. Writes results.json.
 
     Raises:
-        InputError: data, vocabularies, checkpoints or options that do not fit together.
-        StopRequested: stopped by the user, after a checkpoint.
-        NonFiniteError: ten steps in a row without a finite loss and gradient, or no step with them.
+        InputError: data, vocabularies, checkpoints or options do not fit together.
+        StopRequested: the user stopped the run; a checkpoint has been written.
+        NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
-    workers = connect()
-    micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
+    workers = connect(options)
+    workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     _refuse_early(options)
     directory = prepared_text(options.data, pathlib.Path(options.output_dir) / "data", options.seed, options.tokenizer,
@@ -53,28 +55,31 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     with workers.agreeing("ingredients"):
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
+    run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
+    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers)
     objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
     parameters = parameters_of(model)
+    # All workers start from rank 0's weights.
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    step = TrainingStep(objective, build_optimizer(parameters, settings), workers, options.clip,
-                        half=options.dtype == "float16")
+    training_step = TrainingStep(objective, build_optimizer(parameters, options.optimizer_settings), workers,
+                                 options.clip, half=options.dtype == "float16")
     cadence = Cadence(options.max_steps, options.log_interval, options.evaluation_interval,
                       options.checkpoint_interval, options.keep_checkpoints)
     at_once = (options.evaluation_batch_size or min(micro, MOST_EVALUATED_AT_ONCE)) * workers.size
-    loop = Loop(run, step, model, parts.tokenizer, workers, cadence,
-                _learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
-                lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
-                lambda batch: batch.num_tokens,
-                lambda: evaluate(objective, held_out.evaluation(
-                    at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
-                options.seed, "pre-training")
+    loop = Loop(
+        run, training_step, model, parts.tokenizer, workers, cadence,
+        learning_rate=_learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
+        batches=lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
+        tokens=lambda batch: batch.num_tokens,
+        evaluate=lambda: evaluate(objective, held_out.evaluation(
+            at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
+        seed=options.seed, description="pre-training")
     try:
         with workers.agreeing("opened"):
             run.open()
             loop.restore()
-        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size))
+        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size),
+                    _said_of(micro, workers.share(options.batch_size), options.micro_batch_size))
         last = loop.train()
     finally:
         run.close()
@@ -86,7 +91,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
 
 @dataclasses.dataclass
 class _Ingredients:
-    """What a run is made of, read and found to fit together."""
+    """The parts of a run, loaded and checked against each other."""
 
     tokenizer: Tokenizer
     batches: MaskedBatches
@@ -98,12 +103,13 @@ class _Ingredients:
 
 def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: Workers,
                  ctx: mx.Context) -> _Ingredients:
-    """Data, teacher, output directory and student.
+    """Load data, teacher, output directory and student.
 
     Raises:
         InputError: see `pretrain`.
     """
-    train, validation = (TokenShards(directory, split, verify=workers.is_first) for split in ("train", "validation"))
+    train, validation = (TokenShards(directory, split, verify=workers.local_rank == 0)
+                         for split in ("train", "validation"))
     tokenizer = train.tokenizer()
     refuse_other_vocabulary(directory, tokenizer, options.tokenizer, options.train_vocab)
     teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx) if options.teacher else None
@@ -113,15 +119,37 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, known,
                        kind_of)
     if run.start_step > options.max_steps:
-        raise InputError(f"--max-steps {options.max_steps}: {run.checkpoint} is beyond; give more, or go back by "
-                         "--resume PATH of an earlier checkpoint")
+        raise InputError(f"--max-steps {options.max_steps}: {run.checkpoint} is beyond; give more steps, or go back "
+                         "with --resume PATH of an earlier checkpoint")
     batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, options.mask_probability)
                          for shards in (train, validation))
     return _Ingredients(tokenizer, batches, held_out, teacher, run, _student(options, run, tokenizer, ctx))
 
 
+def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers) -> int:
+    """Sequences of a forward pass that free memory and MXNet's limit on tensors allow; the same on all workers.
+
+    Raises:
+        InputError: not even one fits.
+    """
+    masked, config = parts.batches.max_masked, parts.model.config
+    teacher = parts.teacher.config.architecture if parts.teacher is not None else None
+    with workers.agreeing("micro-batch"):
+        found = fitting_micro_batch(share, masked * config.vocab_size, bytes_of_sequence(
+            config.architecture, seq_len, masked, config.vocab_size, teacher))
+    return min(workers.gather(found, "micro-batches"))  # both divide the share
+
+
+def _said_of(micro: int, share: int, given: Optional[int]) -> str:
+    """A line on how a worker's share of the batch is split; empty if it is not, or as the user asked."""
+    if given or micro == share:
+        return ""
+    return (f"a worker's {share} sequences of a step go in {share // micro} micro-batches of {micro}, as free memory "
+            "and MXNet's limit on tensors allow; --micro-batch-size sets another size")
+
+
 def _refuse_early(options: PretrainingOptions) -> None:
-    """Raises InputError for what can be told without the data, before hours may go into preparing it."""
+    """Raises InputError for errors visible without the data. Preparing the data may take hours."""
     if options.resume == "never":
         refuse_a_run(options.output_dir)
     for name in ("teacher", "init"):
@@ -129,12 +157,13 @@ def _refuse_early(options: PretrainingOptions) -> None:
         if path and not pathlib.Path(path).exists() and not hub.is_name(path):
             raise InputError(f"--{name} {path}: no such file or directory")
     if options.init is None and options.resume == "never":
+        # The vocabulary size is not known yet; it does not matter for the positions.
         config = ModelConfig(resolve_architecture(options.architecture), 1, num_positions=options.num_positions)
         check_length(options.seq_len, config, "the model")
 
 
 def _student(options: PretrainingOptions, run: RunDirectory, tokenizer: Tokenizer, ctx: mx.Context) -> BERT:
-    """The student: of the run's checkpoint, of --init, or fresh."""
+    """The student: from the run's checkpoint, from --init, or new."""
     source = run.checkpoint or options.init
     if source is None:
         model = fresh_student(options.architecture, tokenizer, options.num_positions, options.dropout, options.seed,
@@ -148,19 +177,19 @@ def _student(options: PretrainingOptions, run: RunDirectory, tokenizer: Tokenize
 
 
 def digest(model: BERT) -> str:
-    """SHA-256 over a model's parameters, by name: the same in whatever format they came."""
+    """SHA-256 over a model's parameters and their names. It does not depend on the checkpoint's format."""
     return tensors_digest({name: p.list_data()[0] for name, p in parameters_of(model).items()}, typed=True)
 
 
 def split(batch: Any, micro: int) -> List[Any]:
-    """A worker's batch in micro-batches of `micro` sequences."""
+    """Split a worker's batch into micro-batches of `micro` sequences."""
     fields = [field.name for field in dataclasses.fields(batch)]
     return [type(batch)(**{name: getattr(batch, name)[i:i + micro] for name in fields})
             for i in range(0, len(batch.input_ids), micro)]
 
 
 def _learning_rate(run: RunDirectory, peak: float, warmup: float, max_steps: int) -> Callable[[int], float]:
-    """Noam's schedule; a run that is resumed to more steps keeps its warm-up, and thus its curve."""
+    """Noam's schedule. A run resumed with more steps keeps its warm-up, and so its learning rates."""
     steps = run.keep("warmup_steps", schedules.warmup_steps(warmup, max_steps))
     return lambda step: peak * schedules.noam(step, steps)
 

@@ -1,4 +1,4 @@
-"""The models of a distillation: the student, fresh or of a checkpoint, and its teacher, over one vocabulary."""
+"""The two models of distillation: the student (new or from a checkpoint) and the teacher, with one vocabulary."""
 
 import os
 from typing import Any, Optional
@@ -10,14 +10,16 @@ from bort_mx.checkpoints import loading
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config
+from bort_mx.models.bert import BERT
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 
 
 def resolve_architecture(text: Optional[str]) -> Architecture:
-    """A preset, "D,A,H,I", or the best architecture of a search's results.json; None: Bort.
+    """Read a preset, "D,A,H,I", or the best architecture of a search's results.json. None means Bort.
 
     Raises:
-        InputError: none of these.
+        InputError: the text is none of these.
     """
     if text is None or not text.endswith(".json"):
         return Architecture.parse(text or "bort")
@@ -30,7 +32,7 @@ def resolve_architecture(text: Optional[str]) -> Architecture:
 
 def fresh_student(architecture: Optional[str], tokenizer: Tokenizer, num_positions: int, dropout: float, seed: int,
                   ctx: mx.Context) -> BERT:
-    """A student with random weights, of the family that its vocabulary is of.
+    """A student with random weights. Its family follows from the vocabulary's kind.
 
     Raises:
         InputError: see `resolve_architecture`.
@@ -45,7 +47,7 @@ def student_of(checkpoint: os.PathLike, architecture: Optional[str], tokenizer: 
     """A student that starts from a checkpoint's weights.
 
     Raises:
-        InputError: another vocabulary, or an architecture that is not the checkpoint's.
+        InputError: the checkpoint has another vocabulary, or another architecture than --architecture.
     """
     model = load_on_vocabulary(checkpoint, tokenizer, ctx, seed=seed, dropout=dropout)
     if architecture and model.config.architecture != resolve_architecture(architecture):
@@ -55,7 +57,7 @@ def student_of(checkpoint: os.PathLike, architecture: Optional[str], tokenizer: 
 
 
 def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.Context) -> BERT:
-    """The model of --teacher, with its MLM head, on a device.
+    """Load the model of --teacher, with its MLM head, onto a device.
 
     Raises:
         InputError: another vocabulary, too few positions, or no trained MLM head.
@@ -70,10 +72,10 @@ def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.
 
 def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context, *, seed: int = 0,
                        **changes: Any) -> BERT:
-    """A checkpoint with its MLM head on a device, refused unless its vocabulary is the data's.
+    """Load a checkpoint with its MLM head onto a device. Its vocabulary must be the data's.
 
     Raises:
-        InputError: another vocabulary, by size or by content; or see `bort_mx.checkpoints.load`.
+        InputError: the vocabulary differs in size or content; or see `bort_mx.checkpoints.load`.
     """
     weights = loading.read(path).without_padding()
     theirs = weights.tokenizer
@@ -81,7 +83,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
         raise InputError(f"{path}: has a vocabulary of {weights.config.vocab_size} entries, the data "
                          f"{tokenizer.vocab_size}; prepare the data with the checkpoint's tokenizer")
     if theirs is not None and theirs.digest != tokenizer.digest:
-        raise InputError(f"{path}: its vocabulary is not the data's (equal in size, other entries); prepare the data "
+        raise InputError(f"{path}: its vocabulary is not the data's (same size, other entries); prepare the data "
                          "with the checkpoint's tokenizer")
     model = loading.assemble(weights, "mlm", seed=seed, **changes)
     model.collect_params().reset_ctx(ctx)
@@ -89,7 +91,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
 
 
 def check_length(seq_len: int, config: ModelConfig, source: str) -> None:
-    """Raises InputError if sequences are longer than the model's positions."""
+    """Raises InputError if sequences are longer than the model has positions."""
     if seq_len > config.num_positions:
         raise InputError(f"--seq-len {seq_len}: longer than the {config.num_positions} positions of {source}; "
-                         "lower it, or for a fresh model raise --num-positions")
+                         "lower it, or raise --num-positions for a new model")

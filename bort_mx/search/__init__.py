@@ -1,4 +1,11 @@
-"""Optimal subarchitecture extraction: the FPTAS of the paper's §3. Nothing here imports MXNet but `surrogates`."""
+"""Optimal subarchitecture extraction with the FPTAS of the paper's §3.
+
+FPTAS: fully polynomial-time approximation scheme. T: the maximum point, the largest architecture considered; it also
+teaches the candidates. Xi: the search space. W: the W-coefficient (eq. 2), the score of a candidate.
+
+In this room, [P] marks what the paper states, and [I] our interpretation where it does not. Only `surrogates` and the
+modules that run it import MXNet.
+"""
 
 from bort_mx.search.baselines import interval_bound, random_regrets, random_search, regret
 from bort_mx.search.candidate_log import CandidateLog

@@ -1,7 +1,9 @@
-"""The conditions under which the paper promises something, checked where they can be; the promises themselves.
+"""The conditions on which the paper's guarantees rest, checked where possible, and the guarantees themselves.
 
-Weak AB^nC: App. B (Lemma 3, Remark 1). Strong AB^nC: App. C (Theorem 1, Corollary 1). D depth, H hidden size, I
-intermediate size, V vocabulary size, S rows of the position table, c the least norm of the weights.
+Weak AB^nC property: App. B (Lemma 3, Remark 1). Strong AB^nC property: App. C (Theorem 1, Corollary 1). D: depth.
+H: hidden size. I: intermediate size. V: vocabulary size. S: rows of the position table. c: least norm of the weights.
+[I]: our interpretation. P2: "An Approximation Algorithm for Optimal Subarchitecture Extraction",
+arXiv 2010.08512, the companion of the paper.
 """
 
 import dataclasses
@@ -17,24 +19,24 @@ HOLDS, FAILS, UNVERIFIABLE = "holds", "fails", "cannot be verified"
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """One condition and what was found."""
+    """One condition and the result of its check."""
 
     name: str
     """What must hold."""
     source: str
-    """Where the paper says so."""
+    """Where the paper states it."""
     status: str
     """"holds", "fails" or "cannot be verified"."""
     found: str
-    """What the status rests on, with its numbers."""
+    """The reason for the status, with numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeTerms:
     """The terms of the runtime bound O(|Xi| + |W*_T| (1 + |Theta| |B| |Xi| / (epsilon s^1.5))) (P2, abstract).
 
-    |W*_T| is the number of weights of the largest architecture, |B| the batch size. What s is, the abstract leaves
-    at "an input parameter"; [I] here it is what the caller passes, and the report names it.
+    |W*_T| is the number of weights of the largest architecture, |B| the batch size. The abstract calls s only "an input
+    parameter". [I] Here it is what the caller passes, and the report says so.
     """
 
     architectures: int
@@ -46,18 +48,18 @@ class RuntimeTerms:
     batch_size: int
     """|B|."""
     epsilon: int
-    """Interval size."""
+    """epsilon, the interval size."""
     s: int
     """s."""
 
     @property
     def evaluations(self) -> float:
-        """The second summand's factor: 1 + |Theta| |B| |Xi| / (epsilon s^1.5)."""
+        """Second factor of the second term: 1 + |Theta| |B| |Xi| / (epsilon s^1.5)."""
         return 1 + self.hyperparameter_sets * self.batch_size * self.architectures / (self.epsilon * self.s ** 1.5)
 
     @property
     def total(self) -> float:
-        """The whole expression; a count of steps up to a constant that is not known."""
+        """The whole expression: a number of steps, up to an unknown constant."""
         return self.architectures + self.weights * self.evaluations
 
 
@@ -67,7 +69,7 @@ def approximation_bound(epsilon: float) -> float:
 
 
 def bound_note(epsilon: int) -> str:
-    """What the bound is worth at an epsilon, in words."""
+    """What the bound means at a given epsilon, in words."""
     bound = f"rho ≤ |1 − epsilon| = {approximation_bound(epsilon):g}"
     if epsilon == 1:
         return f"{bound}: every architecture was evaluated; the choice is the best of the space by these surrogates."
@@ -80,19 +82,19 @@ def bound_note(epsilon: int) -> str:
 
 def weak_conditions(architectures: Sequence[Architecture], vocab_size: int = ROBERTA_VOCABULARY,
                     num_positions: int = ROBERTA_POSITIONS) -> List[Condition]:
-    """The weak AB^nC property (App. B) of a space."""
+    """The conditions of the weak AB^nC property (App. B) for a space."""
     return [_depths(architectures), _embedding(architectures, vocab_size, num_positions), _pooler(architectures),
             _flops(architectures)]
 
 
 def strong_conditions(result: SearchResult, gradient_clip: Optional[float],
                       least_weight_norm: Optional[float] = None) -> List[Condition]:
-    """What the strong AB^nC property adds (App. C).
+    """The conditions that the strong AB^nC property adds (App. C).
 
     Args:
-        result: a search; its errors are looked at.
-        gradient_clip: the global norm to which gradients were clipped; None if they were not.
-        least_weight_norm: c, the least norm of the weights over a trained candidate's layers, where measured.
+        result: a search; its errors are inspected.
+        gradient_clip: the global norm to which gradients were clipped; None if they were not clipped.
+        least_weight_norm: c, the least norm of the weights over the layers of a trained candidate, if measured.
     """
     return [_bounded_below(result), _bounded_gradients(gradient_clip), _compact_weights(result, gradient_clip),
             _smoothness(result, least_weight_norm)]
@@ -100,7 +102,7 @@ def strong_conditions(result: SearchResult, gradient_clip: Optional[float],
 
 def order_conditions(result: SearchResult, vocab_size: int = ROBERTA_VOCABULARY,
                      num_positions: int = ROBERTA_POSITIONS) -> List[Condition]:
-    """Whether the objectives found grow along the intrinsic order, on which the intervals' guarantee leans [I]."""
+    """Whether the objectives grow along the intrinsic order. The guarantee of the intervals relies on it [I]."""
     found = result.objectives()
     ordered = [found[a] for a in intrinsic_order(found, vocab_size, num_positions)]
     conditions = []
@@ -114,7 +116,7 @@ def order_conditions(result: SearchResult, vocab_size: int = ROBERTA_VOCABULARY,
 
 
 def lipschitz_exponent(num_layers: int) -> int:
-    """10 D + 1, the linear layers that Theorem 1 counts: its lower bound is L ≥ c^(10 D + 1)."""
+    """10 D + 1, the number of linear layers in Theorem 1. Its lower bound is L ≥ c^(10 D + 1)."""
     return 10 * num_layers + 1
 
 
@@ -157,6 +159,7 @@ def _flops(architectures: Sequence[Architecture]) -> Condition:
 
 
 def _paired_parameters(a: Architecture) -> int:
+    # Lemma 3 compares with two layers, because it pairs the layers of a network of even depth.
     return 2 * a.encoder_parameters() // a.num_layers
 
 

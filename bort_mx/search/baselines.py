@@ -1,6 +1,6 @@
-"""What the search is to be compared with: exhaustive and random search, and how much W an interval may cost.
+"""Baselines for the search: exhaustive and random search, and how much W an interval may lose.
 
-W* is the largest W of the whole space, r* the candidate that stands for the interval in which W* lies.
+W*: the largest W of the whole space. r*: the candidate of the interval that contains the architecture with W*.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from bort_mx.search.space import admit, intrinsic_order
 
 @dataclasses.dataclass(frozen=True)
 class Regret:
-    """What a search lost against the best of the whole space."""
+    """The loss of a search compared with the best of the whole space."""
 
     absolute: float
     """W* − W."""
@@ -29,25 +29,26 @@ class Regret:
 
 @dataclasses.dataclass(frozen=True)
 class IntervalBound:
-    """What the intervals promise about the W that a search returns, known once the whole space is."""
+    """A bound on the W that a search returns, known once the whole space has been evaluated."""
 
     representative: Architecture
     """r*."""
     lower: float
-    """W(r*), or 0 if r* is infeasible: the returned W is never less, because r* was a candidate."""
+    """W(r*), or 0 if r* is infeasible. The returned W is never less, because r* was a candidate."""
     error_ratio: Optional[float]
-    """ê(f*) / ê(r*), if p and i of r* are no larger than those of the optimum f*; else None. In that case the two
-    factors of eq. 2 favour r*, so that W ≥ W* · ê(f*) / ê(r*): no more is lost than ê varies within an interval."""
+    """ê(f*) / ê(r*), where f* is the optimum. None if p or i of r* is larger than that of f*. If neither is, the first
+    two factors of eq. 2 are larger for r*, so W ≥ W* · ê(f*) / ê(r*): the loss is at most the change of ê within an
+    interval."""
 
 
 def random_search(architectures: Iterable[Architecture], evaluate: Evaluate, maximum_point: Objectives, budget: int,
                   seed: int = 0, *, allow_odd: bool = False, vocab_size: int = ROBERTA_VOCABULARY,
                   num_positions: int = ROBERTA_POSITIONS,
                   execution: Execution = Execution()) -> SearchResult:
-    """Evaluate `budget` architectures drawn without replacement, and rank them as `fptas` does.
+    """Evaluate `budget` architectures, drawn without replacement, and rank them as `fptas` does.
 
     Raises:
-        InputError: as `fptas`; or a budget outside [1, |Xi|].
+        InputError: as for `fptas`; or the budget is not in [1, |Xi|].
     """
     space = admit(architectures, allow_odd)
     ordered = intrinsic_order(space.architectures, vocab_size, num_positions)
@@ -59,20 +60,21 @@ def random_search(architectures: Iterable[Architecture], evaluate: Evaluate, max
 
 
 def regret(found: SearchResult, exhaustive: SearchResult) -> Regret:
-    """The loss of a search's choice against an exhaustive search of the same space with the same surrogates."""
+    """The loss of a search compared with an exhaustive search of the same space with the same surrogates."""
     best, optimum = found.ranking[0].w, exhaustive.ranking[0].w
     return Regret(optimum - best, (optimum - best) / optimum if optimum > 0 else 0.0)
 
 
 def random_regrets(exhaustive: SearchResult, budget: int, draws: int = 1000, seed: int = 0) -> np.ndarray:
-    """Relative regret of many random searches, drawn from the table that an exhaustive search left: no new evaluation.
+    """Relative regrets of many random searches, simulated from an exhaustive search without new evaluations.
 
     Returns:
-        (draws,), sorted. A draw without a feasible candidate has regret 1.
+        (draws,), sorted. A draw without a feasible candidate has a regret of 1.
 
     Raises:
-        InputError: a budget outside [1, |Xi|].
+        InputError: the budget is not in [1, |Xi|].
     """
+    # An infeasible candidate counts as W = 0.
     w = np.nan_to_num(np.array([ranked.w for ranked in exhaustive.ranking]), nan=0.0)  # (n,)
     _check_budget(budget, len(w))
     best = np.array([w[random.generator(seed, "random regret", i).permutation(len(w))[:budget]].max()
@@ -81,7 +83,7 @@ def random_regrets(exhaustive: SearchResult, budget: int, draws: int = 1000, see
 
 
 def interval_bound(found: SearchResult, exhaustive: SearchResult) -> IntervalBound:
-    """The bound that holds for an FPTAS run, given what an exhaustive search of the same space found."""
+    """The bound for an FPTAS run, given an exhaustive search of the same space."""
     optimum = exhaustive.ranking[0]
     w = {ranked.architecture: ranked.w for ranked in found.ranking}
     part = next(part for part in found.intervals if optimum.architecture in part)

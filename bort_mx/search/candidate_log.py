@@ -1,9 +1,9 @@
-"""`candidates.jsonl`: every finished candidate, on disk the moment it is finished, so that a search can be resumed.
+"""`candidates.jsonl`: every finished candidate, on disk as soon as it is finished, so that a search can be resumed.
 
-The first line is a header with what determines an evaluation and their fingerprint; each further line is a
-finished candidate, or its latency where that is measured in a phase of its own. With several workers each appends to
-a file of its own (`candidates.rank-1.jsonl` …), and at the end worker 0 makes one file of them. No times and no names
-of machines stand in it: the same search writes the same bytes.
+The first line is a header: everything that determines an evaluation, and its fingerprint. Each further line is a
+finished candidate, or its latency if latency is measured in a separate phase. With several workers, each appends to its
+own file (`candidates.rank-1.jsonl` …); at the end, worker 0 merges all files into one. The log holds no times and no
+machine names, so the same search writes the same bytes.
 """
 
 import hashlib
@@ -24,22 +24,24 @@ _ADVICE = "remove the line to have that candidate evaluated again"
 
 
 def fingerprint(inputs: Mapping[str, Any]) -> str:
-    """A hash of what determines an evaluation (JSON values), independent of their order."""
+    """A hash of everything that determines an evaluation (JSON values). The order of keys does not matter."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class CandidateLog:
-    """The finished candidates of a search in a directory.
+    """The finished candidates of the search in a directory.
 
     Args:
         directory: the search's output directory.
-        inputs: whatever determines one evaluation (T and data by hash, steps, Theta, latency, seed …), as JSON
-            values. Leave out what only selects candidates (space, epsilon): a log then serves another epsilon too.
+        inputs: everything that determines one evaluation (hashes of T and data, steps, Theta, latency, seed …), as
+            JSON values. Leave out what only selects candidates (space, epsilon), so that a search with another epsilon
+            can use the same log.
         rank: this worker's number.
 
     Raises:
-        InputError: a log there belongs to other inputs (the differing ones are named), or is damaged elsewhere than
-            at its end. A torn last line is what a kill leaves: it is put into `notes`, dropped, and evaluated again.
+        InputError: the log belongs to other inputs (the message names them), or is damaged before its last line. A
+            last line torn by a kill is no error: it is reported in `notes` and dropped, and its candidate is
+            evaluated again.
     """
 
     def __init__(self, directory: os.PathLike, inputs: Mapping[str, Any], rank: int = 0):
@@ -54,25 +56,26 @@ class CandidateLog:
             self._take_all(self._log if path == self.path else JsonlLog(path, _ADVICE, write=False))
 
     def append(self, architecture: Architecture, objectives: Objectives) -> None:
-        """Record a finished candidate; it is on the disk when this returns."""
+        """Record a finished candidate. It is on disk when this returns."""
         self._write(_candidate_record(architecture, objectives))
         self.finished[architecture] = objectives
 
     def append_latency(self, architecture: Architecture, latency: float) -> None:
-        """Record a latency that was measured after the candidate was finished."""
+        """Record a latency measured after the candidate was finished."""
         self._write(_latency_record(architecture, latency))
         self.latencies[architecture] = latency
 
     def merge(self, order: Sequence[Architecture], finished: Mapping[Architecture, Objectives],
               latencies: Mapping[Architecture, float]) -> None:
-        """Replace all workers' files by one, in a given order; worker 0 calls it when the others have ended.
+        """Replace all workers' files by one, in the given order. Worker 0 calls it when all workers have finished.
 
-        Candidates outside `order` (from a search with another epsilon) are kept, after it.
+        Candidates that are not in `order` (from a search with another epsilon) are kept, after those in it.
         """
         everyone = list(dict.fromkeys([*order, *sorted({*finished, *latencies})]))
         records = [_candidate_record(a, finished[a]) for a in everyone if a in finished]
         records += [_latency_record(a, latencies[a]) for a in everyone if a in latencies]
         self._log.replace([self._header(), *records])
+        # Delete the other files only now: a kill before this line leaves duplicates, but loses nothing.
         for path in self._files():
             if path.name != _MAIN:
                 path.unlink()
@@ -89,7 +92,7 @@ class CandidateLog:
     def _take_all(self, log: JsonlLog) -> None:
         if log.torn:
             self.notes.append(f"{log.path}: the last line is torn ({log.torn} bytes, left by an interruption); "
-                              "dropped, that candidate is evaluated again")
+                              "it is dropped, and that candidate is evaluated again")
         for number, record in log.records:
             if number == 1:
                 self._check_header(log.path, record)
@@ -131,5 +134,5 @@ def _latency_record(architecture: Architecture, latency: float) -> Dict[str, Any
 
 
 def _number(value: float) -> float:
-    """A NumPy or Python number as Python's int or float, which JSON gives back exactly."""
+    """A NumPy or Python number as Python's int or float. JSON stores these exactly."""
     return int(value) if float(value).is_integer() else float(value)

@@ -1,6 +1,6 @@
-"""What a search costs: multiply-adds of each candidate, and from a measured speed the hours of a whole search.
+"""Cost of a search: multiply-adds of each candidate, and hours of a whole search at a measured speed.
 
-B batch, s sequence length, M masked positions of a sequence, V vocabulary size, H hidden size.
+B: batch size. s: sequence length. M: masked positions per sequence. V: vocabulary size. H: hidden size.
 """
 
 import dataclasses
@@ -12,39 +12,39 @@ from bort_mx.errors import InputError
 from bort_mx.search.space import admit, intervals, intrinsic_order, read_space, representatives
 from bort_mx.search.work_sharing import assign
 
-_TRAINING = 3  # forward, and a backward pass of twice its cost
+_TRAINING = 3  # a forward pass, and a backward pass of twice its cost
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What is done with each candidate; the defaults are the paper's search (§3.3)."""
+    """The work done for each candidate. The defaults are those of the paper's search (§3.3)."""
 
     steps: int = 3
-    """n, training steps per candidate and hyperparameter set."""
+    """n, number of training steps per candidate and set of hyperparameters."""
     batch_size: int = 1024
-    """B, sequences per training step."""
+    """B, number of sequences per training step."""
     length: int = 512
-    """s, tokens per sequence."""
+    """s, number of tokens per sequence."""
     masked_positions: int = 77
-    """M, masked positions per sequence: 15 % of s."""
+    """M, number of masked positions per sequence: 15 % of s."""
     evaluation_lines: int = 11828
-    """Sequences on which error and latency are evaluated."""
+    """Number of sequences on which error and latency are evaluated."""
     hyperparameter_sets: int = 1
-    """|Theta|."""
+    """|Theta|, number of sets of hyperparameters."""
     vocab_size: int = ROBERTA_VOCABULARY
     """V."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Predicted wall-clock time of a search on a number of devices."""
+    """Predicted wall-clock time of a search on several devices."""
 
     devices: int
-    """Number of devices, each evaluating its own candidates."""
+    """Number of devices. Each evaluates its own candidates."""
     teacher_seconds: float
-    """The teacher's single pass over all batches, divided over the devices."""
+    """Time of the teacher's single pass over all batches, shared by the devices."""
     candidate_seconds: float
-    """The busiest device's candidates."""
+    """Time of the candidates on the busiest device."""
 
     @property
     def seconds(self) -> float:
@@ -53,29 +53,29 @@ class Prediction:
 
     @property
     def device_hours(self) -> float:
-        """Wall-clock hours times devices."""
+        """Wall-clock hours, times the number of devices."""
         return self.seconds * self.devices / 3600
 
 
 def encoder_work(architecture: Architecture, length: int, masked_positions: int) -> int:
-    """Multiply-adds of one sequence through the encoder for the last states at M of its s tokens alone.
+    """Multiply-adds of the encoder for one sequence, if the last states are needed at M of its s tokens only.
 
-    The whole encoder's, less what the last layer need not compute: (s − M)(2H² + 2HI + 2sH).
+    This is the whole encoder without what the last layer can skip: (s − M)(2H² + 2HI + 2sH).
     """
     H, I, s = architecture.hidden_size, architecture.intermediate_size, length
     return architecture.multiply_adds(s) - (s - masked_positions) * (2 * H * H + 2 * H * I + 2 * s * H)
 
 
 def forward_work(architecture: Architecture, length: int, masked_positions: int, vocab_size: int) -> int:
-    """Multiply-adds of one sequence through encoder and MLM head: encoder + M (H² + V H)."""
+    """Multiply-adds of one sequence through encoder and MLM head: encoder + M (H² + VH)."""
     H = architecture.hidden_size
     return encoder_work(architecture, length, masked_positions) + masked_positions * (H * H + vocab_size * H)
 
 
 def candidate_work(architecture: Architecture, workload: Workload, maximum_point: Architecture) -> float:
-    """Multiply-adds of one candidate: training, error and latency on the evaluation lines, T's head re-applied.
+    """Multiply-adds of one candidate: training, error and latency on the evaluation lines, and T's head each time.
 
-    T's V logits are made anew from its cached hidden states for every candidate: M V H(T) a sequence.
+    T's logits are computed again from its stored hidden states for every candidate: M V H(T) per sequence.
     """
     w = workload
     own = forward_work(architecture, w.length, w.masked_positions, w.vocab_size)
@@ -86,7 +86,7 @@ def candidate_work(architecture: Architecture, workload: Workload, maximum_point
 
 
 def teacher_work(maximum_point: Architecture, workload: Workload) -> float:
-    """Multiply-adds of T: every training and evaluation sequence once, whatever the candidates, and its latency."""
+    """Multiply-adds of T: one pass over all training and evaluation sequences, and its latency measurement."""
     w = workload
     sequences = w.steps * w.batch_size + w.evaluation_lines
     return float(sequences * encoder_work(maximum_point, w.length, w.masked_positions)
@@ -95,12 +95,12 @@ def teacher_work(maximum_point: Architecture, workload: Workload) -> float:
 
 def measured_rate(architecture: Architecture, workload: Workload, step_seconds: Sequence[float],
                   teacher_hidden_size: int = 0) -> float:
-    """Multiply-adds per second of training, from the median of measured times of a step of B sequences.
+    """Multiply-adds per second of training, from the median of measured times of a step with B sequences.
 
-    `teacher_hidden_size` is that of T where the step applied T's head to cached states too: M V H(T) a sequence.
+    `teacher_hidden_size`: H of T if the step also applied T's head to stored states (M V H(T) per sequence), else 0.
 
     Raises:
-        InputError: no times, or a time that is not positive.
+        InputError: there are no times, or a time is not positive.
     """
     if not step_seconds or min(step_seconds) <= 0:
         raise InputError(f"measured step times: {list(step_seconds)!r}; at least one is needed, all above 0 seconds")
@@ -113,8 +113,8 @@ def predict_search(candidates: Sequence[Architecture], maximum_point: Architectu
                    workload: Workload = Workload()) -> Prediction:
     """Time of a search at `rate` multiply-adds per second and device.
 
-    An extrapolation: it supposes that every candidate reaches the rate that was measured for one, and leaves out
-    start-up, data reading and the update. It speaks of the kind of device on which the rate was measured, no other.
+    This is an extrapolation. It assumes that every candidate reaches the rate measured for one. It ignores start-up,
+    reading of data and the update of weights. It is valid only for the kind of device on which the rate was measured.
     """
     costs = [candidate_work(architecture, workload, maximum_point) for architecture in candidates]
     busiest = max(sum(costs[i] for i in share) for share in assign(costs, devices))

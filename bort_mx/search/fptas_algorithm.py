@@ -1,6 +1,7 @@
-"""The search itself: order, intervals, evaluation of one candidate an interval, argmax of W (paper §3.2).
+"""The FPTAS: order the space, cut it into intervals, evaluate one candidate of each, take the largest W (paper §3.2).
 
-T the maximum point, Xi the search space, W the W-coefficient (eq. 2), epsilon the interval size.
+T: the maximum point. Xi: the search space. W: the W-coefficient (eq. 2). epsilon: the interval size.
+[P]: stated by the paper. [I]: our interpretation.
 """
 
 import dataclasses
@@ -20,91 +21,92 @@ Evaluate = Callable[[Architecture], Objectives]
 
 
 class Ranked(NamedTuple):
-    """A candidate in a ranking."""
+    """A candidate in the ranking."""
 
     architecture: Architecture
     objectives: Objectives
     w: float
-    """The W-coefficient; NaN if infeasible."""
+    """The W-coefficient; NaN if the candidate is infeasible."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchResult:
-    """What a search found; the same for any order of input and any number of workers."""
+    """The result of a search. It depends neither on the order of the input nor on the number of workers."""
 
     ranking: List[Ranked]
-    """The feasible candidates by W, best first, equal ones in the intrinsic order; then the infeasible ones in it."""
+    """First the feasible candidates by W, best first, ties in the intrinsic order; then the infeasible ones in it."""
     infeasible: Mapping[Architecture, str]
-    """Why each infeasible candidate is."""
+    """Infeasible candidate → the reason."""
     maximum_point: Objectives
     """T."""
     space: SearchSpace
-    """Xi, with the counts of what was dropped."""
+    """Xi, with the numbers of dropped architectures."""
     intervals: Tuple[Tuple[Architecture, ...], ...]
-    """The intrinsic order, cut; the candidates of a random search stand alone in theirs."""
+    """The intrinsic order, cut into intervals. In a random search each candidate is an interval of its own."""
     strategy: str
-    """"fptas, epsilon 2, first", "random, budget 150, seed 0" …"""
+    """The strategy in words: "fptas, epsilon 2, first", "random, budget 150, seed 0" …"""
     epsilon: Optional[int] = None
     """Interval size; None for a random search."""
     resumed: int = 0
-    """How many candidates were taken from the log of an earlier run."""
+    """Number of candidates taken from the log of an earlier run."""
 
     @property
     def best(self) -> Architecture:
-        """The argmax of W."""
+        """The architecture with the largest W."""
         return self.ranking[0].architecture
 
     def top(self, count: int = 3) -> List[Ranked]:
-        """The best feasible candidates, as in Table 1."""
+        """The best feasible candidates, as in the paper's Table 1."""
         return [r for r in self.ranking[:count] if r.architecture not in self.infeasible]
 
     def objectives(self) -> Dict[Architecture, Objectives]:
-        """What was found for each candidate."""
+        """The objectives of each candidate."""
         return {r.architecture: r.objectives for r in self.ranking}
 
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How candidates are evaluated; nothing here changes the result."""
+    """How candidates are evaluated. Nothing here changes the result."""
 
     workers: Workers = Workers()
-    """This process among those that share the candidates."""
+    """This process as one of the workers that share the candidates."""
     log: Optional[CandidateLog] = None
-    """Finished candidates are appended to it, and those in it are not evaluated again."""
+    """Log of finished candidates. New ones are appended; those already there are not evaluated again."""
     cost: Optional[Callable[[Architecture], float]] = None
-    """Predicted cost of a candidate, to share them evenly; default: multiply-adds of 512 tokens."""
+    """Predicted cost of a candidate, for sharing the work evenly; default: multiply-adds of 512 tokens."""
     measure_latency: Optional[Callable[[Architecture], float]] = None
-    """Latency as a phase of its own, which replaces that of `evaluate`: worker 0 measures all candidates one after
-    another when every worker has finished evaluating and waits, so that none disturbs the clock."""
+    """Measures latency in a separate phase; the result replaces the latency from `evaluate`. Worker 0 measures all
+    candidates one after another, once every worker has finished and waits. So nothing disturbs the clock."""
     on_share: Optional[Callable[[int], None]] = None
     """Called with the number of candidates that this worker is about to evaluate."""
     on_finished: Optional[Callable[[Architecture, Objectives], None]] = None
-    """Called after each candidate that this worker evaluates, e.g. to show progress."""
+    """Called after each candidate that this worker evaluates, for example to show progress."""
 
 
 def fptas(architectures: Iterable[Architecture], evaluate: Evaluate, maximum_point: Objectives, epsilon: float = 2, *,
           representative: str = "first", allow_odd: bool = False, vocab_size: int = ROBERTA_VOCABULARY,
           num_positions: int = ROBERTA_POSITIONS, execution: Execution = Execution()) -> SearchResult:
-    """Find the architecture with the largest W-coefficient among one candidate of every interval (paper §3.2).
+    """Find the architecture with the largest W-coefficient among one candidate per interval (paper §3.2).
 
-    [P] Drop the invalid, order, cut into intervals of epsilon, evaluate one of each, return the argmax of W. [I] The
-    order's key, which member stands for an interval, ties (to the earlier in the order), infeasible candidates.
-    What this guarantees: `baselines.interval_bound` and `conditions.approximation_bound`.
+    [P] Drop invalid architectures, order the rest, cut the order into intervals of epsilon, evaluate one architecture
+    per interval, return the one with the largest W. [I] The key of the order, the member that represents an interval,
+    ties (the earlier one wins), and infeasible candidates. For the guarantees see `baselines.interval_bound` and
+    `abnc.approximation_bound`.
 
     Args:
-        architectures: the raw search space; its order does not matter. What is dropped is counted, and of odd
-            depths it is warned.
-        evaluate: the surrogates: an architecture's objectives. It must depend on the architecture alone.
+        architectures: the raw search space, in any order. Dropped architectures are counted; odd depths also give a
+            warning.
+        evaluate: architecture → its objectives, from the surrogates. It must depend on the architecture only.
         maximum_point: p and i of T.
-        epsilon: interval size, whole, in [1, |Xi|]; 1 evaluates all (exhaustive).
-        representative: "first" or "middle" of each interval.
-        allow_odd: keep odd depths.
+        epsilon: interval size, a whole number in [1, |Xi|]; 1 evaluates all architectures (exhaustive search).
+        representative: evaluate the "first" or the "middle" member of each interval.
+        allow_odd: keep architectures of odd depth.
         vocab_size, num_positions: V and S in eq. 13, for the order.
-        execution: workers, log, progress.
+        execution: workers, log and progress.
 
     Raises:
-        InputError: empty space, epsilon out of range, unknown representative, an ê that is 0 or negative, T smaller
-            than every candidate.
+        InputError: the space is empty, epsilon is out of range, the representative is unknown, an ê is 0 or negative,
+            or T is smaller than every candidate.
     """
     space = admit(architectures, allow_odd)
     if space.odd:
@@ -119,7 +121,7 @@ def fptas(architectures: Iterable[Architecture], evaluate: Evaluate, maximum_poi
 def search(candidates: Sequence[Architecture], evaluate: Evaluate, maximum_point: Objectives, space: SearchSpace,
            parts: Tuple[Tuple[Architecture, ...], ...], strategy: str, epsilon: Optional[int],
            execution: Execution) -> SearchResult:
-    """Evaluate given candidates (in the intrinsic order) and rank them; the part that all strategies share."""
+    """Evaluate given candidates (in the intrinsic order) and rank them. All strategies share this part."""
     found, resumed = evaluate_all(candidates, evaluate, execution)
     ranking, infeasible = rank(found, maximum_point)
     return SearchResult(ranking, infeasible, maximum_point, space, parts, strategy, epsilon, resumed)
@@ -127,10 +129,10 @@ def search(candidates: Sequence[Architecture], evaluate: Evaluate, maximum_point
 
 def rank(found: Mapping[Architecture, Objectives], maximum_point: Objectives) -> Tuple[List[Ranked],
                                                                                       Dict[Architecture, str]]:
-    """Rank candidates, given in the intrinsic order, by W; and say why the infeasible ones are.
+    """Rank candidates, given in the intrinsic order, by W. Also return why candidates are infeasible.
 
     Raises:
-        InputError: none is feasible; the message compares T with the least parameters and latency found.
+        InputError: no candidate is feasible; the message compares T with the smallest parameters and latency found.
     """
     infeasible = {a: reason for a, o in found.items() if (reason := infeasibility(o, maximum_point))}
     feasible = [Ranked(a, o, w_coefficient(o, maximum_point)) for a, o in found.items() if a not in infeasible]
@@ -142,10 +144,10 @@ def rank(found: Mapping[Architecture, Objectives], maximum_point: Objectives) ->
 
 def check_maximum_point(architectures: Iterable[Architecture], maximum_point: Architecture,
                         vocab_size: int = ROBERTA_VOCABULARY, num_positions: int = ROBERTA_POSITIONS) -> None:
-    """Refuse, before any work, a T with fewer parameters (eq. 13) than every architecture.
+    """Before any work, refuse a T with fewer parameters (eq. 13) than every architecture.
 
     Raises:
-        InputError: T is smaller than all of them, in which case no candidate could be feasible.
+        InputError: T is smaller than all architectures, so that no candidate could be feasible.
     """
     smallest = intrinsic_order(architectures, vocab_size, num_positions)[0]
     least, most = smallest.parameters(vocab_size, num_positions), maximum_point.parameters(vocab_size, num_positions)
@@ -157,12 +159,13 @@ def check_maximum_point(architectures: Iterable[Architecture], maximum_point: Ar
 
 def evaluate_all(candidates: Sequence[Architecture], evaluate: Evaluate,
                  execution: Execution) -> Tuple[Dict[Architecture, Objectives], int]:
-    """The objectives of all candidates, in their order, the same on every worker; and how many came from the log.
+    """Evaluate all candidates. Returns their objectives, in order, and the number of those that came from the log.
 
-    The workers first agree on what is finished, then share out the rest by predicted cost, then exchange what they
-    found. Every worker must make this call.
+    The workers first agree on which candidates are finished. Then they share the rest by predicted cost, and at the
+    end they exchange their results. Every worker must make this call, and gets the same answer.
     """
     log = execution.log
+    # All workers must agree on the remaining candidates, because each computes its own share from them.
     known = _exchange(log.finished if log else {}, execution.workers, "search.finished")
     todo = [a for a in candidates if a not in known]
     share = assign([_cost(a, execution) for a in todo], execution.workers.size)[execution.workers.rank]
@@ -170,9 +173,11 @@ def evaluate_all(candidates: Sequence[Architecture], evaluate: Evaluate,
         execution.on_share(len(share))
     mine = {todo[index]: _evaluate_one(todo[index], evaluate, execution) for index in share}
     known.update(_exchange(mine, execution.workers, "search.evaluated"))
+    # Only now, with all workers idle: `_measure_latencies` times forward passes on worker 0.
     latencies = _measure_latencies(candidates, execution)
     if log and execution.workers.is_first:
         log.merge(candidates, known, latencies)
+    # In the order of candidates, not of finishing: ties must not depend on the workers.
     found = {a: known[a] for a in candidates}
     if execution.measure_latency:
         found = {a: dataclasses.replace(o, latency=latencies[a]) for a, o in found.items()}
@@ -190,6 +195,7 @@ def _evaluate_one(architecture: Architecture, evaluate: Evaluate, execution: Exe
 
 def _measure_latencies(candidates: Sequence[Architecture], execution: Execution) -> Dict[Architecture, float]:
     workers, log = execution.workers, execution.log
+    # The log may hold latencies from an earlier run; only the others are measured.
     known = _exchange_latencies(log.latencies if log else {}, workers, "search.known_latencies")
     if execution.measure_latency and workers.is_first:
         for architecture in (a for a in candidates if a not in known):
@@ -200,7 +206,7 @@ def _measure_latencies(candidates: Sequence[Architecture], execution: Execution)
 
 
 def _exchange(mine: Mapping[Architecture, Objectives], workers: Workers, name: str) -> Dict[Architecture, Objectives]:
-    """All workers' candidates, on every worker."""
+    """Collect all workers' candidates on every worker."""
     rows = [[a.as_tuple(), dataclasses.astuple(objectives)] for a, objectives in mine.items()]
     return {Architecture(*a): Objectives(*values) for part in workers.gather(rows, name) for a, values in part}
 
@@ -219,6 +225,6 @@ def _nothing_feasible(found: Mapping[Architecture, Objectives], maximum_point: O
     p = min(o.parameters for o in found.values())
     i = min(o.latency for o in found.values())
     return (f"none of {len(found)} candidates is feasible: the maximum point has {maximum_point.parameters:,} "
-            f"parameters and latency {maximum_point.latency:.6g}; the least among the candidates are {p:,} and "
-            f"{i:.6g}, and {diverged} have an error that is not finite; choose a larger T, smaller "
-            "architectures or a smaller epsilon")
+            f"parameters and latency {maximum_point.latency:.6g}; the smallest values among the candidates are {p:,} "
+            f"and {i:.6g}, and {diverged} have an error that is not finite; choose a larger T, smaller architectures "
+            "or a smaller epsilon")

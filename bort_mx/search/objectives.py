@@ -1,6 +1,6 @@
-"""The three objectives of the search and the W-coefficient that makes one number of them (paper §3.2, eq. 2).
+"""The three objectives of the search, and the W-coefficient that combines them (paper §3.2, eq. 2).
 
-f a candidate, T the maximum point; p parameters, i latency, ê surrogate error.
+f: a candidate. T: the maximum point. p: parameters. i: latency. ê: surrogate error. [I]: our interpretation.
 """
 
 import dataclasses
@@ -12,28 +12,28 @@ from bort_mx.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Objectives:
-    """What a search minimises, for one architecture.
+    """The objectives of one architecture; a search minimises them.
 
-    Of the maximum point T only `parameters` and `latency` are used.
+    For the maximum point T, only `parameters` and `latency` are used.
     """
 
     parameters: float
     """p: number of parameters, by eq. 13 or counted in the model."""
     latency: float
-    """î: seconds per sample, or FLOPs per token (eq. 12); the same unit for every candidate and for T."""
+    """î: seconds per sample, or FLOPs per token (eq. 12). The unit must be the same for all candidates and T."""
     error: float
-    """ê: cross-entropy against T's distribution at the masked positions, in nats; NaN where unknown (T, presets)."""
+    """ê: cross-entropy against T's distribution at the masked positions, in nats. NaN if unknown (T, presets)."""
 
 
 def w_coefficient(candidate: Objectives, maximum_point: Objectives) -> float:
     """The W-coefficient, eq. 2: W(f, T) = (p(T) − p(f)) (i(T) − i(f)) / (p(T) i(T) ê(f)); larger is better.
 
-    [I] Where p(f) > p(T) or i(f) > i(T) the candidate is infeasible and W is NaN: the paper's T is the maximum of
-    both, so that eq. 2 never meets a negative factor; two of them would otherwise give a good score to a model worse
-    than T in both. Equality is feasible and gives W = 0.
+    [I] If p(f) > p(T) or i(f) > i(T), the candidate is infeasible and W is NaN. In the paper, T is the maximum of both,
+    so eq. 2 never has a negative factor. Here, two negative factors would give a good score to a model that is worse
+    than T in both. If p or i equals T's, the candidate is feasible and W is 0.
 
     Raises:
-        InputError: p or i not finite or negative; p(T) or i(T) zero; ê(f) not finite or not above 0.
+        InputError: p or i is not finite or is negative; p(T) or i(T) is 0; ê(f) is not finite or not above 0.
     """
     _check_maximum_point(maximum_point)
     _check_candidate(candidate)
@@ -45,10 +45,10 @@ def w_coefficient(candidate: Objectives, maximum_point: Objectives) -> float:
 
 
 def infeasibility(candidate: Objectives, maximum_point: Objectives) -> Optional[str]:
-    """Why a candidate cannot be scored against T, or None if it can.
+    """Why a candidate cannot be scored against T; None if it can.
 
-    A candidate whose error is not finite (its training diverged) is infeasible too [I]: one such candidate must
-    neither win nor end a search of hundreds.
+    [I] A candidate whose error is not finite (its training diverged) is infeasible too. One such candidate must not
+    win, and must not end a search of hundreds.
     """
     reasons = []
     if candidate.parameters > maximum_point.parameters:

@@ -1,4 +1,4 @@
-"""The plot of a search: the candidates in the planes (latency, ê) and (parameters, ê)."""
+"""The plot of a search: its candidates by latency and error ê, and by parameters and error ê."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from bort_mx.search.pareto import pareto_front
 
 
 def front_of(result: SearchResult) -> List[Ranked]:
-    """The feasible candidates that no other one beats in all three objectives, in the order of the ranking."""
+    """The feasible candidates that no other one dominates in the three objectives, in the order of the ranking."""
     feasible = [ranked for ranked in result.ranking if not math.isnan(ranked.w)]
     points = np.array([[r.objectives.parameters, r.objectives.latency, r.objectives.error] for r in feasible])  # (n, 3)
     return [ranked for ranked, on_front in zip(feasible, pareto_front(points)) if on_front]
@@ -22,17 +22,17 @@ def front_of(result: SearchResult) -> List[Ranked]:
 
 def draw(path: os.PathLike, result: SearchResult, presets: Mapping[str, Objectives], latency_unit: str,
          description: str) -> List[str]:
-    """Write the plot as a PNG; the same input gives the same bytes.
+    """Write the plot as a PNG. The same input gives the same bytes.
 
     Args:
-        path: where to.
+        path: the file to write.
         result: the search.
-        presets: known architectures; one whose error is NaN (not evaluated) is marked by a dotted line.
-        latency_unit: for the axis.
-        description: what produced it, kept in the file's metadata.
+        presets: known architectures. One that was not evaluated (error NaN) is drawn as a dotted line.
+        latency_unit: unit of latency, for the axis label.
+        description: what produced the plot; stored in the file's metadata.
 
     Returns:
-        The presets that lie outside the plotted range, for the caller to name.
+        Names of presets outside the plotted range; the caller should report them.
     """
     figure, (left, right) = plotting.new_figure(11, 5, columns=2, sharey=True)
     outside = []
@@ -40,7 +40,7 @@ def draw(path: os.PathLike, result: SearchResult, presets: Mapping[str, Objectiv
         points = _panel(axes, result, name, scale)
         outside.append(_mark_presets(axes, presets, name, scale))
     low, high = left.get_ylim()
-    left.set_ylim(low, high + 0.25 * (high - low))  # room for the presets' names
+    left.set_ylim(low, high + 0.25 * (high - low))  # leaves space for the presets' names
     left.set(xlabel=f"latency, {latency_unit}", ylabel="error ê, nats")
     right.set(xlabel="parameters, millions")
     figure.colorbar(points, ax=[left, right], label="W-coefficient", pad=0.01)
@@ -50,7 +50,7 @@ def draw(path: os.PathLike, result: SearchResult, presets: Mapping[str, Objectiv
 
 
 def _panel(axes, result: SearchResult, name: str, scale: float) -> Any:
-    """One plane; returns the coloured points, for the colour bar."""
+    """Draw one panel. Returns the coloured points, for the colour bar."""
     feasible = [ranked for ranked in result.ranking if not math.isnan(ranked.w)]
     rest = [r for r in result.ranking if math.isnan(r.w) and math.isfinite(r.objectives.error)]
     front, best = front_of(result), result.ranking[0]
@@ -72,7 +72,7 @@ def _panel(axes, result: SearchResult, name: str, scale: float) -> Any:
 
 
 def _plain_ticks(axes) -> None:
-    """On a logarithmic axis of less than two decades, label round values rather than powers of ten alone."""
+    """On a logarithmic axis of less than two decades, label round values, not only powers of ten."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
 
     low, high = axes.get_xlim()
@@ -84,7 +84,7 @@ def _plain_ticks(axes) -> None:
 
 
 def _mark_presets(axes, presets: Mapping[str, Objectives], name: str, scale: float) -> List[str]:
-    """Mark the presets within the panel's range; returns those outside it. A place that is unknown (NaN) is neither."""
+    """Mark presets inside the panel's range. Returns those outside; an unknown place (NaN) is neither."""
     low, high = axes.get_xlim()
     axes.set_xlim(low, high)
     places = {preset: getattr(objectives, name) * scale for preset, objectives in presets.items()}
@@ -106,7 +106,7 @@ def _mark_point(axes, preset: str, x: float, y: float) -> None:
 
 
 def _mark_lines(axes, unknown: Mapping[float, List[str]]) -> None:
-    """A dotted line for each preset that was not evaluated; those that nearly coincide share a label."""
+    """Draw a dotted line for each preset that was not evaluated. Lines that nearly coincide share a label."""
     low, high = axes.get_xlim()
     groups: List[Tuple[float, List[str]]] = []
     for x in sorted(unknown):

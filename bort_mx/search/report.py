@@ -1,8 +1,7 @@
-"""What a search leaves behind: results.json, ranking.csv, pareto.png, runtime.json and report.md.
+"""The output of a search: results.json, ranking.csv, pareto.png, runtime.json and report.md.
 
-results.json, ranking.csv and pareto.png hold no times and no names of machines: with surrogates that are functions
-(ê, p, eq. 12) the same search writes the same bytes, as far as the provenance handed in is the same. Clock times
-stand in runtime.json and report.md.
+results.json, ranking.csv and pareto.png contain no times and no machine names. If the surrogates are functions (ê, p,
+eq. 12) and the provenance is the same, the same search writes the same bytes. Times are in runtime.json and report.md.
 """
 
 import csv
@@ -23,45 +22,45 @@ from bort_mx.search.objectives import Objectives
 from bort_mx.search.plots import draw, front_of
 
 RESULTS, RANKING, FIGURE, RUNTIME, REPORT = "results.json", "ranking.csv", "pareto.png", "runtime.json", "report.md"
-_DRAWS = 1000  # random searches simulated for the baseline
+_DRAWS = 1000  # number of simulated random searches for the baseline
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchReport:
-    """Everything a report says."""
+    """Everything that a report shows."""
 
     result: SearchResult
     """The search."""
     provenance: Mapping[str, Any]
-    """What produced it: command, versions, commit, seed, data hashes, as JSON values."""
+    """What produced the search: command, versions, commit, seed and data hashes, as JSON values."""
     maximum_point: str
-    """T in words, e.g. its architecture or its checkpoint's path."""
+    """T in words, for example its architecture and its checkpoint."""
     latency_unit: str = "s"
-    """Unit of latency: "s" a sample, "FLOPs per token"."""
+    """Unit of latency: "s" (per sample) or "FLOPs per token"."""
     conditions: Sequence[Condition] = ()
-    """The AB^nC conditions, as checked."""
+    """The AB^nC conditions, with the results of their checks."""
     runtime_terms: Optional[RuntimeTerms] = None
     """The terms of the runtime bound."""
     exhaustive: Optional[SearchResult] = None
-    """An exhaustive search with the same surrogates, where one was made: then the regret is known."""
+    """An exhaustive search with the same surrogates, if there was one. Only then is the regret known."""
     random: Optional[SearchResult] = None
-    """A random search with the same surrogates and budget, where one was made."""
+    """A random search with the same surrogates and budget, if there was one."""
     presets: Mapping[str, Objectives] = dataclasses.field(default_factory=dict)
-    """Known architectures to mark in the plot; error NaN where not evaluated."""
+    """Known architectures to mark in the plot. Their error is NaN if they were not evaluated."""
     phases: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Seconds by phase, in this sitting."""
+    """Seconds per phase, in this run of the program."""
     predictions: Sequence[Prediction] = ()
-    """`costs.predict_paper_search` at the rate measured here."""
+    """`cost_model.predict_paper_search` at the rate measured here."""
     measured_on: str = "this machine"
-    """The device on which the rate behind the predictions was measured."""
+    """The device on which this rate was measured."""
     teacher_passes: Optional[int] = None
-    """Forward passes of T, over all workers, in this sitting."""
+    """Number of forward passes of T, over all workers, in this run of the program."""
     teacher_batches: Optional[int] = None
-    """Batches of training and evaluation that T was needed for."""
+    """Number of training and evaluation batches for which T was needed."""
 
 
 def write_report(directory: os.PathLike, report: SearchReport) -> List[pathlib.Path]:
-    """Write all files of a report into a directory; returns their paths."""
+    """Write all files of a report into a directory. Returns their paths."""
     directory = pathlib.Path(directory)
     description = "; ".join(f"{key}: {value}" for key, value in report.provenance.items())
     outside = draw(directory / FIGURE, report.result, report.presets, report.latency_unit, description)
@@ -73,7 +72,7 @@ def write_report(directory: os.PathLike, report: SearchReport) -> List[pathlib.P
 
 
 def results(report: SearchReport) -> Dict[str, Any]:
-    """The content of results.json; `best.architecture` is what `--architecture OUT/results.json` reads."""
+    """The content of results.json. `--architecture OUT/results.json` reads its `best.architecture`."""
     result, front = report.result, {r.architecture for r in front_of(report.result)}
     rows = [_row(rank, ranked, result, ranked.architecture in front)
             for rank, ranked in enumerate(result.ranking, start=1)]
@@ -96,7 +95,7 @@ def results(report: SearchReport) -> Dict[str, Any]:
 
 
 def ranking_csv(result: SearchResult) -> str:
-    """The whole ranking as CSV, best first; W empty for the infeasible, with the reason."""
+    """The whole ranking as CSV, best first. Infeasible candidates have no W, but a reason."""
     front = {r.architecture for r in front_of(result)}
     text = io.StringIO()
     names = ["rank", "num_layers", "num_heads", "hidden_size", "intermediate_size", "w", "parameters", "latency",
@@ -112,7 +111,7 @@ def ranking_csv(result: SearchResult) -> str:
 
 
 def runtime(report: SearchReport) -> Dict[str, Any]:
-    """The content of runtime.json: clock times, and the predicted cost of the paper's search."""
+    """The content of runtime.json: times, and the predicted cost of the paper's search."""
     return {"phases_s": dict(report.phases), "taken_from_log": report.result.resumed,
             "teacher_passes": report.teacher_passes, "teacher_batches": report.teacher_batches,
             "predictions": [{**dataclasses.asdict(p), "seconds": p.seconds, "device_hours": p.device_hours}
@@ -121,7 +120,7 @@ def runtime(report: SearchReport) -> Dict[str, Any]:
 
 
 def baselines(report: SearchReport) -> Optional[Dict[str, Any]]:
-    """The random search, and where the whole space was evaluated the regret of the search and of random ones."""
+    """The random search, if any; and, if the whole space was evaluated, the regrets of the search and random ones."""
     drawn = None if report.random is None else {
         "strategy": report.random.strategy, "best": list(report.random.best.as_tuple()),
         "w": report.random.ranking[0].w}
@@ -142,7 +141,7 @@ def baselines(report: SearchReport) -> Optional[Dict[str, Any]]:
 
 
 def markdown(report: SearchReport, outside: Sequence[str] = ()) -> str:
-    """report.md; `outside` names the presets that the plot's range leaves out."""
+    """The content of report.md. `outside`: presets outside the plot's range."""
     sections = [_head(report), _table_1(report), _space_section(report), _pareto_section(report, outside),
                 _conditions_section(report), _bound_section(report), _baseline_section(report),
                 _runtime_section(report), _provenance_section(report)]
@@ -150,15 +149,15 @@ def markdown(report: SearchReport, outside: Sequence[str] = ()) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; a bar within a cell is escaped."""
+    """A Markdown table. A bar inside a cell is escaped."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _head(report: SearchReport) -> str:
     best = report.result.ranking[0]
-    return (f"# Architecture search\n\nThe largest W-coefficient, {best.w:.4g}, has **⟨{best.architecture}⟩** "
-            f"(D, A, H, I) of {len(report.result.ranking)} candidates, against the maximum point "
+    return (f"# Architecture search\n\nThe largest W-coefficient is {best.w:.4g}. **⟨{best.architecture}⟩** "
+            f"(D, A, H, I) has it, out of {len(report.result.ranking)} candidates. The maximum point T is "
             f"{report.maximum_point} ({report.result.maximum_point.parameters / 1e6:.2f} M parameters, latency "
             f"{report.result.maximum_point.latency:.4g} {report.latency_unit}).")
 
@@ -184,7 +183,7 @@ def _space_section(report: SearchReport) -> str:
 
 
 def _presets_in(result: SearchResult) -> List[str]:
-    """Which known architectures lie in the space, and by which candidates they are represented."""
+    """Which known architectures lie in the space, and which candidates represent them."""
     candidates, lines = result.objectives(), []
     for name, preset in PRESETS.items():
         part = next((part for part in result.intervals if preset in part), ())
@@ -200,7 +199,7 @@ def _pareto_section(report: SearchReport, outside: Sequence[str]) -> str:
     front = front_of(report.result)
     note = f" Outside the plotted range: {', '.join(outside)}." if outside else ""
     return (f"## Pareto front\n\n![candidates, Pareto front and the largest W]({FIGURE})\n\n{len(front)} of "
-            f"{len(report.result.ranking)} candidates are beaten by no other in all three objectives: "
+            f"{len(report.result.ranking)} candidates are dominated by no other in the three objectives: "
             + ", ".join(f"⟨{r.architecture}⟩" for r in front) + "." + note)
 
 
@@ -225,7 +224,7 @@ def _bound_section(report: SearchReport) -> str:
 def _baseline_section(report: SearchReport) -> str:
     found = baselines(report)
     if found is None:
-        return "## Baselines\n\nNot run: without an exhaustive search of the space the regret is not known."
+        return "## Baselines\n\nNot run. Without an exhaustive search of the space, the regret is not known."
     drawn = [] if report.random is None else [
         [report.random.strategy, len(report.random.ranking), f"⟨{report.random.best}⟩",
          f"{report.random.ranking[0].w:.4g}", _relative_regret(report, report.random)]]
@@ -237,7 +236,7 @@ def _baseline_section(report: SearchReport) -> str:
 
 
 def _exhaustive_rows(report: SearchReport, found: Mapping[str, Any]) -> List[List[Any]]:
-    """The optimum, and what random searches of the same budget would have lost."""
+    """The optimum, and the regret of random searches with the same budget."""
     if report.exhaustive is None:
         return []
     random = found["random_relative_regret"]
@@ -255,8 +254,8 @@ def _interval_note(found: Mapping[str, Any]) -> List[str]:
     if "interval" not in found:
         return []
     stand_in = Architecture(*found["interval"]["representative"])
-    return [f"The optimum's interval is represented by ⟨{stand_in}⟩, so that the intervals promise W ≥ "
-            f"{found['interval']['w_at_least']:.4g}, where the optimum has {found['optimum_w']:.4g}."]
+    return [f"The candidate of the optimum's interval is ⟨{stand_in}⟩. Therefore the intervals guarantee W ≥ "
+            f"{found['interval']['w_at_least']:.4g}; the optimum has W = {found['optimum_w']:.4g}."]
 
 
 def _runtime_section(report: SearchReport) -> str:
@@ -264,10 +263,10 @@ def _runtime_section(report: SearchReport) -> str:
     if report.phases:
         lines.append(table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in report.phases.items()]))
     if report.teacher_passes is not None:
-        lines.append(f"T made {report.teacher_passes} forward passes for {report.teacher_batches} batches, whatever "
-                     "the number of candidates: its hidden states are kept.")
+        lines.append(f"T made {report.teacher_passes} forward passes for {report.teacher_batches} batches. The number "
+                     "does not depend on the number of candidates, because T's hidden states are stored.")
     if report.result.resumed:
-        lines.append(f"{report.result.resumed} candidates were taken from the log of an earlier sitting, whose time is "
+        lines.append(f"{report.result.resumed} candidates were taken from the log of an earlier run. Their time is "
                      "not in this table.")
     if report.predictions:
         rows = [[p.devices, f"{p.teacher_seconds / 3600:.2f}", f"{p.candidate_seconds / 3600:.2f}",
@@ -275,7 +274,7 @@ def _runtime_section(report: SearchReport) -> str:
         lines.append("The paper's search (150 candidates, n = 3 steps of 1,024 sequences of 512 tokens, 11,828 lines), "
                      f"predicted from the step times measured here on {report.measured_on}:\n\n"
                      + table(["devices", "teacher, h", "candidates, h", "wall clock, h", "device hours"], rows)
-                     + "\n\nAn extrapolation by multiply-adds to devices as fast as that one.")
+                     + "\n\nThis extrapolates by multiply-adds to devices of the same speed.")
     return "\n\n".join(lines) if len(lines) > 1 else ""
 
 
@@ -299,7 +298,7 @@ def _values(ranked: Ranked) -> Dict[str, Any]:
 
 
 def _number(value: float) -> Optional[float]:
-    """A number for JSON: None where not finite, an int where it is whole and was one."""
+    """A number for JSON: None if it is not finite; ints stay ints."""
     if not math.isfinite(value):
         return None
     return int(value) if isinstance(value, int) else float(value)

@@ -1,6 +1,6 @@
-"""A search from options to report: T's states, the FPTAS, its baselines, the report (paper §3).
+"""A search from options to report: T's states, the FPTAS, its baselines and the report (paper §3).
 
-Every worker makes every call here; the first alone writes and prints.
+Every worker makes every call here. Only worker 0 writes and prints.
 """
 
 import contextlib
@@ -33,22 +33,21 @@ from bort_mx.search.report import REPORT, SearchReport, write_report
 from bort_mx.search.sources import find_sources
 from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, check_epsilon, read_space
 from bort_mx.search.surrogates import TrainedError
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 
 Strategy = Callable[[Objectives, Execution], SearchResult]
-"""A search of the space, given T's objectives and how to evaluate."""
+"""A search of the space, given T's objectives and how to execute it."""
 
 
 def run_search(options: SearchOptions) -> SearchResult:
-    """Search; what it found is in results.json, ranking.csv, pareto.png and report.md of the output directory.
+    """Run a search. It writes results.json, ranking.csv, pareto.png and report.md into the output directory.
 
     Raises:
-        InputError: data, teacher, space and options that do not fit together, before any candidate is trained.
-        StopRequested: stopped by the user; all finished candidates are in the log.
+        InputError: data, teacher, space and options do not fit together. Raised before any candidate is trained.
+        StopRequested: the user stopped the search; all finished candidates are in the log.
     """
-    workers, phases = connect(), Phases()
+    workers, phases = connect(options), Phases()
     ctx = device_of(options.device, workers)
     architectures = read_space(options.space or PAPER_SPACE)
     space = admit(architectures, options.allow_odd)
@@ -56,9 +55,9 @@ def run_search(options: SearchOptions) -> SearchResult:
     workers.say(*space.notes())
     run = RunDirectory(options.output_dir, options, _may_change(options.output_dir), workers.is_first, options.resume,
                        kind=kind_of)
-    workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    run.agree(workers, space=[str(architecture) for architecture in space.architectures])
     with workers.agreeing("opened"):
-        run.open(training=False)  # before text is prepared, so that a resumed search knows which text it was
+        run.open(training=False)  # before text is prepared: a resumed search must know from which text
     try:
         return _search(options, run, space, architectures, workers, phases, ctx)
     finally:
@@ -66,9 +65,9 @@ def run_search(options: SearchOptions) -> SearchResult:
 
 
 def _may_change(output_dir: str) -> List[str]:
-    """Options that may differ in a resumed search: what the log of candidates compares, and what only selects them.
+    """Options that may differ when a search is resumed: those that the log compares, and those that select candidates.
 
-    Once text is prepared into the output directory, what it was prepared from may not.
+    Once text has been prepared into the output directory, the options that determine this text must not change.
     """
     prepared = (pathlib.Path(output_dir) / "data" / MANIFEST).is_file()
     return [field.name for field in dataclasses.fields(SearchOptions)
@@ -77,17 +76,17 @@ def _may_change(output_dir: str) -> List[str]:
 
 def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, architectures: List[Architecture],
             workers: Workers, phases: "Phases", ctx: mx.Context) -> SearchResult:
-    """The search itself, in a directory that is this process's own."""
+    """Run the search in a directory that this process has locked."""
     with phases.timed("preparation"):
         sources = find_sources(options.teacher, options.data, options.output_dir, options.seed, options.tokenizer,
                                workers)
-        setting = Evaluator(options, space, *sources, workers, ctx)
+        with workers.agreeing("inputs"):
+            setting = Evaluator(options, space, *sources, workers, ctx)
+        workers.agree(setting.of_an_evaluation(), "search.inputs")
     with phases.timed("teacher"):
         states = _run_teacher(setting, options.output_dir, options.cache_memory * 1_000_000, workers, ctx)
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    error = TrainedError(setting.config, setting.batches, states, options.theta, settings, options.clip, options.seed,
-                         ctx)
+    error = TrainedError(setting.config, setting.batches, states, options.theta, options.optimizer_settings,
+                         options.clip, options.seed, ctx)
     try:
         found = {name: _run(strategy, name, setting, workers, phases)
                  for name, strategy in _strategies(setting, space, architectures, error).items()}
@@ -102,11 +101,11 @@ def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, archi
 
 
 class Phases(Dict[str, float]):
-    """Seconds by phase."""
+    """Phase → seconds."""
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Add the seconds that the body takes."""
+        """Add the time of the block to a phase."""
         start = time.perf_counter()
         try:
             yield
@@ -116,7 +115,7 @@ class Phases(Dict[str, float]):
 
 def _run_teacher(setting: Evaluator, folder: str, limit: int, workers: Workers,
                  ctx: mx.Context) -> teacher_states.TeacherStates:
-    """T's states on all batches, in memory up to `limit` bytes; T itself is released when this returns."""
+    """T's states for all batches, in memory up to `limit` bytes. T itself is released when this returns."""
     model = setting.load_teacher()
     shape = teacher_states.states_shape(setting.batches, model.config.architecture.hidden_size)
     path = teacher_states.place_of_states(shape, folder, limit, workers)
@@ -129,11 +128,11 @@ def _run_teacher(setting: Evaluator, folder: str, limit: int, workers: Workers,
 
 def _strategies(setting: Evaluator, space: SearchSpace, architectures: List[Architecture],
                 error: TrainedError) -> Dict[str, Strategy]:
-    """The FPTAS ("candidates"), and the baselines that were asked for."""
+    """The FPTAS (named "candidates"), and the requested baselines."""
     options = setting.options
 
     def evaluate(architecture: Architecture) -> Objectives:
-        # Where latency is measured, which is done later, eq. 12 stands in its place until then.
+        # If latency is measured, that happens later. Until then eq. 12 takes its place.
         return Objectives(setting.parameters(architecture), architecture.flops(), error(architecture))
 
     shared = {"allow_odd": options.allow_odd, "vocab_size": setting.vocab_size,
@@ -143,17 +142,17 @@ def _strategies(setting: Evaluator, space: SearchSpace, architectures: List[Arch
         return lambda point, execution: fptas(architectures, evaluate, point, epsilon, execution=execution,
                                               representative=options.representative, **shared)
 
-    budget = -(-len(space.architectures) // options.epsilon)  # as many as there are intervals
+    budget = -(-len(space.architectures) // options.epsilon)  # rounded up: the number of intervals
     baselines = {"exhaustive": intervals_of(1), "random": lambda point, execution: random_search(
         architectures, evaluate, point, budget, options.seed, execution=execution, **shared)}
     return {"candidates": intervals_of(options.epsilon), **{name: baselines[name] for name in options.baselines}}
 
 
 def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, phases: Phases) -> SearchResult:
-    """One search over the log; the measuring of latency counts as a phase of its own."""
+    """Run one search with the log. Measuring of latency counts as a phase of its own."""
     log = CandidateLog(setting.options.output_dir, setting.of_an_evaluation(), workers.rank)
     workers.say(*log.notes)
-    workers.gather(None, "search.log")  # all have read it before anyone writes
+    workers.wait("search.log")  # all must have read the log before any worker writes
     latency_before = phases.get("latency", 0.0)
 
     def measure(architecture: Architecture) -> float:
@@ -161,28 +160,28 @@ def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, ph
             return setting.measure_latency(architecture)
 
     with phases.timed(name), _Watch(name, workers) as watch, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of odd depths, which the space's notes have told
+        warnings.simplefilter("ignore", UserWarning)  # about odd depths; the notes of the space have reported them
         measured = setting.options.latency == "measured"
         point = Objectives(setting.parameters(setting.maximum_point),
                            _latency_of_t(setting, log, measure, workers) if measured else setting.maximum_point.flops(),
                            np.nan)
         result = strategy(point, Execution(workers, log, setting.cost, measure if measured else None,
                                            watch.begin, watch.finished))
-    workers.gather(None, "search.merged")  # before anyone opens the log anew
+    workers.wait("search.merged")  # the next search opens the log only after the merge
     phases[name] -= phases.get("latency", 0.0) - latency_before
     return result
 
 
 def _latency_of_t(setting: Evaluator, log: CandidateLog, measure: Callable[[Architecture], float],
                   workers: Workers) -> float:
-    """i of T, measured once: it is kept in the log, so that a search taken up again compares with the same T."""
+    """T's latency, measured once and kept in the log. A resumed search therefore compares with the same T."""
     if workers.is_first and setting.maximum_point not in log.latencies:
         log.append_latency(setting.maximum_point, measure(setting.maximum_point))
     return workers.gather(log.latencies.get(setting.maximum_point), "search.latency of T")[0]
 
 
 class _Watch:
-    """Shows the progress of this worker's candidates, and stops the search after one if the user asked to."""
+    """Shows the progress of this worker's candidates. Stops the search after a candidate if the user asked to."""
 
     def __init__(self, name: str, workers: Workers):
         self._name = name if workers.size == 1 else f"{name} of worker 0"
@@ -198,14 +197,14 @@ class _Watch:
             self._progress.close()
 
     def begin(self, count: int) -> None:
-        """Told how many candidates there are to do."""
+        """Start the display; `count` is the number of candidates to evaluate."""
         self._progress = Progress(count, self._name, "candidate", self._enabled)
 
     def finished(self, architecture: Architecture, objectives: Objectives) -> None:
-        """Told of each candidate, when it is in the log."""
+        """Called after each candidate, once it is in the log."""
         self._progress.update(1, last=f"<{architecture}>", error=f"{objectives.error:.4f}")
         if self._signals.asked:
-            raise StopRequested("stopped after a candidate; the same command goes on from there")
+            raise StopRequested("stopped after a candidate; the same command continues from there")
 
 
 # -- report ----------------------------------------------------------------------------------------------------------
@@ -213,7 +212,7 @@ class _Watch:
 
 def _report(setting: Evaluator, space: SearchSpace, found: Mapping[str, SearchResult],
             states: teacher_states.TeacherStates, error: TrainedError, phases: Phases, device_name: str) -> None:
-    """Write the report, and say the three best."""
+    """Write the report, and print the three best candidates."""
     result, options = found["candidates"], setting.options
     V, S = setting.vocab_size, setting.num_positions
     checked = [*abnc.weak_conditions(space.architectures, V, S),
@@ -233,14 +232,14 @@ def _report(setting: Evaluator, space: SearchSpace, found: Mapping[str, SearchRe
 
 
 def _provenance(setting: Evaluator) -> Dict[str, Any]:
-    """What produced the result, without where it was written, so that two runs of one search give the same bytes."""
+    """What produced the result. The output directory is left out, so that two equal searches give the same bytes."""
     return {**provenance(), "command": _command_without("--output-dir"), "seed": setting.options.seed,
             "teacher": setting.inputs["teacher_sha256"], "data": setting.inputs["data"]["manifest_sha256"],
             "evaluation": {name: str(value) for name, value in setting.options.of_an_evaluation().items()}}
 
 
 def _presets(setting: Evaluator, result: SearchResult) -> Dict[str, Objectives]:
-    """Known architectures; what was not evaluated has an error of NaN, and no latency unless it is eq. 12's."""
+    """Known architectures. Those not evaluated have an error of NaN, and a latency only if it is eq. 12's."""
     evaluated = result.objectives()
     by_flops = setting.options.latency == "flops"
     return {name: evaluated.get(a) or Objectives(setting.parameters(a), a.flops() if by_flops else np.nan, np.nan)
@@ -248,7 +247,7 @@ def _presets(setting: Evaluator, result: SearchResult) -> Dict[str, Objectives]:
 
 
 def _predictions(setting: Evaluator, error: TrainedError) -> List[cost_model.Prediction]:
-    """The paper's search at the speed of the largest candidate trained here; none if all came from the log."""
+    """Predicted cost of the paper's search at the speed of the largest candidate trained here; empty if none was."""
     if not error.step_seconds:
         return []
     largest = max(error.step_seconds, key=setting.cost)
@@ -265,7 +264,7 @@ def _command_without(option: str) -> str:
 
 
 def _device_name(ctx: mx.Context) -> str:
-    """The device that measured times speak of."""
+    """A description of the device whose times were measured."""
     if ctx.device_type == "gpu":
         return f"one worker on GPU {ctx.device_id}"
     threads = runtime.set_threads()

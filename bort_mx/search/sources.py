@@ -1,4 +1,4 @@
-"""Where a search takes T and its data from."""
+"""Where a search finds T's checkpoint and its data."""
 
 import pathlib
 from typing import List, Optional, Tuple
@@ -12,13 +12,13 @@ from bort_mx.errors import InputError
 
 def find_sources(teacher: Optional[str], data: Optional[List[str]], output_dir: str, seed: int,
                  tokenizer: Optional[str], workers: Workers) -> Tuple[pathlib.Path, pathlib.Path]:
-    """T's checkpoint and the directory of prepared data; text is prepared into the output directory.
+    """Find T's checkpoint and the directory of prepared data. Text is first prepared into the output directory.
 
     Args:
-        teacher, data, output_dir, seed, tokenizer: the search's options; without --data, the teacher's own data.
-        workers: all make this call.
+        teacher, data, output_dir, seed, tokenizer: options of the search. Without --data, the teacher's data are used.
+        workers: all workers must make this call.
     Raises:
-        InputError: no teacher, a run without a checkpoint, or text that cannot be prepared.
+        InputError: no teacher is given, the teacher's run has no checkpoint, or text cannot be prepared.
     """
     if teacher is None:
         raise InputError("--teacher must be given with --data: a checkpoint with an MLM head over the data's "
@@ -32,20 +32,20 @@ def find_sources(teacher: Optional[str], data: Optional[List[str]], output_dir: 
 
 
 def newest_checkpoint(path: pathlib.Path) -> pathlib.Path:
-    """The newest undamaged checkpoint of a run of run_pretraining.py; any other path is a checkpoint itself.
+    """The newest undamaged checkpoint in the output directory of a pre-training run; other paths are checkpoints.
 
     Raises:
-        InputError: a run without an undamaged checkpoint.
+        InputError: the run has no undamaged checkpoint.
     """
     if not (path / "checkpoints").is_dir():
         return path
     newest = checkpoint_directory.latest(path / "checkpoints")
     if newest is None:
-        raise InputError(f"{path}: a run without an undamaged checkpoint; go on with it by run_pretraining.py "
+        raise InputError(f"{path}: a run without an undamaged checkpoint; continue it with run_pretraining.py "
                          "--resume auto")
     return newest
 
 
 def digest(weights: Weights) -> str:
-    """SHA-256 of a checkpoint's configuration and tensors, whatever its format."""
+    """SHA-256 of a checkpoint's configuration and tensors. It does not depend on the checkpoint's format."""
     return tensors_digest(weights.tensors, before=repr(sorted(weights.config.to_dict().items())))

@@ -1,6 +1,6 @@
-"""The search space Xi: read, filtered, put in its intrinsic order, cut into intervals of epsilon architectures.
+"""The search space Xi: read it, filter it, sort it by the intrinsic order, cut it into intervals of size epsilon.
 
-Paper §3.2, §3.3 and App. B. What the paper states and what is our interpretation: see each function.
+Paper §3.2, §3.3 and App. B. [P]: stated by the paper. [I]: our interpretation where the paper does not say.
 """
 
 import dataclasses
@@ -17,27 +17,29 @@ from bort_mx.io import files
 
 PAPER_SPACE = pathlib.Path(__file__).with_name("search_paper.yaml")
 SMALL_SPACE = pathlib.Path(__file__).with_name("search_small.yaml")
+MOST_ARCHITECTURES = 1_000_000
+"""Number of architectures that a space may have; the paper's has 360."""
 REPRESENTATIVES = ("first", "middle")
 _FIELDS = {"D": "num_layers", "A": "num_heads", "H": "hidden_size", "I": "intermediate_size"}
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace:
-    """The architectures that a search may choose from, and the count of those that were taken out."""
+    """The architectures that a search may choose from, and the numbers of those that were dropped."""
 
     architectures: Tuple[Architecture, ...]
     """The members of Xi, each once, sorted by (D, A, H, I)."""
     raw: int
-    """How many there were before any was taken out."""
+    """Number of architectures before any was dropped."""
     duplicates: int
-    """Taken out: named before."""
+    """Number dropped because they were listed before."""
     indivisible: int
-    """Taken out: H not divisible by A (paper §3.3)."""
+    """Number dropped because H is not divisible by A (paper §3.3)."""
     odd: int
-    """Taken out: odd D (paper App. B, Lemma 3)."""
+    """Number dropped because D is odd (paper App. B, Lemma 3)."""
 
     def notes(self) -> List[str]:
-        """One line for the count, and one for each kind of architecture that was dropped."""
+        """One line with the total, and one for each reason to drop architectures."""
         lines = [f"search space: {len(self.architectures)} of {self.raw} architectures"]
         if self.indivisible:
             lines.append(f"dropped {self.indivisible}: hidden_size not divisible by num_heads")
@@ -48,19 +50,20 @@ class SearchSpace:
         return lines
 
     def odd_note(self) -> str:
-        """How many were dropped for an odd depth, why, and how to keep them."""
+        """How many architectures were dropped for an odd depth, why, and how to keep them."""
         return (f"dropped {self.odd}: odd num_layers, for which the weak AB^nC property is not proven "
                 "(paper App. B); --allow-odd keeps them")
 
 
 def admit(architectures: Iterable[Architecture], allow_odd: bool = False) -> SearchSpace:
-    """The search space made of those architectures that the algorithm may consider.
+    """Build the search space from the architectures that the algorithm may consider.
 
-    [P] H mod A ≠ 0 is dropped (§3.3), and odd D, because Lemma 3 pairs the layers (App. B). `allow_odd` keeps odd
-    depths: Remark 1 covers depths in steps of two; `conditions.weak_conditions` says whether a space's are.
+    [P] Architectures with H mod A ≠ 0 are dropped (§3.3), and those with odd D too, because Lemma 3 pairs the layers
+    (App. B). `allow_odd` keeps odd depths: Remark 1 covers depths in steps of two. `abnc.weak_conditions` says whether
+    the depths of a space are such.
 
     Raises:
-        InputError: nothing is given, or nothing is left.
+        InputError: no architecture is given, or none is left.
     """
     given = list(architectures)
     unique = list(dict.fromkeys(given))
@@ -69,7 +72,7 @@ def admit(architectures: Iterable[Architecture], allow_odd: bool = False) -> Sea
     space = SearchSpace(tuple(sorted(kept)), len(given), len(given) - len(unique), len(unique) - len(valid),
                         len(valid) - len(kept))
     if not given:
-        raise InputError("search space: it is empty; name at least one architecture")
+        raise InputError("search space: it is empty; give at least one architecture")
     if not kept:
         raise InputError("; ".join(space.notes()) + "; nothing is left to search")
     return space
@@ -77,66 +80,74 @@ def admit(architectures: Iterable[Architecture], allow_odd: bool = False) -> Sea
 
 def grid(num_layers: Sequence[int], num_heads: Sequence[int], hidden_sizes: Sequence[int],
          intermediate_sizes: Sequence[int]) -> List[Architecture]:
-    """Every combination D × A × H × I (paper §3.3), valid or not."""
+    """Every combination D × A × H × I (paper §3.3), valid or not.
+
+    Raises:
+        InputError: they are more than `MOST_ARCHITECTURES`.
+    """
+    count = len(num_layers) * len(num_heads) * len(hidden_sizes) * len(intermediate_sizes)
+    if count > MOST_ARCHITECTURES:
+        raise InputError(f"search space: its lists give {count:,} architectures, and at most {MOST_ARCHITECTURES:,} "
+                         "are read; shorten a list")
     return [Architecture(*values) for values in itertools.product(num_layers, num_heads, hidden_sizes,
                                                                   intermediate_sizes)]
 
 
 def read_space(path: Any = PAPER_SPACE) -> List[Architecture]:
-    """The architectures of a space file, valid or not; the paper's 360 by default.
+    """Read the architectures of a space file, valid or not. Default: the paper's 360.
 
     The file is YAML: either four lists `num_layers`, `num_heads`, `hidden_size`, `intermediate_size` (or the paper's
-    letters `D`, `A`, `H`, `I`), or `architectures`, a list of presets' names, "D,A,H,I" or [D, A, H, I].
+    letters `D`, `A`, `H`, `I`), or one list `architectures` of preset names, "D,A,H,I" or [D, A, H, I].
 
     Raises:
-        InputError: no such file, not YAML, an unknown or repeated or missing field, a value that is not a positive
-            integer; the message names file and line.
+        InputError: no such file, not YAML, an unknown, repeated or missing field, or a value that is not a positive
+            integer. The message names file and line.
     """
     fields = _read_fields(pathlib.Path(path))
     if "architectures" in fields:
         if len(fields) > 1:
             others = ", ".join(sorted(set(fields) - {"architectures"}))
-            raise InputError(f"{path}: gives both architectures and {others}; give the members or the four lists")
+            raise InputError(f"{path}: gives both architectures and {others}; give architectures or the four lists")
         line, values = fields["architectures"]
         return [_member(value, f"{path}:{line}: architectures") for value in _as_list(values, path, line)]
     missing = [f"{name} ({letter})" for letter, name in _FIELDS.items() if name not in fields]
     if missing:
-        raise InputError(f"{path}: misses {', '.join(missing)}; give four lists, or architectures")
+        raise InputError(f"{path}: lacks {', '.join(missing)}; give four lists, or architectures")
     return grid(*(_integers(path, name, *fields[name]) for name in _FIELDS.values()))
 
 
 def order_key(architecture: Architecture, vocab_size: int = ROBERTA_VOCABULARY,
               num_positions: int = ROBERTA_POSITIONS) -> Tuple[int, ...]:
-    """The key of the intrinsic order: (parameters, FLOPs, D, A, H, I), ascending.
+    """Sort key of the intrinsic order: (parameters, FLOPs, D, A, H, I), ascending.
 
-    [P] The AB^nC property gives an order. [I] Which one, the paper does not say. By eq. 12 and 13, A changes neither
-    size nor cost, so that at epsilon = 2 most intervals of the paper's space pair two architectures that differ in A
-    alone.
+    [P] The AB^nC property implies an order. [I] The paper does not say which one. In eq. 12 and 13, A changes neither
+    size nor cost. Therefore, at epsilon = 2, most intervals of the paper's space hold two architectures that differ in
+    A only.
     """
     return (architecture.parameters(vocab_size, num_positions), architecture.flops(), *architecture.as_tuple())
 
 
 def intrinsic_order(architectures: Iterable[Architecture], vocab_size: int = ROBERTA_VOCABULARY,
                     num_positions: int = ROBERTA_POSITIONS) -> List[Architecture]:
-    """The architectures sorted by `order_key`, whatever order they came in."""
+    """Sort architectures by `order_key`. The order of the input does not matter."""
     return sorted(architectures, key=lambda a: order_key(a, vocab_size, num_positions))
 
 
 def intervals(ordered: Sequence[Architecture], epsilon: float) -> List[Tuple[Architecture, ...]]:
-    """Cut the order into ⌈|Xi| / epsilon⌉ runs of epsilon neighbours; the last may be shorter (paper §3.2).
+    """Cut the order into ⌈|Xi| / epsilon⌉ intervals of epsilon neighbours. The last may be shorter (paper §3.2).
 
     Raises:
-        InputError: epsilon is no whole number, or not in [1, |Xi|].
+        InputError: epsilon is not a whole number, or is not in [1, |Xi|].
     """
     size = check_epsilon(epsilon, len(ordered))
     return [tuple(ordered[start:start + size]) for start in range(0, len(ordered), size)]
 
 
 def check_epsilon(epsilon: float, count: int) -> int:
-    """The interval size as an int: 1 ≤ epsilon ≤ |Xi| [P], and whole, because it counts architectures [I].
+    """The interval size as an int: 1 ≤ epsilon ≤ |Xi| [P]; a whole number, because it counts architectures [I].
 
     Raises:
-        InputError: otherwise. 2.0 passes as 2; 1.5 is refused rather than rounded.
+        InputError: epsilon is out of range or not whole. 2.0 is accepted as 2; 1.5 is refused, not rounded.
     """
     whole = isinstance(epsilon, numbers.Real) and not isinstance(epsilon, bool) and float(epsilon).is_integer()
     if not whole:
@@ -147,9 +158,9 @@ def check_epsilon(epsilon: float, count: int) -> int:
 
 
 def representatives(parts: Sequence[Tuple[Architecture, ...]], representative: str = "first") -> List[Architecture]:
-    """One architecture of each interval: its first (smallest) member, or its middle one, index ⌊length / 2⌋ [I].
+    """One architecture per interval: its first (smallest) member, or its middle one with index ⌊length / 2⌋ [I].
 
-    At epsilon = 2 the middle is the second member, so that the two choices together cover the space.
+    At epsilon = 2 the middle one is the second member. There, both choices together cover the space.
 
     Raises:
         InputError: `representative` is neither "first" nor "middle".
@@ -160,27 +171,20 @@ def representatives(parts: Sequence[Tuple[Architecture, ...]], representative: s
 
 
 def _read_fields(path: pathlib.Path) -> Dict[str, Tuple[int, Any]]:
-    """Field name → (line, value); letters are turned into names."""
+    """Read the fields: name → (line, value). Letters are replaced by full names."""
     if not path.exists():
-        raise InputError(f"{path}: no such file; it should hold a search space (YAML)")
+        raise InputError(f"{path}: no such file; it should contain a search space (YAML)")
     document = files.compose_yaml(path)
     if not isinstance(document, yaml.MappingNode):
-        raise InputError(f"{path}: holds no fields; give num_layers, num_heads, hidden_size and intermediate_size, "
+        raise InputError(f"{path}: contains no fields; give num_layers, num_heads, hidden_size and intermediate_size, "
                          "or architectures")
     fields: Dict[str, Tuple[int, Any]] = {}
     for key, value in document.value:
         line, name = key.start_mark.line + 1, _field_name(path, key)
         if name in fields:
             raise InputError(f"{path}:{line}: {name} is given a second time (first on line {fields[name][0]})")
-        fields[name] = line, _construct(value, f"{path}:{line}: {name}")
+        fields[name] = line, files.yaml_value(value, path)
     return fields
-
-
-def _construct(node: yaml.Node, where: str) -> Any:
-    try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{where}: cannot be read ({getattr(error, 'problem', None) or error})") from None
 
 
 def _field_name(path: pathlib.Path, key: yaml.Node) -> str:
@@ -201,7 +205,7 @@ def _integers(path: Any, name: str, line: int, value: Any) -> List[int]:
     values = _as_list(value, path, line)
     for item in values:
         if isinstance(item, bool) or not isinstance(item, int) or item < 1:
-            raise InputError(f"{path}:{line}: {name} holds {item!r}; it must hold positive integers")
+            raise InputError(f"{path}:{line}: {name} contains {item!r}; it must contain positive integers")
     return values
 
 
@@ -213,4 +217,4 @@ def _member(value: Any, where: str) -> Architecture:
             return Architecture(*value)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    raise InputError(f"{where} holds {value!r}; expected a preset's name, \"D,A,H,I\" or [D, A, H, I]")
+    raise InputError(f"{where} contains {value!r}; expected a preset's name, \"D,A,H,I\" or [D, A, H, I]")

@@ -1,6 +1,7 @@
-"""The surrogates of the three objectives: trained error, parameters, latency (paper §3.3).
+"""The surrogates of the three objectives: trained error, parameters and latency (paper §3.3).
 
-Dimensions: B sequences, s tokens, M masked positions a sequence, N = B·M, V vocabulary, n training steps.
+Dimensions: B sequences, s tokens, M masked positions per sequence, N = B·M, V vocabulary size, n training steps.
+[P]: stated by the paper. [I]: our interpretation.
 """
 
 import gc
@@ -16,7 +17,9 @@ from bort_mx import random
 from bort_mx.architecture import Architecture
 from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
-from bort_mx.models.bert import BERT, ModelConfig, build_from_config, parameters_of
+from bort_mx.models.bert import BERT, parameters_of
+from bort_mx.models.build import build_from_config
+from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.losses import distillation_loss
 from bort_mx.search.options import Hyperparameters
 from bort_mx.search.teacher_states import NumberedBatch, SearchBatches, TeacherStates
@@ -25,15 +28,15 @@ from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
 from bort_mx.training.step import NonFiniteError, Sums, TrainingStep
 
 UNTIMED_PASSES = 2
-"""Forward passes before those whose time counts: the first compiles the graph and allocates its memory."""
+"""Number of forward passes before the timed ones. The first of them compiles the graph and allocates its memory."""
 
 
 class TeacherObjective:
-    """Cross-entropy of a candidate against T's distribution over V at the masked positions [P], temperature 1.
+    """Cross-entropy of a candidate against T's distribution over V at the masked positions [P], at temperature 1.
 
     Args:
         model: the candidate, with its MLM head.
-        teacher: T's states.
+        teacher: T's stored states.
         ctx: the device.
     """
 
@@ -52,23 +55,23 @@ class TeacherObjective:
 
 
 class TrainedError:
-    """ê: a fresh candidate trained for n steps towards T, then the same cross-entropy on the evaluation lines.
+    """ê: train a new candidate for n steps towards T; ê is then the same cross-entropy on the evaluation lines.
 
-    [P] n steps of SGD, loss and ê. [I] Fresh initialisation, from the same seed for every candidate and theta; of
-    several thetas the lowest ê is used. If one of a candidate's steps was not finite, that theta gives NaN.
+    [P] n steps of SGD, the loss, and ê. [I] The initial weights are new, with the same seed for every candidate and
+    theta. With several thetas, the lowest ê is used. If any of a candidate's steps is not finite, that theta gives NaN.
 
     Args:
-        config: of the candidates; its architecture is replaced.
-        batches: what is trained and evaluated on.
-        teacher: T's states on them.
-        theta: Theta.
-        optimizer: which one, and its hyperparameters.
-        clip: bound on the gradient's norm; 0 for none.
-        seed: of initial weights and dropout.
+        config: configuration of the candidates, except for the architecture.
+        batches: the sequences for training and evaluation.
+        teacher: T's states for these sequences.
+        theta: Theta, the sets of hyperparameters to try.
+        optimizer: the optimizer and its hyperparameters.
+        clip: upper bound on the norm of the gradient; 0 for none.
+        seed: seed of initial weights and dropout.
         ctx: the device.
 
     Attributes:
-        step_seconds: times of the training steps made here, by candidate.
+        step_seconds: candidate → times of the training steps made in this run.
     """
 
     def __init__(self, config: ModelConfig, batches: SearchBatches, teacher: TeacherStates,
@@ -79,7 +82,7 @@ class TrainedError:
         self.step_seconds: Dict[Architecture, List[float]] = {}
 
     def __call__(self, architecture: Architecture) -> float:
-        """ê in nats, NaN if no theta gave a finite one."""
+        """ê in nats; NaN if no theta gave a finite one."""
         errors = [self._error(architecture, theta) for theta in self._theta]
         return min((error for error in errors if math.isfinite(error)), default=math.nan)
 
@@ -93,19 +96,20 @@ class TrainedError:
 
     def _train(self, model: BERT, objective: TeacherObjective, theta: Hyperparameters,
                architecture: Architecture) -> bool:
-        """The n steps, alone on this worker; returns whether all were finite."""
+        """Train for n steps on this worker alone. Returns whether all steps were finite."""
         optimizer = build_optimizer(parameters_of(model), self._optimizer)
-        core = TrainingStep(objective, optimizer, Workers(), self._clip)
+        core = TrainingStep(objective, optimizer, Workers(), self._clip)  # `Workers()`: no averaging over workers
         warmup = schedules.warmup_steps(theta.warmup, len(self._batches.training))
         times = self.step_seconds.setdefault(architecture, [])
         try:
             for step, batches in enumerate(self._batches.training, start=1):
+                # The seed depends on the candidate, not on the order of candidates: any worker gets the same ê.
                 random.seed_mxnet(self._seed, "search step", step, *architecture.as_tuple())
                 start = time.perf_counter()
                 core(batches, theta.learning_rate * schedules.noam(step, warmup))
-                mx.nd.waitall()
+                mx.nd.waitall()  # MXNet computes asynchronously: wait before stopping the clock
                 times.append(time.perf_counter() - start)
-        except NonFiniteError:  # ten in a row: no use in going on; it is reported as a candidate without an error
+        except NonFiniteError:  # ten steps in a row; going on is useless, and the candidate counts as infeasible
             return False
         return core.skipped == 0
 
@@ -118,12 +122,12 @@ class TrainedError:
 
 
 def parameters_by_formula(vocab_size: int, num_positions: int) -> Callable[[Architecture], int]:
-    """p by eq. 13: embedding, encoder and pooler, as a function of the architecture."""
+    """p by eq. 13 (embedding, encoder and pooler), as a function of the architecture."""
     return lambda architecture: architecture.parameters(vocab_size, num_positions)
 
 
 def parameters_counted(config: ModelConfig) -> Callable[[Architecture], int]:
-    """p as the number of weights of the model with the head that `config` says, without giving it memory."""
+    """p as the number of weights of the model with the head of `config`. Allocates no memory for the weights."""
     def count(architecture: Architecture) -> int:
         model = BERT(config.replace(architecture=architecture))
         return sum(int(np.prod(p.shape)) for p in parameters_of(model).values())
@@ -131,17 +135,17 @@ def parameters_counted(config: ModelConfig) -> Callable[[Architecture], int]:
 
 
 class MeasuredLatency:
-    """î: seconds a sequence in the forward pass of embedding and encoder, the median of repeats after a warm-up.
+    """î: seconds per sequence for a forward pass of embedding and encoder; the median of several passes.
 
-    [P] Mean time of inference on the evaluation lines. [I] The median over one fixed batch of full sequences, because
-    a mean is at the mercy of whatever else the machine does; without the MLM head, which eq. 12 leaves out too.
+    [P] Mean time of inference on the evaluation lines. [I] The median, over one fixed batch of full sequences, because
+    other work on the machine distorts a mean. The MLM head is left out, as in eq. 12.
 
     Args:
-        config: of the models; its architecture is replaced.
+        config: configuration of the models, except for the architecture.
         batch_size: B.
         length: s.
-        repeats: timed passes.
-        seed: of the sequences' ids.
+        repeats: number of timed passes.
+        seed: seed of the sequences' random ids.
         ctx: the device.
     """
 
@@ -152,7 +156,7 @@ class MeasuredLatency:
         self._ids = to_device(ids, ctx)  # (B, s)
 
     def __call__(self, architecture: Architecture) -> float:
-        """Seconds a sequence."""
+        """Latency in seconds per sequence."""
         model = build_from_config(self._config.replace(architecture=architecture), seed=0, ctx=self._ctx)
         times = [self._pass(model) for _ in range(UNTIMED_PASSES + self._repeats)][UNTIMED_PASSES:]
         del model
@@ -167,6 +171,6 @@ class MeasuredLatency:
 
 
 def release() -> None:
-    """Give back the memory of a model just deleted: Gluon's blocks and parameters refer to each other in cycles."""
+    """Free the memory of a deleted model. Gluon's blocks and parameters form cycles, so the collector must run."""
     mx.nd.waitall()
     gc.collect()

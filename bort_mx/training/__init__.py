@@ -1,1 +1,1 @@
-"""The one training-step core, and what a run writes, for search, pre-training and fine-tuning alike."""
+"""The training step, the training loop and the run directory that search, pre-training and fine-tuning share."""

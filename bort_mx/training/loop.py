@@ -1,4 +1,4 @@
-"""The loop around the step core: seeds, schedule, log, evaluation, checkpoints, stopping and resuming."""
+"""The training loop: seeds, learning rate, log, evaluation, checkpoints, stopping and resuming."""
 
 import dataclasses
 import math
@@ -8,15 +8,21 @@ from typing import Any, Callable, Dict, Iterable, Optional, Protocol
 from bort_mx import random
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.distributed import Workers
+from bort_mx.durations import in_words
 from bort_mx.progress import Progress
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 from bort_mx.training.step import NonFiniteError, StepResult, TrainingStep
 
+FEWEST_STEPS_TOLD = 20
+"""Of fewer steps the duration is not told beforehand."""
+QUICK = 5.0
+"""Seconds of a first pass up to which another one is timed."""
+
 
 @dataclasses.dataclass
 class Cadence:
-    """When the loop does what, in steps; 0 for never (the last step logs, evaluates and saves in any case)."""
+    """Intervals in steps; 0 means never. The last step always logs, evaluates and saves."""
 
     total: int
     log: int = 10
@@ -26,36 +32,36 @@ class Cadence:
 
 
 class Selection(Protocol):
-    """What looks at every evaluation: keeps the best model, and may end the training."""
+    """Keeps the best model over all evaluations, and may end the training early."""
 
     stopped: bool
-    """The training has been ended."""
+    """True once the training should end."""
 
     def observe(self, step: int, values: Dict[str, float]) -> None:
-        """Look at an evaluation; the values are equal on all workers, and so must be what follows from them."""
+        """Take note of an evaluation. The values are equal on all workers, so all workers must decide alike."""
 
     def state(self) -> Dict:
-        """What a resumed run needs to know, JSON-ready."""
+        """What a resumed run needs to know, as JSON values."""
 
     def load_state(self, state: Dict) -> None:
-        """The inverse of `state`."""
+        """Restore what `state` returned."""
 
 
 class Loop:
-    """Runs a training from the run's checkpoint (or from the start) to its last step.
+    """Runs a training from the run's checkpoint (or from the start) to the last step.
 
     Args:
         run: the output directory.
-        core: the step core.
-        model, tokenizer: what checkpoints hold.
+        core: the training step.
+        model, tokenizer: written into checkpoints.
         workers: the workers.
         cadence: see `Cadence`.
         learning_rate: step (from 1) → learning rate.
         batches: step (from 0) → this worker's micro-batches.
-        tokens: micro-batch → its number of tokens, for the rate.
+        tokens: micro-batch → its number of tokens, for the tokens/s display.
         evaluate: () → values to log, or None.
-        seed: every step's dropout is a function of (seed, step, rank).
-        description: for the progress display.
+        seed: seed of dropout. The dropout of a step is a function of (seed, step, rank).
+        description: the name shown by the progress display.
         selection: see `Selection`.
     """
 
@@ -70,7 +76,7 @@ class Loop:
         self._since, self._counted, self._saved = time.perf_counter(), 0, None
 
     def restore(self) -> None:
-        """Take optimizer state and counters from the run's checkpoint (the weights are loaded by the caller)."""
+        """Restore optimizer state and counters from the run's checkpoint. The caller loads the weights."""
         path = self._run.checkpoint
         if path is None:
             return
@@ -83,36 +89,56 @@ class Loop:
             self._selection.load_state(progress["selection"])
 
     def train(self) -> Dict[str, float]:
-        """Run to the last step, or to where the selection ends it; returns the last evaluation.
+        """Run to the last step, or until the selection ends the training. Returns the last evaluation.
 
         Raises:
-            StopRequested: SIGINT or SIGTERM came; a checkpoint stands.
-            NonFiniteError: see `TrainingStep`; or no step at all was finite.
+            StopRequested: SIGINT or SIGTERM arrived; a checkpoint has been written.
+            NonFiniteError: see `TrainingStep`; or no step of the training was finite.
         """
         last: Dict[str, float] = {}
         start, total = self._run.start_step, self._cadence.total
         done = start
         with StopSignals() as signals, Progress(total, self._description, "step", self._workers.is_first,
                                                 initial=start) as progress:
+            if start < total and not self._ended():
+                self._say_how_long(total - start)
             self._since = time.perf_counter()
             for step in range(start + 1, total + 1):
                 if self._ended():
                     break
-                result, done = self._step(step, signals.asked), step
+                result = self._step(step, lambda: signals.asked)
+                if result.abandoned:
+                    self._stop(step - 1)
+                done = step
                 self._log(step, result, progress)
+                # Evaluate before saving: the checkpoint must hold what the selection concluded from the evaluation.
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
                     last = self._evaluation(step, progress)
                 if self._due(step, self._cadence.checkpoint) or result.stop or self._ended():
                     self._save(step)
                 if result.stop and step < total and not self._ended():
-                    self._workers.gather(step, "stopped")  # horovodrun kills the others once one has left
-                    raise StopRequested(f"stopped at step {step}, after its checkpoint; go on with --resume auto")
+                    self._stop(step)
         if self._core.skipped and self._core.skipped == done:
-            raise NonFiniteError(f"no step of {done} had a finite loss and gradient; lower --learning-rate, or look at "
+            raise NonFiniteError(f"no step of {done} had a finite loss and gradient; lower --learning-rate, or check "
                                  "the data")
         if self._workers.is_first and self._core.skipped:
             print(f"{self._core.skipped} steps were skipped: their loss or gradient was not finite")
         return last
+
+    def _say_how_long(self, steps: int) -> None:
+        """Say how long the steps will take, by the time of one micro-batch; rank 0 alone measures.
+
+        The first pass compiles the graph and allocates its memory; a second one is timed if the first was quick.
+        """
+        if not self._workers.is_first or steps < FEWEST_STEPS_TOLD:
+            return
+        batches = list(self._batches(self._run.start_step))
+        seconds = self._core.rehearse(batches)
+        if seconds < QUICK:
+            seconds = min(seconds, self._core.rehearse(batches))
+        step = seconds * len(batches)
+        print(f"about {in_words(step)} a step, by one micro-batch: {in_words(step * steps)} for {steps:,} steps, "
+              "evaluations not counted", flush=True)
 
     def _ended(self) -> bool:
         return self._selection is not None and self._selection.stopped
@@ -120,11 +146,25 @@ class Loop:
     def _due(self, step: int, interval: int) -> bool:
         return step == self._cadence.total or (interval > 0 and step % interval == 0)
 
-    def _step(self, step: int, stop: bool) -> StepResult:
+    def _stop(self, step: int) -> None:
+        """End the run at the user's request, after a checkpoint of the last finished step.
+
+        Raises:
+            StopRequested: always.
+        """
+        if step > self._run.start_step:
+            self._save(step)
+        # Wait for all workers: horovodrun kills the others as soon as one has exited.
+        self._workers.wait("stopped")
+        raise StopRequested(f"stopped at step {step}, after its checkpoint; continue with --resume auto" if step
+                            else "stopped before the first step was done")
+
+    def _step(self, step: int, asked: Callable[[], bool]) -> StepResult:
+        # Reseed in every step: MXNet's generator state cannot be saved, so a resumed run could not restore it.
         random.seed_mxnet(self._seed, "training step", step, self._workers.rank)
-        batches = list(self._batches(step - 1))
+        batches = list(self._batches(step - 1))  # batches count steps from 0
         self._counted += sum(self._tokens(batch) for batch in batches) * self._workers.size
-        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), stop=stop)
+        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), asked=asked)
 
     def _log(self, step: int, result: StepResult, progress: Progress) -> None:
         if not self._due(step, self._cadence.log):
@@ -139,12 +179,14 @@ class Loop:
         progress.advance(shown)
 
     def _evaluation(self, step: int, progress: Progress) -> Dict[str, float]:
+        # Settle before the evaluation, not in between: a resumed run must round in the same places.
         self._core.optimizer.settle()
         values = self._evaluate()
         self._run.log(step, values)
         progress.write(f"step {step}: " + ", ".join(f"{name} {_short(value)}" for name, value in values.items()))
         if self._selection is not None:
             self._selection.observe(step, values)
+        # Time spent evaluating does not count in tokens/s.
         self._since, self._counted = time.perf_counter(), 0
         return values
 
@@ -155,6 +197,7 @@ class Loop:
         progress = {"skipped": self._core.skipped, "skipped_in_a_row": self._core.skipped_in_a_row,
                     "loss_scale": scaler.scale, "loss_scale_good": scaler.good, "workers": self._workers.size,
                     **({} if self._selection is None else {"selection": self._selection.state()})}
+        # Read the state first: `settled` changes the weights only for the time of the block.
         states = optimizer.state()
         with optimizer.settled():
             self._run.save_checkpoint(step, self._model, self._tokenizer, states, progress, self._cadence.keep)

@@ -1,6 +1,6 @@
-"""A run's output directory: config.json, metrics.jsonl, results.json, TensorBoard events and checkpoints/.
+"""The output directory of a run: config.json, metrics.jsonl, results.json, TensorBoard events and checkpoints/.
 
-Rank 0 alone writes; on the other ranks every method is a no-op.
+Only rank 0 writes. On the other ranks the writing methods do nothing.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
+from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
@@ -25,24 +26,24 @@ from bort_mx.training.options import OTHER_PROGRAM
 CONFIG, METRICS, LOCK, EVENTS = "config.json", "metrics.jsonl", ".lock", "tensorboard"
 logger = logging.getLogger(__name__)
 Kind = Callable[[Mapping[str, Any]], str]
-"""Options → what a directory of them holds, in words."""
+"""Options → a name for the kind of run that has such options, for example "a search"."""
 
 
 class RunDirectory:
-    """See the module.
+    """The output directory of one run.
 
     Args:
         path: the output directory.
-        options: all options of the run, an instance of a dataclass of JSON-ready fields.
-        may_change: names of options that a resumed run may have changed.
+        options: all options of the run: a dataclass whose fields are JSON values.
+        may_change: names of options that may differ when a run is resumed.
         writes: whether this worker writes (rank 0).
-        resume: "never" (a directory that holds a run is refused), "auto" (go on from the newest undamaged checkpoint,
-            or start), or the path of a checkpoint of this run, which goes back to it.
-        extra: further entries of config.json, e.g. data hashes; they too must be equal on resuming.
-        kind: what is resumed must be of the same; None: there is but one.
+        resume: "never": refuse a directory that holds a run. "auto": continue from the newest undamaged checkpoint, or
+            start. Or the path of a checkpoint of this run: go back to it.
+        extra: further entries of config.json, such as data hashes. They too must be equal when a run is resumed.
+        kind: names the kind of a run. A run can be resumed only as the same kind. None: there is only one kind.
     Raises:
-        InputError: the directory holds a run and `resume` is "never", or holds one of other options, or something
-            else; the checkpoint is another run's.
+        InputError: the directory holds a run and `resume` is "never"; or it holds a run with other options, or
+            something else; or the checkpoint belongs to another run.
     """
 
     def __init__(self, path: os.PathLike, options: Any, may_change: Sequence[str], writes: bool,
@@ -50,13 +51,14 @@ class RunDirectory:
         self.path, self._writes, self._events, self._lock = pathlib.Path(path), writes, None, None
         self._metrics: Optional[JsonlLog] = None
         self.before: Dict[str, Any] = {}
-        """config.json as it was, of a run that is resumed or begun again."""
+        """The config.json found there, if a run is resumed or repeated; otherwise empty."""
         self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
         self._renamed = getattr(options, "RENAMED", {})
         self.config = json.loads(json.dumps({"options": dataclasses.asdict(options), **(extra or {}),
                                              "provenance": provenance()}))
         with writing(self.path, "--output-dir"):
             self.checkpoint = self._find_checkpoint(resume)
+            # A search and a parent of several runs have no checkpoint of their own, but may have results.
             lasting = self.checkpoint or resume == "auto" and self._has_results()
         if lasting:
             self._refuse_another(may_change, kind)
@@ -65,68 +67,106 @@ class RunDirectory:
         self.start_step = checkpoint_directory.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
     def open(self, training: bool = True) -> None:
-        """Start writing: lock the folder, and write config.json.
+        """Start writing: lock the folder and write config.json.
 
-        Metrics and checkpoints of steps after the one to continue from are dropped, as they come again.
+        Metrics and checkpoints of later steps than the resumed one are dropped. The run will write them again.
 
         Args:
-            training: False for a run without steps of its own: no metrics.jsonl, checkpoints or TensorBoard events.
+            training: False for a run without steps of its own: it has no metrics.jsonl, checkpoints or TensorBoard
+                events.
         Raises:
-            InputError: another process writes there, or nobody can.
+            InputError: another process writes to the folder, or the folder cannot be written.
         """
         if not self._writes:
             return
         with writing(self.path, "--output-dir"):
             self.path.mkdir(parents=True, exist_ok=True)
+            # Lock before anything is written: another process may be running here.
             self._claim()
         if self.checkpoint:
             print(f"resuming after step {self.start_step}, from {self.checkpoint}", flush=True)
         files.write_json(self.path / CONFIG, self.config)
         if not training:
             return
-        checkpoint_directory.discard_after(self.path / CHECKPOINTS, self.start_step)
+        checkpoint_directory.set_aside_after(self.path / CHECKPOINTS, self.start_step)
         kept = [row for row in self.metrics() if row["step"] <= self.start_step] if self.checkpoint else []
         self._metrics = JsonlLog(self.path / METRICS, durable=False, on_damage=_pass_over)
         self._metrics.replace(kept)
         self._events = _event_writer(self.path / EVENTS, purge_step=self.start_step + 1)
 
+    def agree(self, workers: Workers, resumes: bool = True, **more: Any) -> None:
+        """Wait until all workers have looked at the directory, and end the run if they have not found the same.
+
+        Rank 0 may write into the directory only after this call.
+
+        Args:
+            workers: all make this call.
+            resumes: every worker reads the checkpoint of the step that the run starts from.
+            more: further values that must be equal, by name.
+        Raises:
+            InputError: the options, the data or the step to start from differ between workers.
+        """
+        known = {name: value for name, value in self.config.items() if name not in ("options", "provenance")}
+        flat = {f"{name} {key}": part for name, value in known.items() if isinstance(value, dict)
+                for key, part in value.items()}
+        plain = {name: value for name, value in known.items() if not isinstance(value, dict)}
+        step = {"the step that the run starts from": self.start_step} if resumes else {}
+        options = {"--" + name.replace("_", "-"): value for name, value in self.config["options"].items()}
+        workers.agree({**options, **flat, **plain, **step, **more}, "run")
+
     def keep(self, name: str, value: Any) -> Any:
-        """An entry of config.json that holds from the run's beginning: a resumed run gets the value of then."""
+        """Set an entry of config.json that never changes: a resumed run gets the value that the run started with."""
         self.config[name] = self.before.get(name, value)
         return self.config[name]
 
     def log(self, step: int, values: Dict[str, float]) -> None:
-        """Append one object to metrics.jsonl, null for what is not finite, and to TensorBoard."""
+        """Append values to metrics.jsonl and TensorBoard. Values that are not finite become null."""
         if not self._writes:
             return
-        # JSON has no NaN; TensorBoard shows none, and its writer would warn of them.
+        # JSON has no NaN. TensorBoard does not show NaN, and its writer warns of it.
         self._metrics.append({"step": step, **{n: v if math.isfinite(v) else None for n, v in values.items()}})
         for name, value in values.items():
             if math.isfinite(value):
                 self._events.add_scalar(name, value, step)
 
     def metrics(self) -> List[Dict[str, float]]:
-        """All objects of metrics.jsonl so far; damaged lines are passed over."""
+        """All objects in metrics.jsonl so far. Damaged lines are skipped with a warning."""
         log = JsonlLog(self.path / METRICS, write=False, on_damage=_pass_over)
         return [row for _, row in log.records if isinstance(row, dict) and isinstance(row.get("step"), int)]
 
     def write_config(self) -> None:
-        """Write config.json alone: of a directory that holds several runs, each with a directory of its own."""
+        """Write config.json only, for a directory that holds several runs in directories of their own."""
         if self._writes:
             with writing(self.path, "--output-dir"):
                 files.write_json(self.path / CONFIG, self.config)
 
     def write_results(self, results: Dict[str, Any]) -> None:
-        """Write results.json, with what produced it."""
+        """Write results.json, with the provenance of the run."""
         if self._writes:
             files.write_json(self.path / RESULTS, {**results, "provenance": self.config["provenance"]})
+
+    def read_results(self, **needed: type) -> Dict[str, Any]:
+        """Read results.json of a finished run.
+
+        Args:
+            needed: fields that must be there, and their types.
+        Raises:
+            InputError: it is damaged, or a field is missing or of another type.
+        """
+        path = self.path / RESULTS
+        found = files.read_json(path)
+        for name, kind in needed.items():
+            if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+                raise InputError(f"{path}: altered, as its field {name!r} is missing or no {kind.__name__}; delete the "
+                                 "file, and --resume auto writes it again")
+        return found
 
     def save_checkpoint(self, step: int, model, tokenizer, states, progress: Dict[str, Any], keep: int) -> None:
         """Write checkpoints/step-N and delete all but the `keep` newest.
 
         Raises:
-            OSError: the disk is full; the checkpoints before it are intact.
-            RunError: weights that are not finite; the checkpoints before it are intact.
+            OSError: the disk is full; earlier checkpoints are intact.
+            RunError: the weights are not finite; earlier checkpoints are intact.
         """
         if not self._writes:
             return
@@ -134,19 +174,19 @@ class RunDirectory:
         try:
             checkpoint_directory.save(directory / f"step-{step}", model, tokenizer, states=states,
                         progress={"step": step, **progress})
-        except InputError as error:  # nothing that the user gave
+        except InputError as error:  # not the user's input: the training itself produced these weights
             raise RunError(str(error)) from None
         checkpoint_directory.keep_last(directory, keep)
 
     def close(self) -> None:
-        """Flush the TensorBoard events, and let another process write here."""
+        """Flush the TensorBoard events and release the lock."""
         if self._events is not None:
             self._events.close()
         if self._lock is not None:
             self._lock.close()
 
     def _claim(self) -> None:
-        """Lock the directory for as long as this process writes in it; the lock goes with the process."""
+        """Lock the directory until this process ends. The system releases the lock even after a kill."""
         self._lock = open(self.path / LOCK, "w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,10 +201,10 @@ class RunDirectory:
                 raise InputError(f"--resume {resume}: not a checkpoint; give one of {self.path / CHECKPOINTS}, or auto")
             if pathlib.Path(resume).resolve().parent != (self.path / CHECKPOINTS).resolve():
                 raise InputError(f"--resume {resume}: not a checkpoint of the run in {self.path}; to start another run "
-                                 "from its weights give them to that run instead")
+                                 "from its weights, pass it to that run as its initial checkpoint")
             checkpoint_directory.verify(resume)
             if not checkpoint_directory.is_resumable(resume):
-                raise InputError(f"--resume {resume}: holds weights alone, nothing to go on from; give one of "
+                raise InputError(f"--resume {resume}: holds weights only, nothing to continue from; give one of "
                                  f"{self.path / CHECKPOINTS}/step-N, or auto")
             return pathlib.Path(resume)
         if resume == "auto":
@@ -173,15 +213,11 @@ class RunDirectory:
         return None
 
     def _has_results(self) -> bool:
-        """Whether there is more than the beginning of a run that came to nothing, which may be begun again."""
-        if not (self.path / CONFIG).is_file():
-            return False
-        found = [self.path / RESULTS, *self.path.glob(f"{CHECKPOINTS}/*"), *self.path.glob(f"*/{CONFIG}"),
-                 *self.path.glob(f"*/*/{CONFIG}")]
-        return any(path.exists() for path in found)
+        """Whether a run here got anywhere. A run without results or checkpoints may simply be started again."""
+        return (self.path / CONFIG).is_file() and any(path.exists() for path in _lasting(self.path))
 
     def _refuse_another_program(self, kind: Kind) -> None:
-        """Raises InputError if another stage's options stand there, even if its run came to nothing."""
+        """Raises InputError if the directory belongs to another stage, even if that run produced nothing."""
         found = files.read_json(self.path / CONFIG)
         options = found.get("options") if isinstance(found, dict) else None
         if isinstance(options, dict) and kind(options) == OTHER_PROGRAM:
@@ -189,53 +225,63 @@ class RunDirectory:
                              "another --output-dir")
 
     def _refuse_another(self, may_change: Sequence[str], kind: Optional[Kind]) -> None:
-        """Compare with config.json as it is there; an option that there was not yet had the value of its default.
+        """Compare the options with those in config.json. An option missing there had its default value.
 
         Raises:
-            InputError: an option that is not in `may_change`, or an entry beside the options, is another one now.
+            InputError: an option not in `may_change`, or another entry, has a different value now.
         """
         before = self.before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
         there, this = (kind(options) if kind else "" for options in (before["options"], self.config["options"]))
         if there != this:
-            raise InputError(f"--resume: {self.path} holds {there}, and this is {this}; give the options it began "
-                             "with, or another --output-dir")
+            raise InputError(f"--resume: {self.path} holds {there}, and this is {this}; give the options it was "
+                             "started with, or another --output-dir")
         for name, value in self.config["options"].items():
             then = name if name in before["options"] else self._renamed.get(name, name)
-            unknown = then not in before["options"] and self._defaults[name] is None  # what it meant is not told
+            # A default of None depends on something else, so the value of the older run is unknown.
+            unknown = then not in before["options"] and self._defaults[name] is None
             old = before["options"].get(then, self._defaults[name])
             if name not in may_change and not unknown and old != value:
                 raise InputError(f"--resume: option {name} was {old!r} in {self.path / CONFIG} and is {value!r} now; "
                                  "give the old value, or start anew in another --output-dir")
+        # Entries beside the options, such as data hashes. Older runs may lack some of them.
         for name in sorted(set(self.config) - {"options", "provenance"}):
             if name in before and before[name] != self.config[name]:
                 raise InputError(f"--resume: {_difference(name, before[name], self.config[name])} is not what it was "
-                                 f"when {self.path} began; start anew in another --output-dir")
+                                 f"when {self.path} was started; start anew in another --output-dir")
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """The name of an entry that differs, of a mapping with what differs in it."""
+    """The name of an entry that differs; for a dictionary, followed by the first key that differs."""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return name
     return f"{name} {next((key for key in [*now, *before] if before.get(key) != now.get(key)), '')}".strip()
 
 
 def _pass_over(number: int) -> None:
-    """A damaged line of metrics.jsonl: the figures of one step are lost, nothing that a run needs to continue."""
-    logger.warning("metrics.jsonl: line %d is damaged and passed over", number)
+    """Warn of a damaged line in metrics.jsonl. Only one step's figures are lost; resuming does not need them."""
+    logger.warning("metrics.jsonl: line %d is damaged and skipped", number)
+
+
+def _lasting(path: pathlib.Path) -> List[pathlib.Path]:
+    """What a run leaves that is worth keeping, perhaps: results, checkpoints, runs of its own in folders below."""
+    return [path / RESULTS, *path.glob(f"{CHECKPOINTS}/*"), *path.glob("agora/jobs.jsonl"),
+            *path.glob("candidates*.jsonl"), *path.glob(f"*/{CONFIG}"), *path.glob(f"*/*/{CONFIG}")]
 
 
 def refuse_a_run(path: os.PathLike) -> None:
-    """Raises InputError if an output directory holds a run already."""
+    """Raises InputError if an output directory already holds a run."""
     path = pathlib.Path(path)
-    if (path / CONFIG).exists() or checkpoint_directory.steps(path / CHECKPOINTS):
-        raise InputError(f"{path}: holds a run already; go on with it by --resume auto, or choose another --output-dir")
+    if any(place.exists() for place in _lasting(path)):
+        raise InputError(f"{path}: already holds a run; continue it with --resume auto, or choose another --output-dir")
 
 
 def _event_writer(path: pathlib.Path, purge_step: int):
-    """tensorboardX's writer, imported without the torch that it would take along if it found one: torch is of no use
-    here, and loaded after Horovod it ends the process.
+    """Import tensorboardX and make its writer.
+
+    tensorboardX imports torch if it is installed. torch is not needed here, and loading it after Horovod crashes the
+    process. Therefore torch is hidden during the import.
     """
     hidden = sys.modules.get("torch")
     sys.modules["torch"] = None

@@ -1,31 +1,32 @@
-"""Learning-rate schedules as pure functions of the step: a factor on the peak learning rate."""
+"""Learning-rate schedules. Each is a function of the step and returns a factor on the peak learning rate."""
 
 import math
 
 
 def noam(step: int, warmup_steps: int) -> float:
-    """Vaswani et al. (2017) scaled to a peak of 1: linear to `warmup_steps`, then the inverse square root.
+    """Vaswani et al. (2017), scaled to a peak of 1: linear up to `warmup_steps`, then inverse square root.
 
     Args:
         step: 1 for the first update.
-        warmup_steps: the step of the peak, at least 1.
+        warmup_steps: the step at which the peak is reached; at least 1.
     """
     return min(step / warmup_steps, math.sqrt(warmup_steps / step))
 
 
 def linear(step: int, warmup_steps: int, total_steps: int) -> float:
-    """Linear warm-up from 0 to 1, then linear decay to 0 after `total_steps` (Devlin et al. 2018).
+    """Linear warm-up from 0 to 1, then linear decay that would reach 0 after `total_steps` (Devlin et al. 2018).
 
     Args:
         step: 1 for the first update.
-        warmup_steps: updates until the peak; 0 for none.
-        total_steps: updates of the whole training.
+        warmup_steps: number of updates until the peak; 0 for none.
+        total_steps: number of updates in the whole training.
     """
     if step <= warmup_steps:
         return step / max(1, warmup_steps)
+    # The + 1 keeps the last update above 0; an update with learning rate 0 would be wasted.
     return max(0.0, (total_steps - step + 1) / max(1, total_steps - warmup_steps + 1))
 
 
 def warmup_steps(warmup: float, total_steps: int) -> int:
-    """A proportion of all steps (below 1) or a number of steps (1 and more), as a number of at least 1."""
+    """Number of warm-up steps, at least 1, from a proportion of all steps (below 1) or a number (1 or more)."""
     return max(1, round(warmup * total_steps if warmup < 1 else warmup))

@@ -1,9 +1,12 @@
-"""One training step: forward, loss, backward, sum over workers, average, clip, update, and the guard against
-non-finite values. Search, pre-training and fine-tuning all run it.
+"""One training step, shared by search, pre-training and fine-tuning.
+
+It computes the loss and its gradient, sums gradients over workers, averages, clips and updates. Steps with a loss or
+gradient that is not finite are skipped.
 """
 
 import dataclasses
 import math
+import time
 from typing import Callable, Dict, Iterable, List, Optional, Tuple
 
 import mxnet as mx
@@ -16,39 +19,41 @@ from bort_mx.training.optimizers import Optimizer
 
 @dataclasses.dataclass
 class Sums:
-    """What an objective makes of a micro-batch. Sums, not means: means are taken over the global batch."""
+    """What an objective returns for a micro-batch: sums, not means. The mean is taken over the global batch."""
 
     loss: mx.nd.NDArray
-    """Sum of the loss over what it is averaged over (masked positions, examples); shape (1,)."""
+    """Sum of the loss over its terms (masked positions, or examples); shape (1,)."""
     weight: float
-    """How many those are (the sum of their weights)."""
+    """Number of these terms (the sum of their weights)."""
     metrics: Dict[str, mx.nd.NDArray] = dataclasses.field(default_factory=dict)
-    """Sums of what is reported beside it, each (1,), averaged over `weight` too."""
+    """Sums of further values to report, each of shape (1,). They are divided by `weight` as the loss is."""
 
 
 Objective = Callable[..., Sums]
-"""objective(batch, detailed: bool) -> Sums; `detailed` asks for metrics that cost something."""
+"""objective(batch, detailed: bool) -> Sums. `detailed` asks for metrics that take extra time."""
 
 
 @dataclasses.dataclass
 class StepResult:
-    """What a step did, over the global batch."""
+    """What a step did. All values are over the global batch."""
 
     loss: float
     metrics: Dict[str, float]
     grad_norm: float
     """Norm of the averaged gradient before clipping."""
     skipped: bool
-    """No update was made: the loss or a gradient was not finite."""
+    """True if no update was made, because the loss or a gradient was not finite."""
     stop: bool
-    """Some worker was asked to stop."""
+    """True if any worker was asked to stop."""
+    abandoned: bool = False
+    """True if any worker was asked to stop between its micro-batches. No update was made; the step does not count."""
 
 
 class LossScaler:
-    """Dynamic loss scaling for half precision: halve on overflow, double after `interval` good steps.
+    """Dynamic loss scaling for float16: halve the scale on overflow, double it after `interval` good steps.
 
-    The loss is a sum over the batch, whose gradient may be beyond half precision's range when the mean's is not: the
-    scale may therefore fall below 1.
+    The loss is a sum over the batch. Its gradient can exceed float16's range (65504) even where the gradient of the
+    mean does not. Therefore the scale may fall below 1.
     """
 
     least, most = 2.0 ** -14, 2.0 ** 24
@@ -58,7 +63,7 @@ class LossScaler:
         self._enabled, self._interval = enabled, interval
 
     def update(self, overflow: bool) -> bool:
-        """Adapt the scale; returns whether an overflow is a true failure (there is no scale left to lower)."""
+        """Adapt the scale. Returns whether an overflow is a real failure: the scale cannot be lowered further."""
         if not self._enabled:
             return overflow
         if overflow:
@@ -72,19 +77,19 @@ class LossScaler:
 
 
 class NonFiniteError(RunError):
-    """Too many steps in a row without a finite loss and gradient, or no step with them in a whole training."""
+    """Too many steps in a row without a finite loss and gradient, or not one finite step in a whole training."""
 
 
 class TrainingStep:
-    """The step core.
+    """The training step.
 
     Args:
         objective: see `Objective`.
         optimizer: holds the parameters and their gradients.
-        workers: the gradients are summed over them.
+        workers: gradients are summed over them.
         clip: bound on the norm of the averaged gradient; 0 for none.
-        patience: non-finite steps in a row after which `NonFiniteError` is raised.
-        half: half precision with dynamic loss scaling.
+        patience: this many steps in a row without a finite loss and gradient raise `NonFiniteError`.
+        half: train in float16 with dynamic loss scaling.
     """
 
     def __init__(self, objective: Objective, optimizer: Optimizer, workers: Workers, clip: float = 1.0,
@@ -95,50 +100,77 @@ class TrainingStep:
         self.skipped, self.skipped_in_a_row = 0, 0
 
     def __call__(self, batches: Iterable, learning_rate: float, detailed: bool = False,
-                 stop: bool = False) -> StepResult:
-        """Accumulate the gradients of this worker's micro-batches, and update.
+                 asked: Callable[[], bool] = lambda: False) -> StepResult:
+        """Accumulate the gradients of this worker's micro-batches, then update the weights.
 
         Args:
-            batches: the micro-batches, any number of at least one.
-            learning_rate: of this step.
+            batches: the micro-batches, at least one.
+            learning_rate: the learning rate of this step.
             detailed: ask the objective for its costly metrics too.
-            stop: whether this worker was asked to stop (shared with the others at no further cost).
+            asked: returns whether this worker was asked to stop. It is called after each micro-batch. The answer is
+                shared with the other workers at no extra cost.
         Raises:
             NonFiniteError: `patience` steps in a row were not finite.
         """
-        names, sums = self._accumulate(list(batches), detailed)
+        names, sums, abandoned = self._accumulate(list(batches), detailed, asked)
         gradients = self.optimizer.gradients()
+        # On several workers the averaged gradient is Σ gradients / Σ weights: workers may hold different weights.
         self._workers.sum_(gradients, "gradients")
-        loss, weight, stopping, *rest = self._workers.sum_numpy(np.array([sums[0], sums[1], stop, *sums[2:]]), "sums")
+        # One reduction carries the loss, the weight, the two flags and all metrics.
+        flags = [asked(), abandoned]
+        loss, weight, stopping, left, *rest = self._workers.sum_numpy(np.array([*sums[:2], *flags, *sums[2:]]), "sums")
         weight = max(weight, 1e-12)
+        # The gradients are still sums, times the loss scale. Dividing the norm by both gives the mean's norm.
         norm = gradient_norm(gradients) / (weight * self.scaler.scale)
         result = StepResult(loss / weight, {n: v / weight for n, v in zip(names, rest)}, norm,
-                            not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping))
+                            not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping), bool(left))
+        if result.abandoned:  # on every worker alike: the flags were summed
+            return result
         if not result.skipped:
             clip = min(1.0, self._clip / max(norm, 1e-12)) if self._clip else 1.0
+            # One factor averages, clips and undoes the loss scale.
             self.optimizer.step(learning_rate, clip / (weight * self.scaler.scale), gradients)
         self._guard(result)
         return result
 
-    def _accumulate(self, batches: List, detailed: bool) -> Tuple[List[str], np.ndarray]:
-        """Run forward and backward on every micro-batch; sums of loss, weight and metrics over them."""
+    def rehearse(self, batches: List) -> float:
+        """Seconds of a forward and backward pass of the first micro-batch; it leaves nothing behind but gradients."""
+        self._set_accumulation(len(batches) > 1)
+        start = time.perf_counter()
+        with mx.autograd.record():
+            loss = self._objective(batches[0], False).loss
+        loss.backward()
+        mx.nd.waitall()
+        return time.perf_counter() - start
+
+    def _accumulate(self, batches: List, detailed: bool,
+                    asked: Callable[[], bool]) -> Tuple[List[str], np.ndarray, bool]:
+        """Run forward and backward on the micro-batches. Stop between two of them if `asked` says so.
+
+        Returns:
+            The metrics' names; the sums of loss, weight and metrics over micro-batches; whether micro-batches were
+            left out.
+        """
         totals: Optional[np.ndarray] = None
         names: List[str] = []
         self._set_accumulation(len(batches) > 1)
-        for batch in batches:
+        for number, batch in enumerate(batches, start=1):
             with mx.autograd.record():
                 sums = self._objective(batch, detailed)
                 scaled = sums.loss * self.scaler.scale if self.scaler.scale != 1 else sums.loss
             scaled.backward()
             names = list(sums.metrics)
             values = [sums.loss, *(sums.metrics[name] for name in names)]
+            # One copy to the host for all values: each copy waits for the device.
             loss, *metrics = mx.nd.concat(*(v.astype("float32").reshape(1) for v in values), dim=0).asnumpy()
             row = np.array([loss, sums.weight, *metrics], np.float64)
             totals = row if totals is None else totals + row
-        return names, totals
+            if asked() and number < len(batches):
+                return names, totals, True
+        return names, totals, False
 
     def _set_accumulation(self, several: bool) -> None:
-        """One micro-batch overwrites the gradients; several add to zero."""
+        """Set how gradients are written: one micro-batch overwrites them, several add to zero."""
         request = "add" if several else "write"
         for parameter in self.optimizer.parameters.values():
             if parameter.grad_req != request:
@@ -147,19 +179,19 @@ class TrainingStep:
                 parameter.zero_grad()
 
     def _guard(self, result: StepResult) -> None:
-        # The loss is not scaled: one that is not finite is a failure at any scale, and no reason to change it.
+        # The loss itself is not scaled. If it is not finite, the scale is not the cause and is left as it is.
         failure = self.scaler.update(result.skipped) if math.isfinite(result.loss) else True
         self.skipped += result.skipped
         self.skipped_in_a_row = self.skipped_in_a_row + 1 if failure else 0
         if self.skipped_in_a_row >= self._patience:
             raise NonFiniteError(f"no finite loss and gradient in {self._patience} steps in a row (loss {result.loss}, "
-                                 f"gradient norm {result.grad_norm}); lower the learning rate or look at the data")
+                                 f"gradient norm {result.grad_norm}); lower the learning rate or check the data")
 
 
 def gradient_norm(arrays: Iterable[mx.nd.NDArray]) -> float:
     """Euclidean norm over all arrays together.
 
-    A BLAS dot product per array, which is several times faster here than MXNet's norm and sum-of-squares operators.
+    It uses one BLAS dot product per array. Here this is several times faster than MXNet's norm operators.
     """
     flat = [a.reshape(-1) if a.dtype == np.float32 else a.astype("float32").reshape(-1) for a in arrays]
     squares = mx.nd.concat(*(mx.nd.dot(a, a).reshape(1) for a in flat), dim=0).asnumpy()

@@ -1,6 +1,7 @@
 """Agora's loop, pruning, mining, audit and record, on injected functions."""
 
 import collections
+import dataclasses
 import functools
 import json
 import subprocess
@@ -11,14 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bort_mx import finetuning
+from bort_mx.agora import Hooks, Record, agora, prune
 from bort_mx.agora.audit import AuditGuard, split
-from bort_mx.agora.loop import Job, balanced, enumerate_thetas, relabel
+from bort_mx.agora.balancing import balanced
+from bort_mx.agora.enumeration import enumerate_thetas
+from bort_mx.agora.labelling import relabel
 from bort_mx.agora.perturbation import Perturbed
 from bort_mx.agora.points import key
 from bort_mx.agora.pruning import explain, longest_common_subsequence
+from bort_mx.agora.rounds import Job
 from bort_mx.data.tasks import Example
 from bort_mx.errors import InputError
-from bort_mx.finetuning import agora, prune
 from bort_mx.random import generator
 
 THETAS = [(rate, seed) for rate in (0.1, 0.2, 0.3) for seed in (7, 8)]
@@ -58,9 +63,13 @@ class Learner:
         return [example for i, example in enumerate(DEV) if (i + model[1]) % 3 == 0]
 
 
-def run(learner=None, thetas=THETAS, tau=jitter, socrates=parity, data=DATA, dev=DEV, **options):
+def run(learner=None, thetas=THETAS, tau=jitter, socrates=parity, data=DATA, dev=DEV, **given):
+    """`agora` with defaults; fields of `Hooks` and `Record` may be given as they are."""
     learner = learner or Learner()
-    return agora(thetas, learner.train, learner.mistakes, tau, socrates, data, dev=dev, **options)
+    hooks, record = (kind(**{field.name: given.pop(field.name) for field in dataclasses.fields(kind)
+                             if field.name in given}) for kind in (Hooks, Record))
+    return agora(thetas, learner.train, learner.mistakes, tau, socrates, data, dev=dev, hooks=hooks, record=record,
+                 **given)
 
 
 # Pruning
@@ -255,8 +264,13 @@ def test_baselines():
     assert relabel(DATA, lambda texts: [1] * len(texts)) == [(text, 1) for text, _ in DATA]
 
 
+def test_the_public_names_are_those_of_fine_tuning():
+    assert finetuning.agora is agora and finetuning.prune is prune
+
+
 def test_imports_no_mxnet():
-    code = "import sys, bort_mx.finetuning; sys.exit('mxnet' in sys.modules or 'torch' in sys.modules)"
+    code = ("import sys, bort_mx.finetuning, bort_mx.agora.options; "
+            "sys.exit('mxnet' in sys.modules or 'torch' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -313,7 +327,8 @@ def test_a_regression_takes_any_number():
     """Values that neither data nor dev have are no other task's labels, and dev need not have all."""
     data, dev = [(f"point {i}", i + 0.2) for i in range(6)], [(f"dev {i}", i / 2) for i in range(4)]
     result = agora([(1,), (2,)], lambda theta, points: (None, 0.5), lambda model: dev[:2], jitter,
-                   lambda texts: [40.5] * len(texts), data, dev=dev, as_class=round, socrates_minimum=0.0)
+                   lambda texts: [40.5] * len(texts), data, dev=dev, hooks=Hooks(as_class=round),
+                   socrates_minimum=0.0)
     assert {label for _, label in result.data[6:]} == {40.5}
 
 
@@ -436,8 +451,8 @@ def test_killed_between_the_steps_of_a_round(tmp_path, name):
              "measure": lambda model, data: {"train": len(data) / 100}}
 
     def once(folder, tau, socrates, mistakes, measure):
-        return agora(THETAS[:4], Learner().train, mistakes, tau, socrates, DATA, "worst", dev=DEV, measure=measure,
-                     folder=tmp_path / folder)
+        return agora(THETAS[:4], Learner().train, mistakes, tau, socrates, DATA, "worst", dev=DEV,
+                     hooks=Hooks(measure=measure), record=Record(tmp_path / folder))
 
     whole = once("whole", **steps)
     for at in range(3):
@@ -503,7 +518,7 @@ def test_training_that_is_not_reproducible_is_noticed(tmp_path):
     run(folder=tmp_path)
     with pytest.raises(RuntimeError, match="training again gave accuracy"):
         agora(THETAS, lambda theta, data: (None, 0.123), Learner.mistakes, jitter, parity, DATA, dev=DEV,
-              folder=tmp_path)
+              record=Record(tmp_path))
 
 
 def test_jobs_in_any_order_and_by_others(tmp_path):

@@ -5,10 +5,9 @@ import json
 import matplotlib.image
 import pytest
 
-from bort_mx.agora import report
+from bort_mx.agora import Hooks, agora, report
 from bort_mx.agora.perturbation import Perturbed
 from bort_mx.agora.report import Baseline, as_dict, write_report
-from bort_mx.finetuning import agora
 
 DEV = [(f"dev {i}", i % 2) for i in range(8)]
 
@@ -24,7 +23,7 @@ def run(thetas, **options):
 
 def test_report(tmp_path):
     result = run([(i, j) for i in (1, 2) for j in (3, 4)],
-                 measure=lambda model, data: {"train": 0.9, "audit": 0.5 + len(data) / 1000})
+                 hooks=Hooks(measure=lambda model, data: {"train": 0.9, "audit": 0.5 + len(data) / 1000}))
     baselines = [Baseline("enumeration", 0.61, 0.5, 4, "of the same Theta"), Baseline("distillation", 0.6)]
     path = write_report(result, tmp_path, baselines)
     text = path.read_text()

@@ -18,14 +18,15 @@ from bort_mx.agora import audit, trainer
 from bort_mx.agora import report as agora_report
 from bort_mx.agora import run as agora_run
 from bort_mx.agora import teacher as agora_teacher
-from bort_mx.agora.hyperparameters import Theta, paper_thetas
+from bort_mx.agora.director import Director
+from bort_mx.agora.hyperparameters import Theta, convergent_set, paper_thetas
 from bort_mx.agora.mask_filling import MORE, MaskFiller
-from bort_mx.agora.options import AgoraRunOptions
-from bort_mx.agora.perturbation import MASK, mlm
+from bort_mx.agora.options import RECORDED, AgoraRunOptions
+from bort_mx.agora.perturbation_edits import MASK, mlm
 from bort_mx.agora.points import key
 from bort_mx.agora.run import run_agora
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Bench
-from bort_mx.agora.worker_pool import Crew
+from bort_mx.agora.trainer import EXAMPLE_ACCURACY, JobTrainer
+from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import load, read
 from bort_mx.checkpoints.weights import Weights
@@ -183,7 +184,8 @@ def test_the_baselines_stand_beside_it(finished):
 
 
 def test_the_best_model_is_a_usual_run_which_predicts_the_same(finished, small, tmp_path):
-    again = finetune(FineTuningOptions(small.task, str(finished), output_dir=str(tmp_path / "run"), predict_only=True))
+    again = finetune(FineTuningOptions(task=small.task, checkpoint=str(finished), output_dir=str(tmp_path / "run"),
+                                       predict_only=True))
     found = results_of(finished)
     assert again["dev"]["accuracy"] == found["dev"]["accuracy"] and again["dev"]["loss"] == found["dev"]["loss"]
     assert (tmp_path / "run/predictions.tsv").read_bytes() == (finished / "predictions.tsv").read_bytes()
@@ -248,12 +250,13 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
     options = dataclasses.replace(small, output_dir=str(tmp_path), baselines="enumeration", tau="drop", rounds=1)
     once = run_agora(options)
     assert once["agora"]["trainings"] == 3 and [row["name"] for row in once["baselines"]] == ["enumeration"]
-    genuine, trained = Bench.train, []
-    monkeypatch.setattr(Bench, "train", lambda self, theta, *rest: trained.append(theta) or genuine(self, theta, *rest))
+    genuine, trained = JobTrainer.train, []
+    monkeypatch.setattr(JobTrainer, "train",
+                        lambda self, theta, *rest: trained.append(theta) or genuine(self, theta, *rest))
     again = dataclasses.replace(options, resume="auto")
     assert run_agora(again)["dev"] == once["dev"] and not trained
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(agora_run.Director, "_mistakes", interrupt)
+        patch.setattr(Director, "_mistakes", interrupt)
         run_agora(dataclasses.replace(again, rounds=2))
     trained.clear()
     more = run_agora(dataclasses.replace(again, rounds=2))  # which the results of one round are not
@@ -264,7 +267,7 @@ def test_what_is_finished_is_not_done_again_and_rounds_may_be_raised(small, tmp_
         run_agora(dataclasses.replace(again, rounds=2, theta=str(tmp_path / "theta.yaml")))
     with pytest.raises(InputError, match="option tau was"):
         run_agora(dataclasses.replace(again, tau="typo"))
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         run_agora(options)
 
 
@@ -313,12 +316,12 @@ def test_who_fails_in_an_order_does_not_dismiss():
     def fails(inputs):
         raise InputError("a bad checkpoint")
 
-    crew = Crew(None, fails, Two(), shared=False)
+    pool = WorkerPool(None, fails, Two(), shared=False)
     with pytest.raises(InputError, match="a bad checkpoint"):
-        crew.label([("a", "b")])
-    crew.dismiss("a bad checkpoint")
+        pool.label([("a", "b")])
+    pool.dismiss("a bad checkpoint")
     assert called == ["order"]
-    Crew(None, fails, Two(), shared=False).dismiss("a leak")
+    WorkerPool(None, fails, Two(), shared=False).dismiss("a leak")
     assert called == ["order", "order"]
 
 
@@ -419,8 +422,25 @@ def test_what_an_older_version_recorded_is_still_the_same():
     weights = Weights(model.config, checkpoint_directory.tensors_of(model), tokenizer, "x")
     told = dataclasses.replace(weights, config=model.config.replace(labels=("a", "b")))
     assert agora_run.digest(weights) != agora_run.digest(told)
-    identity = agora_run._identity(options, get_task("RTE"), weights, weights, None, Workers())
+    identity = agora_run._identity(options.fingerprint(), get_task("RTE"), weights, weights, None, None)
     assert not any("keep" in name for name in identity) and "--epochs" in identity
+
+
+def test_options_that_came_later_are_recorded_only_where_they_are_given():
+    """So that the record of a run from before is continued, names in the same order."""
+    options = AgoraRunOptions(agora=True, socrates="x")
+    names = list(options.fingerprint())
+    assert names == [f"--{name.replace('_', '-')}" for name in RECORDED]
+    given = dataclasses.replace(options, optimizer="sgd", beta2=0.98, output_dir="elsewhere", rounds=2)
+    assert given.fingerprint() == {**options.fingerprint(), "--optimizer": "sgd", "--beta2": 0.98}
+
+
+def test_weights_that_are_not_finite_are_refused_before_the_start():
+    model = build_model(Architecture(1, 2, 16, 24), 300, "mlm")
+    tensors = checkpoint_directory.tensors_of(model)
+    tensors["word_embed.0.weight"][0, 0] = np.nan
+    with pytest.raises(InputError, match="word_embed.0.weight holds values that are not finite"):
+        agora_run.digest(Weights(model.config, tensors, None, "x"))
 
 
 # -- Socrates ----------------------------------------------------------------------------------------------------------
@@ -435,11 +455,11 @@ def with_labels(run, out, labels):
 
 
 def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
-    task, options = get_task(str(folder / "own.yaml")), FineTuningOptions()
+    task = get_task(str(folder / "own.yaml"))
     import mxnet as mx
     answers = []
     for path in (str(teacher), with_labels(teacher, tmp_path / "run", ["ENTAILMENT", "not_entailment"])):
-        made = agora_teacher.Socrates(read(path), path, task, options, Workers(), mx.cpu())
+        made = agora_teacher.Socrates(read(path), path, task, Workers(), mx.cpu(), 32)
         answers.append(made([("the cat slept .", "the dog ate ."), ("the king sang .", "a")]))
     (labels, sure), (swapped, alike) = answers
     assert all(a != b for a, b in zip(labels, swapped)) and sure == pytest.approx(alike) and min(sure) >= 0.5
@@ -515,18 +535,18 @@ def test_what_is_rehearsed_updates_as_many_rows_as_a_training(small, tmp_path, m
 
 @pytest.mark.usefixtures("no_figures")
 def test_budget_takes_a_part_of_theta_that_a_resumed_run_takes_too(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
+    monkeypatch.setattr(JobTrainer, "measure", lambda self, *rest: 10.0)
     found = one_job(small, tmp_path / "run", budget="25s", tau="drop")
     assert found["agora"]["trainings"] == 2 and "2 of 3 sets, the first of an order drawn with seed 0" in \
         capsys.readouterr().out
-    monkeypatch.setattr(Bench, "measure", lambda self, *rest: pytest.fail("measured again"))
+    monkeypatch.setattr(JobTrainer, "measure", lambda self, *rest: pytest.fail("measured again"))
     (tmp_path / "run/results.json").unlink()
     again = one_job(small, tmp_path / "run", budget="25s", tau="drop", resume="auto")
     assert again["agora"]["chs"] == found["agora"]["chs"]
     with pytest.raises(InputError, match="option budget was '25s'"):  # another part of Theta is another run
         one_job(small, tmp_path / "run", budget="35s", tau="drop", resume="auto")
     with pytest.raises(InputError, match="one training alone takes 10 s"):
-        monkeypatch.setattr(Bench, "measure", lambda self, *rest: 10.0)
+        monkeypatch.setattr(JobTrainer, "measure", lambda self, *rest: 10.0)
         one_job(small, tmp_path / "poor", budget="9s", tau="drop")
 
 
@@ -547,7 +567,7 @@ def test_a_theta_that_does_not_converge_is_a_bad_one(small, tmp_path, monkeypatc
 
 @pytest.mark.usefixtures("no_figures")
 def test_ends_without_mistakes_and_says_so(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(agora_run.Director, "_mistakes", lambda self, model: [])
+    monkeypatch.setattr(Director, "_mistakes", lambda self, model: [])
     assert command.main(words_of(small, output_dir=str(tmp_path / "run"), baselines="enumeration", tau="drop")) == 0
     assert "agora: ended: the best model makes no mistakes on dev" in capsys.readouterr().out
     assert results_of(tmp_path / "run")["agora"]["trainings"] == 3
@@ -580,12 +600,12 @@ def test_bad_input_is_one_line(small, folder, teacher, tmp_path, monkeypatch):
     lines = (folder / "dev.tsv").read_text().splitlines()
     (copied / "dev.tsv").write_text("\n".join(line for line in lines if not line.endswith("\tnot_entailment")) + "\n")
     other = with_labels(teacher, tmp_path / "other", ["yes", "no"])
-    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
     for changes, message in [
             (dict(socrates=other), "has the labels yes, no, but .*own.yaml has not_entailment, entailment"),
             (dict(socrates=small.checkpoint), "has no trained classifier"),
             (dict(socrates="no/such"), "no/such"),
-            (dict(tau="test_agora_finetune:empty"), "gave an empty text"),
+            (dict(tau="test_agora_run:empty"), "gave an empty text"),
             (dict(tau="typos"), "'typos' is unknown; choose among"),
             (dict(tau="nowhere:f"), "cannot be imported"),
             (dict(theta=str(tmp_path / "none.yaml")), "expected a list with at least one set"),
@@ -625,6 +645,12 @@ def test_the_script_exits_with_2_and_one_line(small, tmp_path):
 
 
 def test_theta_is_the_papers_where_none_is_given(small):
-    resolved = dataclasses.replace(small, theta=None).resolved(get_task(small.task), get_task(small.task))
-    assert agora_run.read_thetas(resolved) == paper_thetas()
-    assert agora_run.theta_of(resolved) == Theta(1e-5, 0.01, 0.1, 0)
+    options, task = dataclasses.replace(small, theta=None), get_task(small.task)
+    assert options.resolved(task, task).thetas() == paper_thetas()
+    assert options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)
+
+
+def test_with_chs_theta_is_the_tasks_one_set_and_the_plain_baseline_has_the_defaults():
+    options, task = AgoraRunOptions(agora=True, socrates="x", chs=True), get_task("RTE")
+    (theta,) = options.resolved(task, task).thetas()
+    assert theta == convergent_set("RTE")[0] != options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)

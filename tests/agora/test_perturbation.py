@@ -5,20 +5,10 @@ import types
 import numpy as np
 import pytest
 
-from bort_mx.agora.perturbation import (
-    MASK,
-    Perturbed,
-    alternatives,
-    compose,
-    drop,
-    join,
-    make_tau,
-    marked_spans,
-    mlm,
-    split_words,
-    swap,
-    typo,
-)
+from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.agora.perturbation import Perturbed, Tau, alternatives, compose
+from bort_mx.agora.perturbation_edits import MASK, TAUS, drop, make_tau, mlm, swap, typo
+from bort_mx.agora.words import join, marked_spans, split_words
 from bort_mx.data.tasks import Example
 from bort_mx.data.tasks.spans import MARKS, mark_spans
 from bort_mx.errors import InputError
@@ -177,6 +167,34 @@ def test_composition():
     assert tau.name == "drop+typo" and len(made) == 2 and all("*stay here*" in item.texts for item in made)
     assert make_tau("mlm+swap", fill=fill, copies=2).name == "mlm+swap"
     assert make_tau("os.path:join") is __import__("os").path.join
+
+
+def test_a_tau_is_added_by_one_function_and_one_line(monkeypatch):
+    def shout(**options):
+        return Tau("shout", (lambda texts, rng: [[word._replace(text=word.text.upper()) for word in words]
+                                                 for words in texts],), **options)
+
+    monkeypatch.setitem(TAUS, "shout", shout)
+    made = make_tau("shout+drop", copies=2)([("one two three", 0)], generator(0, "tau"))
+    assert len(made) == 2 and all(item.texts.isupper() and len(item.texts.split()) == 2 for item in made)
+    assert not AgoraRunOptions(agora=True, socrates="x", tau="shout").fills_masks
+    with pytest.raises(InputError, match="'whisper' is unknown; choose among typo, swap, drop, mlm, shout, joined"):
+        make_tau("whisper")
+
+
+def test_a_tau_that_refills_masks_is_given_the_model(monkeypatch):
+    given = {}
+
+    def refill(fill, top_k, temperature, **options):
+        given.update(fill=fill, top_k=top_k, temperature=temperature)
+        return typo(**options)
+
+    monkeypatch.setitem(TAUS, "refill", refill)
+    make_tau("typo + refill", fill, top_k=3, temperature=0.5)
+    assert given == {"fill": fill, "top_k": 3, "temperature": 0.5}
+    assert AgoraRunOptions(agora=True, socrates="x", tau="typo+refill", mlm="y").fills_masks
+    with pytest.raises(InputError, match="refill needs a masked language model"):
+        make_tau("refill")
 
 
 def test_alternatives_make_the_points_of_each_and_say_whose():

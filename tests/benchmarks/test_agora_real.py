@@ -86,7 +86,7 @@ def test_socrates_is_kept_from_every_audit_slice(real, tmp_path):
                     for name in ("data", "data-socrates"))
     slices = [{key(example.texts) for example in experiment._slices["RTE", seed]} for seed in (0, 1)]
     assert slices[0] != slices[1] and all(slice <= train and not slice & known for slice in slices)
-    assert train - slices[0] - slices[1] <= known and known - train  # and he has some that the student lacks
+    assert train - slices[0] - slices[1] <= known and known - train  # and it has some that the student lacks
     (folder / "socrates").mkdir()
     (folder / "socrates/results.json").write_text("{}")
     (folder / "socrates/config.json").write_text('{"data": {"audit": "another", "train": "of other seeds"}}')

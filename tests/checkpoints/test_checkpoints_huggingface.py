@@ -271,7 +271,7 @@ def test_the_model_card_tells_the_run(tmp_path):
     card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
     for said in ("# my-run\n", '"learning_rate": 0.125', '"step": 7', "AutoModelForMaskedLM"):
         assert said in card
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         convert_command.main([str(step), str(tmp_path / "hf"), "--to", "hf"])
     with pytest.raises(InputError, match="--to onnx"):
         convert_command.main([str(step), str(tmp_path / "other"), "--to", "onnx"])

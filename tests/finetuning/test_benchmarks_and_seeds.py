@@ -126,7 +126,7 @@ def test_a_benchmark_reads_every_file_before_it_trains(small, superglue, tmp_pat
     with pytest.raises(InputError, match="AX-b.jsonl:13: no field 'idx'"):
         command.run(options)
     for name in ("predict_only", "keep_classifier"):
-        message = f"--task superglue --{name.replace('_', '-')}: a classifier is of one task"
+        message = f"--task superglue --{name.replace('_', '-')}: a classifier belongs to one task"
         with pytest.raises(InputError, match=message):
             command.run(dataclasses.replace(options, **{name: True}))
     assert not (tmp_path / "run").exists()
@@ -145,7 +145,7 @@ def test_all_says_which_benchmarks_are_not_there(small, superglue, tmp_path, cap
     assert set(found) == {"glue", "superglue", "race"} and (tmp_path / "run/superglue/scores.md").is_file()
     assert found["glue"]["dev"] == {} and any("CoLA left out" in note for note in found["glue"]["notes"])
     output = capsys.readouterr().out
-    assert "glue: none of its tasks is there" in output and "race: none of its tasks is there" in output
+    assert "glue: none of its tasks is available" in output and "race: none of its tasks is available" in output
 
 
 SMALL_FILES = {"MultiRC": 3, "ReCoRD": 3}

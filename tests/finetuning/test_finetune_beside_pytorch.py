@@ -106,7 +106,7 @@ def test_only_the_word_embedding_is_there_twice():
     assert (FineTuningObjective(compact.model, False).scores(compact.translate(batch)).asnumpy()
             == FineTuningObjective(model, False).scores(batch).asnumpy()).all()
     for strange in (1, 100):
-        with pytest.raises(ValueError, match=f"token {strange} is none of the 34"):
+        with pytest.raises(ValueError, match=f"token {strange} is not among the 34"):
             compact.translate(dataclasses.replace(batch, input_ids=np.array([[0, strange]])))
     settings = OptimizerSettings(weight_decay=0.1)
     part, whole = (trainee_of(model, np.arange(count), settings, False, mx.cpu()).optimizer for count in (70, 80))

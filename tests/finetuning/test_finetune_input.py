@@ -75,7 +75,7 @@ def test_the_best_weights_alone_are_nothing_to_resume_from(trained):
     options, _ = trained
     folder = pathlib.Path(options.output_dir)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match="holds weights alone, nothing to go on from; give one of .*step-N"):
+    with pytest.raises(InputError, match="holds weights only, nothing to continue from; give one of .*step-N"):
         finetune(dataclasses.replace(options, resume=str(folder / "checkpoints/best")))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
@@ -98,7 +98,7 @@ def test_resume_does_not_overwrite_what_a_directory_holds(small, superglue, tmp_
             ("benchmark", one, "benchmark holds a benchmark, and this is one run"),
             ("benchmark", dataclasses.replace(benchmark, task="all"), "option task was 'superglue'"),
             ("predicting", one, "option predict_only was True"),
-            ("predicting", dataclasses.replace(predicting, checkpoint=small.checkpoint), "is not what .* began with"),
+            ("predicting", dataclasses.replace(predicting, checkpoint=small.checkpoint), "is not what .* started from"),
     ]:
         with pytest.raises(InputError, match=message):
             command.run(dataclasses.replace(options, output_dir=str(tmp_path / name)))
@@ -164,7 +164,8 @@ def test_another_description_of_the_task_is_another_run(small, pairs, tmp_path, 
     results = results_of(tmp_path / "run")
     for change, what in (("metrics: [f1]\n", "metrics"), ("metrics: [accuracy]\ncut: first\n", "cut")):
         path.write_text(before + change)
-        with pytest.raises(InputError, match=f"--resume: task {what} is not what it was when .* began; start anew"):
+        with pytest.raises(InputError, match=f"--resume: task {what} is not what it was when .* was started; "
+                                             "start anew"):
             command.run(dataclasses.replace(options, resume="auto", seeds=3 if seeds > 1 else 1))
     assert results_of(tmp_path / "run") == results
 
@@ -176,22 +177,23 @@ def test_another_checkpoint_under_resume_is_refused_by_its_content(small, tmp_pa
     found = finetune(options)
     again = dataclasses.replace(options, checkpoint=str(tmp_path / "copy"), resume="auto")
     assert finetune(again)["dev"] == found["dev"]
-    assert "run is finished already" in capsys.readouterr().out
+    assert "run is already finished" in capsys.readouterr().out
     (tmp_path / "copy/README.txt").write_text("not a part of it")
     assert finetune(again)["dev"] == found["dev"]
-    with pytest.raises(InputError, match="--checkpoint fresh is not what .*run began with, which was"):
+    with pytest.raises(InputError, match="--checkpoint fresh is not what .*run started from, which was"):
         finetune(dataclasses.replace(again, checkpoint="fresh"))
-    with pytest.raises(InputError, match="--checkpoint nowhere is not what .*run began with, which was"):
+    with pytest.raises(InputError, match="--checkpoint nowhere is not what .*run started from, which was"):
         finetune(dataclasses.replace(again, checkpoint="nowhere"))
     model, tokenizer, _ = load(tmp_path / "copy")
     name = next(name for name in parameters_of(model) if name.startswith("word_embed"))
     parameters_of(model)[name].set_data(parameters_of(model)[name].data() + 1)
     checkpoint_directory.save(tmp_path / "copy", model, tokenizer)
-    with pytest.raises(InputError, match="copy is not what .*run began with, which was .*checkpoint; give that as it"):
+    with pytest.raises(InputError, match="copy is not what .*run started from, which was .*checkpoint; "
+                                         "give that checkpoint unchanged"):
         finetune(again)
     fresh = dataclasses.replace(options, checkpoint="fresh", output_dir=str(tmp_path / "fresh"))
     finetune(fresh)
-    with pytest.raises(InputError, match="copy is not what .*fresh began with, which was fresh"):
+    with pytest.raises(InputError, match="copy is not what .*fresh started from, which was fresh"):
         finetune(dataclasses.replace(again, output_dir=fresh.output_dir))
 
 

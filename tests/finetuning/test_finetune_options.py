@@ -45,8 +45,8 @@ def test_classifiers(small, tmp_path):
     (dict(epochs=-10 ** 400), "must be at least 1"),
     (dict(learning_rate=np.inf), "--learning-rate inf: must be finite"), (dict(warmup=np.nan), "--warmup nan"),
     (dict(patience=3), "--patience 3 requires --early-stopping"),
-    (dict(keep_classifier=True, pooler=True), "--keep-classifier takes the classifier as it was trained"),
-    (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier yet; leave out --predict-only")])
+    (dict(keep_classifier=True, pooler=True), "--keep-classifier uses the classifier as it was trained"),
+    (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier; leave out --predict-only")])
 def test_options_out_of_range_are_refused_by_name(values, message):
     with pytest.raises(InputError, match=message):
         FineTuningOptions(**values)

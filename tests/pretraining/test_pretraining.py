@@ -141,7 +141,8 @@ def test_going_back_drops_what_came_after_and_arrives_where_the_run_did(uninterr
     back = tmp_path / "run/checkpoints/step-4"
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--max-steps", "6", "--resume", back)
     assert [p.name for p in checkpoint_directory.steps(tmp_path / "run/checkpoints")] == ["step-4", "step-6"]
-    assert "deleted: " in caplog.text and "step-12" in caplog.text
+    assert "step-12 is now dropped-step-12, as the run continues from step 4" in caplog.text
+    assert not list((tmp_path / "run/checkpoints").glob("dropped-*"))  # a new checkpoint stands
     run("--data", prepared, "--output-dir", tmp_path / "run", *TINY, "--resume", "auto")
     assert same_weights(weights(tmp_path / "run"), weights(uninterrupted))
     with pytest.raises(InputError, match="not a checkpoint of the run"):
@@ -447,7 +448,7 @@ def test_a_run_that_is_there_keeps_its_prepared_data(prepared, tmp_path):
     text.write_text("\n".join(itertools.islice(sample_text.paragraphs(), 400)))
     pretrain(options(text, tmp_path / "run", train_vocab=500, max_steps=1))
     before = (tmp_path / "run/data/manifest.json").read_bytes()
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         pretrain(options(text, tmp_path / "run", train_vocab=400, max_steps=1))
     assert (tmp_path / "run/data/manifest.json").read_bytes() == before
 
@@ -471,7 +472,7 @@ def test_a_search_s_results_name_the_architecture(tmp_path):
 
 
 def test_a_directory_that_holds_a_run_is_refused_and_other_options_on_resuming_are_named(uninterrupted, prepared):
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already holds a run"):
         run("--data", prepared, "--output-dir", uninterrupted, *TINY)
     with pytest.raises(InputError, match="option seed was 0"):
         run("--data", prepared, "--output-dir", uninterrupted, *TINY, "--seed", "1", "--resume", "auto")

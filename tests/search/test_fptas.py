@@ -182,20 +182,20 @@ def test_an_empty_space():
 
 
 @pytest.mark.parametrize("text, named", [
-    ("D: [2]\nA: [2]\nH: [64]\n", r"misses intermediate_size \(I\)"),
-    ("D: [2]\nA: [2]\nH: [64]\nI: [0]\n", ":4: intermediate_size holds 0"),
-    ("D: [2]\nA: [two]\nH: [64]\nI: [1]\n", ":2: num_heads holds 'two'"),
+    ("D: [2]\nA: [2]\nH: [64]\n", r"lacks intermediate_size \(I\)"),
+    ("D: [2]\nA: [2]\nH: [64]\nI: [0]\n", ":4: intermediate_size contains 0"),
+    ("D: [2]\nA: [two]\nH: [64]\nI: [1]\n", ":2: num_heads contains 'two'"),
     ("D: 2\nA: [2]\nH: [64]\nI: [1]\n", ":1: found 2; expected a list"),
     ("D: [2]\nlayers: [2]\n", ":2: unknown field 'layers'"),
     ("D: [2]\nnum_layers: [4]\n", ":2: num_layers is given a second time"),
     ("D: [2\nA: [2]\n", ":2: not YAML"),
     ("D: [2001-99-99]\nA: [1]\nH: [1]\nI: [1]\n", ":1: num_layers: cannot be read"),
     ("D: [!!python/object:os.system 2]\n", ":1: num_layers: cannot be read"),
-    ("", "holds no fields"),
-    ("- 2\n", "holds no fields"),
+    ("", "contains no fields"),
+    ("- 2\n", "contains no fields"),
     ("architectures: [bort]\nD: [2]\n", "gives both"),
     ("architectures: [large]\n", ":1: architectures: architecture 'large'"),
-    ("architectures: [[2, 2, 64]]\n", r":1: architectures holds \[2, 2, 64\]"),
+    ("architectures: [[2, 2, 64]]\n", r":1: architectures contains \[2, 2, 64\]"),
     ("architectures: [[2, 2, 64, 0]]\n", "intermediate_size is 0"),
 ])
 def test_a_bad_space_file_is_named_with_its_line(tmp_path, text, named):

@@ -275,7 +275,7 @@ def test_theta_is_every_combination():
 @pytest.mark.parametrize("arguments, named", [
     (["--epsilon", "0"], "--epsilon 0: must be at least 1"),
     (["--learning-rate", "0"], "--learning-rate"),
-    (["--learning-rate", "1e-3", "1e-3"], "--learning-rate 0.001 0.001: give every value once"),
+    (["--learning-rate", "1e-3", "1e-3"], "--learning-rate 0.001 0.001: give at least one value, and each value once"),
     (["--batch-size", "100", "--micro-batch-size", "32"], "--batch-size 100: must be a multiple of --micro"),
     (["--batch-size", "37"], "--batch-size 37: has no divisor from 8 to 32"),
     (["--baselines", "best"], "--baselines best: must be one of exhaustive, random"),

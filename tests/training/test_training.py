@@ -258,3 +258,20 @@ def test_a_command_forgets_what_was_asked_of_an_earlier_one():
     assert run_command("x", lambda argv: 5) == 5
     with StopSignals() as later:
         assert not later.asked
+
+
+@pytest.mark.parametrize("after, abandoned", [(1, True), (2, True), (3, False)])
+def test_a_step_that_is_asked_to_stop_between_micro_batches_leaves_no_trace(after, abandoned):
+    """At the paper's batch a step takes minutes: the user waits for a micro-batch, and the step is done again later."""
+    weight = mx.gluon.Parameter("weight", shape=(2,))
+    weight.initialize(mx.init.One())
+    optimizer, seen = AdamW({"weight": weight}), []
+
+    def objective(batch, detailed):
+        seen.append(batch)
+        return Sums((weight.data() * mx.nd.array(batch)).sum(), 1.0)
+
+    batches = [np.array([1.0, 2.0])] * 3
+    result = TrainingStep(objective, optimizer, Workers())(batches, 0.1, asked=lambda: len(seen) >= after)
+    assert (result.abandoned, result.stop, len(seen)) == (abandoned, True, after)
+    assert (weight.data().asnumpy() == 1).all() == abandoned and optimizer.updates == (0 if abandoned else 1)

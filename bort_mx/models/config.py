@@ -1,0 +1,125 @@
+"""What a model is made of: its architecture, vocabulary, positions, head and family."""
+
+import dataclasses
+from typing import Any, Dict, Optional, Tuple
+
+from bort_mx.architecture import Architecture
+from bort_mx.errors import InputError
+from bort_mx.models.sentence_embedding import SentenceEmbedding
+
+HEADS = ("encoder", "mlm", "classifier")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+"""As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
+FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Everything that fixes a model's parameters and function.
+
+    Raises:
+        InputError: a value that no model can have; the message names the field.
+    """
+
+    architecture: Architecture
+    """<D, A, H, I>."""
+    vocab_size: int
+    """V, the number of rows of the word embedding."""
+    head: str = "encoder"
+    """encoder (no head), mlm or classifier."""
+    num_labels: int = 2
+    """Number of outputs of the classifier; 1 for regression."""
+    family: str = "roberta"
+    """roberta (Bort too) or bert. Sets the defaults of token_types and layer_norm_eps, and names in conversion."""
+    num_positions: int = 512
+    """S without RoBERTa's two unused rows: the number of tokens in the longest sequence."""
+    token_types: Optional[int] = None
+    """Number of rows of the token-type embedding; 0 for none."""
+    layer_norm_eps: Optional[float] = None
+    """ε of every LayerNorm. Default: 1e-5 for roberta, 1e-12 for bert."""
+    dropout: float = 0.1
+    """Dropout rate of hidden states and attention weights; in training only."""
+    pooler: bool = False
+    """Add BERT's pooler before the classifier: Dense(H) and tanh on the first token."""
+    extra_layer: bool = False
+    """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
+    labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
+    """The meaning of the classifier's outputs, if it is known; None for other heads."""
+    problem_type: Optional[str] = None
+    """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
+    embedding: Optional[SentenceEmbedding] = None
+    """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
+
+    def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise InputError(f"model: family is {self.family!r}; it must be one of {', '.join(FAMILIES)}")
+        for name, default in FAMILIES[self.family].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        if self.head not in HEADS:
+            raise InputError(f"model: head is {self.head!r}; it must be one of {', '.join(HEADS)}")
+        if not self.architecture.is_valid():
+            raise InputError(f"model: hidden_size {self.architecture.hidden_size} is not divisible by num_heads "
+                             f"{self.architecture.num_heads}; choose heads that divide it")
+        for name, least in (("vocab_size", 1), ("num_positions", 1), ("num_labels", 1), ("token_types", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
+        if self.labels is not None:
+            self._check_labels()
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
+                             f"{', '.join(PROBLEM_TYPES)}")
+        if self.head != "classifier":
+            object.__setattr__(self, "problem_type", None)
+        if self.head != "encoder":
+            object.__setattr__(self, "embedding", None)
+        elif isinstance(self.embedding, dict):
+            object.__setattr__(self, "embedding", SentenceEmbedding.from_dict(self.embedding))
+
+    def _check_labels(self) -> None:
+        labels = self.labels
+        if not isinstance(labels, (list, tuple)) or not all(is_text(label) for label in labels) or not (
+                len(labels) == len(set(labels)) == self.num_labels):
+            raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
+        object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
+
+    def to_dict(self) -> Dict:
+        """A JSON-ready dictionary; `from_dict` is its inverse. It has what only some models have where it is known."""
+        values = dataclasses.asdict(self)
+        optional = {name: values.pop(name) for name in ("labels", "problem_type", "embedding")}
+        return {**values, **{name: list(value) if isinstance(value, tuple) else value
+                             for name, value in optional.items() if value is not None}}
+
+    @classmethod
+    def from_dict(cls, values: Dict) -> "ModelConfig":
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: an unknown or missing field, named.
+        """
+        values = dict(values)
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(f"model: unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        missing = [name for name in ("architecture", "vocab_size") if name not in values]
+        if missing:
+            raise InputError(f"model: field {missing[0]!r} is missing")
+        try:
+            values["architecture"] = Architecture(**values["architecture"])
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"model: ill-formed configuration ({error})") from None
+
+    def replace(self, **changes) -> "ModelConfig":
+        """A copy with some fields changed; labels and problem_type go where the number of labels changes."""
+        if changes.get("num_labels", self.num_labels) != self.num_labels:
+            changes = {"labels": None, "problem_type": None, **changes}
+        return dataclasses.replace(self, **changes)
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text that can be written: Unicode without half characters."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
