@@ -275,10 +275,10 @@ def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Opt
                 batch_size: int) -> None:
     texts = read_texts(pathlib.Path(path), columns)
     model, tokenizer = pipeline.open_model(checkpoint, "encoder")
-    embedding = pipeline.embedding_of(model.config, pooling)
-    if model.config.embedding not in (None, embedding):
+    way = pipeline.embedding_of(model.config, pooling)
+    if model.config.embedding not in (None, way):
         logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
-    shape = (len(texts), embedding.size(model.config.architecture.hidden_size))  # (lines, E)
+    shape = (len(texts), way.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
         array = new_array(temporary, shape)
         found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
