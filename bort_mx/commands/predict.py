@@ -6,6 +6,7 @@ B batch, M masked positions, V vocabulary size, H hidden size.
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
@@ -98,6 +99,8 @@ def main(argv: List[str]) -> int:
     """Parse, load, predict."""
     options = parse_options(PredictOptions, argv, "bort-mx predict", DESCRIPTION)
     columns = [name for name in (options.text_column, options.text_pair_column) if name is not None]
+    if options.output is None and getattr(sys.stdout, "name", None) == os.devnull:  # `bort_mx.cli` opened it
+        raise InputError("standard output is closed, and the answers go there; give --output FILE")
     if options.classify is not None:
         _classify_file(options.checkpoint, options.classify, columns, options.task, options.output,
                        options.batch_size)
@@ -286,4 +289,4 @@ def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Opt
             array[row] = values
             progress.update()
         array.flush()
-    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({embedding})")
+    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({way})")
