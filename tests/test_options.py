@@ -173,8 +173,8 @@ def test_bad_yaml_names_the_file_and_the_line_or_option(tmp_path, text, expected
     assert error("--config", str(path)).startswith(f"--config: {path}{expected}")
 
 
-NASTY = ["[MASK] is the capital", "&x", "*x", "null", "~", "1e5", "007", "yes", "{a: b}", "- x", "x: y", "!!python", "@f",
-         "'", '"x', "", " x ", "-", "# x", "a\nb", "\t", "ä 中", "${x}"]
+NASTY = ["[MASK] is the capital", "&x", "*x", "null", "~", "1e5", "007", "yes", "{a: b}", "- x", "x: y", "!!python",
+         "@f", "'", '"x', "", " x ", "-", "# x", "a\nb", "\t", "ä 中", "${x}"]
 TEXT, TEXTS = (str, Optional[str]), (List[str], Optional[List[str]], Tuple[str, ...])
 
 
