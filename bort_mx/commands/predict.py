@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 
 import numpy as np
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.data.constant_predictions import constant_note
 from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
@@ -86,6 +87,8 @@ def main(argv: List[str]) -> int:
     else:
         _fill_masks(options.checkpoint, options.fill_mask or [], options.input, options.output, options.top_k,
                     options.batch_size)
+    if options.output is not None:  # standard output is for answers alone
+        say_last(options.output, "export", options.checkpoint, "model.onnx", "--int8")
     return 0
 
 
