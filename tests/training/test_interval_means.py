@@ -59,7 +59,8 @@ def test_what_is_shown(values, expected):
 
 
 @pytest.mark.parametrize("values, expected", [
-    ({"validation_loss": 6.67, "validation_mlm_loss": 6.67, "validation_mlm_accuracy": 0.0, "validation_perplexity": 788},
+    ({"validation_loss": 6.67, "validation_mlm_loss": 6.67, "validation_mlm_accuracy": 0.0,
+      "validation_perplexity": 788},
      "step 4, validation: loss 6.670, accuracy 0.0000, perplexity 788.0"),
     ({"dev_accuracy": 0.625, "dev_f1": 0.75, "dev_loss": 0.66}, "step 4, dev: accuracy 0.6250, f1 0.7500, loss 0.6600"),
     ({"dev_accuracy": 0.625, "other": 1}, "step 4: dev_accuracy 0.6250, other 1.000")])
