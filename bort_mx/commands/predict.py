@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import numpy as np
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
@@ -109,6 +110,8 @@ def main(argv: List[str]) -> int:
     else:
         _fill_masks(options.checkpoint, options.fill_mask or [], options.input, columns, options.output,
                     options.top_k, options.batch_size)
+    if options.output is not None:  # standard output is for answers alone
+        say_last(options.output, "export", options.checkpoint, "model.onnx", "--int8")
     return 0
 
 

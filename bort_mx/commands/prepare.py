@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import List, Literal, Optional
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.data.corpora.formats import FORMATS
 from bort_mx.data.corpora.text_files import AUTO, TextFile, list_files, text_bytes
 from bort_mx.data.prepare.buckets import Buckets
@@ -106,6 +107,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print("bort-mx prepare: stopped; nothing was written", file=sys.stderr)
         return 130
     print(summary(manifest))
+    say_last(output, "pretrain", "--data", output)
     return 0
 
 
