@@ -4,7 +4,6 @@ A command is a module with `main(argv: list) -> int` and a row of `COMMANDS`. It
 that --help stays quick.
 """
 
-import errno
 import importlib
 import io
 import os
@@ -13,7 +12,7 @@ import sys
 from typing import Callable, Dict, List, NoReturn, Optional, Tuple
 
 from bort_mx.errors import InputError, RunError
-from bort_mx.io.output import FULL
+from bort_mx.io.output import BAD_PLACE, FULL
 from bort_mx.training.signals import StopSignals, terminate_as_interrupt
 
 COMMANDS: Dict[str, Tuple[str, str]] = {
@@ -32,9 +31,8 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
 
 LONGEST_MESSAGE = 2000
 """Characters of an error's line; a longer one, which repeats a file's content, is cut."""
-BAD_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
-"""Error numbers that mean a path which the user must choose otherwise."""
 Main = Callable[[List[str]], Optional[int]]
+
 
 
 def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:

@@ -75,6 +75,7 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     fields = _fields(options_class)
     arguments, configs = _configs_first(argv)
     for path in configs:
+        _check_text("--config", path)
         _check_config(_build_parser(fields, program, description, required=False), path, fields)
     parser = _build_parser(fields, program, description, required=True)
     namespace = _one_line_errors(lambda: parser.parse_args([*first, *arguments]), fields, prefix="", dashes="--")

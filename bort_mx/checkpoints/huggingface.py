@@ -23,8 +23,9 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import safetensors.numpy
 
-from bort_mx.checkpoints import huggingface_config, lazy_tensor, tensor_names, torch_file
+from bort_mx.checkpoints import huggingface_config, lazy_tensor, tensor_names
 from bort_mx.checkpoints.huggingface_config import MODEL_TYPES, names_of_outputs, number_of_labels
+from bort_mx.checkpoints.huggingface_files import WEIGHT_FILES, read_tensors
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
 from bort_mx.errors import InputError
@@ -35,8 +36,6 @@ EPSILON = 2.0 ** -16
 MARK = "bort_mx_classifier"
 """Key of config.json that says how a classifier of ours was written, so that it can be read back as it was."""
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                "pytorch_model.bin.index.json")
 _COPIES = re.compile(r"embeddings\.(position|token_type)_ids|(lm_head|cls\.predictions)\.decoder\.(weight|bias)")
 _BODY = ("embeddings.", "encoder.", "pooler.")
 _WRAPPERS = re.compile(r"^((module|_orig_mod|model|auto_model|0)\.)+(?=[a-z])")
@@ -70,7 +69,7 @@ def read(path: os.PathLike) -> Weights:
     path, name = pathlib.Path(path), None
     if not path.is_dir():
         path, name = path.parent, path.name
-    stored = tensor_names.renamed(_read_tensors(path, name), lambda name: _WRAPPERS.sub("", name), str(path))
+    stored = tensor_names.renamed(read_tensors(path, name), lambda name: _WRAPPERS.sub("", name), str(path))
     values = huggingface_config.read_values(path / "config.json", stored)
     found = tensor_names.renamed(stored, _plain, str(path))
     config = huggingface_config.model_config(values, path / "config.json")
@@ -82,41 +81,6 @@ def read(path: os.PathLike) -> Weights:
 
 FORMAT = Format(f"a Hugging Face folder (config.json and {' or '.join(WEIGHT_FILES)})", recognises,
                 lambda path, _: read(path), suffixes=(".safetensors", ".bin"))
-
-
-def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_tensor.Tensor]:
-    """The tensors by the file's own names, from one file or several with an index."""
-    name = name or next((name for name in WEIGHT_FILES if (path / name).is_file()), None)
-    if name is None:
-        raise InputError(f"{path}: none of {', '.join(WEIGHT_FILES)} is here")
-    if not name.endswith(".index.json"):
-        return _read_file(path / name)
-    index = files.read_json(path / name)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
-        raise InputError(f"{path / name}: no weight_map of tensor: file")
-    shards = sorted(set(places.values()))
-    outside = [shard for shard in shards if pathlib.PurePath(shard).name != shard]
-    if outside:
-        raise InputError(f"{path / name}: {outside[0]!r} is not the name of a file beside it")
-    held = {shard: _read_file(path / shard) for shard in shards}
-    tensors = {key: tensor for part in held.values() for key, tensor in part.items()}
-    differing = sorted({(key, shard) for shard, part in held.items() for key in part} ^ set(places.items()))
-    if differing:
-        raise InputError(f"{path / name}: the files and the index disagree about "
-                         f"{tensor_names.listed(sorted({key for key, _ in differing}))}")
-    return tensors
-
-
-def _read_file(path: pathlib.Path) -> Dict[str, lazy_tensor.Tensor]:
-    if path.suffix == ".safetensors":
-        return lazy_tensor.read_safetensors(path)
-    value = torch_file.read(path)
-    if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
-        value = value["state_dict"]
-    if not lazy_tensor.are_tensors(value):
-        raise InputError(f"{path}: holds something else than a dictionary of tensors by name")
-    return value
 
 
 def _plain(name: str) -> str:

@@ -117,11 +117,15 @@ def fingerprint(path: os.PathLike) -> str:
 def _parts(path: pathlib.Path) -> List[pathlib.Path]:
     """Files of tensors, configuration and tokenizer of a foreign checkpoint; safetensors before other files."""
     suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
-    beside = sorted(part for part in (path.parent if path.is_file() else path).iterdir() if part.is_file())
-    tensors = [path] if path.is_file() else (
-        [part for part in beside if part.suffix == ".safetensors"]
-        or [part for part in beside if part.suffix in suffixes])
-    return [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
+    others = sentence_transformers.folders(path) if sentence_transformers.recognises(path) else []
+    found: List[pathlib.Path] = []
+    for folder in (path.parent if path.is_file() else path, *others):
+        beside = sorted(part for part in folder.iterdir() if part.is_file())
+        tensors = [path] if path.is_file() else (
+            [part for part in beside if part.suffix == ".safetensors"]
+            or [part for part in beside if part.suffix in suffixes])
+        found += [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
+    return found
 
 
 # -- building ----------------------------------------------------------------------------------------------------

@@ -57,6 +57,11 @@ FORMAT = Format("a folder of sentence-transformers (modules.json)", recognises, 
                 suffixes=(".safetensors", ".bin"))
 
 
+def folders(path: pathlib.Path) -> List[pathlib.Path]:
+    """The modules' folders, beside the folder itself, that are there."""
+    return [place for _, place in _modules(path) if place != path and place.is_dir()]
+
+
 def _modules(path: pathlib.Path) -> List[Tuple[str, pathlib.Path]]:
     """The modules in order: the last word of their type, and their folder."""
     listed = files.read_json(path / MODULES)

@@ -6,12 +6,14 @@ B batch, M masked positions, V vocabulary size, H hidden size.
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
@@ -98,6 +100,8 @@ def main(argv: List[str]) -> int:
     """Parse, load, predict."""
     options = parse_options(PredictOptions, argv, "bort-mx predict", DESCRIPTION)
     columns = [name for name in (options.text_column, options.text_pair_column) if name is not None]
+    if options.output is None and getattr(sys.stdout, "name", None) == os.devnull:  # `bort_mx.cli` opened it
+        raise InputError("standard output is closed, and the answers go there; give --output FILE")
     if options.classify is not None:
         _classify_file(options.checkpoint, options.classify, columns, options.task, options.output,
                        options.batch_size)
@@ -106,6 +110,8 @@ def main(argv: List[str]) -> int:
     else:
         _fill_masks(options.checkpoint, options.fill_mask or [], options.input, columns, options.output,
                     options.top_k, options.batch_size)
+    if options.output is not None:  # standard output is for answers alone
+        say_last(options.output, "export", options.checkpoint, "model.onnx", "--int8")
     return 0
 
 
@@ -275,10 +281,10 @@ def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Opt
                 batch_size: int) -> None:
     texts = read_texts(pathlib.Path(path), columns)
     model, tokenizer = pipeline.open_model(checkpoint, "encoder")
-    embedding = pipeline.embedding_of(model.config, pooling)
-    if model.config.embedding not in (None, embedding):
+    way = pipeline.embedding_of(model.config, pooling)
+    if model.config.embedding not in (None, way):
         logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
-    shape = (len(texts), embedding.size(model.config.architecture.hidden_size))  # (lines, E)
+    shape = (len(texts), way.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
         array = new_array(temporary, shape)
         found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
@@ -286,4 +292,4 @@ def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Opt
             array[row] = values
             progress.update()
         array.flush()
-    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({embedding})")
+    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({way})")

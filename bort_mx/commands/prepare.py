@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import List, Literal, Optional
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.data.corpora.formats import FORMATS
 from bort_mx.data.corpora.text_files import AUTO, TextFile, list_files, text_bytes
 from bort_mx.data.prepare.buckets import Buckets
@@ -24,6 +25,7 @@ from bort_mx.data.prepare.vocabulary import load_vocabulary, sample_sentences
 from bort_mx.data.shards import TOKENIZER
 from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
+from bort_mx.io.output import BAD_PLACE
 from bort_mx.options import at_least, parse_options
 
 DECIDES_THE_BYTES = ("seed", "format", "text_column", "min_words", "shard_tokens", "train_vocab", "vocab_sample")
@@ -93,14 +95,19 @@ def main(argv: Optional[List[str]] = None) -> int:
     except InputError as error:
         print(f"bort-mx prepare: error: {error}", file=sys.stderr)
         return 2
-    except (OSError, concurrent.futures.process.BrokenProcessPool) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        print(f"bort-mx prepare: failed: {output}: {said}; nothing was written", file=sys.stderr)
+    except OSError as error:
+        if error.errno in BAD_PLACE:  # the user's to choose otherwise: `bort_mx.cli` tells it
+            raise
+        print(f"bort-mx prepare: failed: {output}: {error.strerror or error}; nothing was written", file=sys.stderr)
+        return 1
+    except concurrent.futures.process.BrokenProcessPool as error:
+        print(f"bort-mx prepare: failed: {output}: {error}; nothing was written", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bort-mx prepare: stopped; nothing was written", file=sys.stderr)
         return 130
     print(summary(manifest))
+    say_last(output, "pretrain", "--data", output)
     return 0
 
 

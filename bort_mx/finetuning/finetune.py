@@ -82,7 +82,12 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     """Read the results of a finished run, and print that it is finished."""
     results = run.read_results(task=str, criterion=str, dev=dict, diagnostics=dict, notes=list, submissions=list)
-    workers.say(f"{run.path} is already finished:\n{prediction_files.describe(results, run.path)}")
+    try:
+        said = prediction_files.describe(results, run.path)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{run.path / checkpoint_directory.RESULTS}: altered ({error}); delete the file, and --resume "
+                         "auto writes it again") from None
+    workers.say(f"{run.path} is already finished:\n{said}")
     return results
 
 

@@ -249,6 +249,6 @@ def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
     options, size = session.options, sum(int(np.prod(p.shape)) for p in parameters_of(session.model).values())
     workers = session.workers.size
     return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters) "
-            f"on {session.data.task.key}: {len(batches):,} examples, {total:,} steps of {options.batch_size} on "
-            f"{workers} worker{'s' if workers > 1 else ''}, lr {options.learning_rate:g}, decay "
-            f"{options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}, into {options.output_dir}")
+            f"on {session.data.task.key}, into {options.output_dir}\n{len(batches):,} examples, {total:,} steps of "
+            f"{options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; lr {options.learning_rate:g}, "
+            f"decay {options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}")

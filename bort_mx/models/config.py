@@ -46,9 +46,9 @@ class ModelConfig:
     """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
     labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
     """The meaning of the classifier's outputs, if it is known; None for other heads."""
-    problem_type: Optional[str] = None
+    problem_type: Optional[str] = dataclasses.field(default=None, repr=False)  # repr goes into digests of old runs
     """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
-    embedding: Optional[SentenceEmbedding] = None
+    embedding: Optional[SentenceEmbedding] = dataclasses.field(default=None, repr=False)
     """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
     max_length: Optional[int] = dataclasses.field(default=None, repr=False)
     """Number of tokens to which texts are cut, with special tokens, as in training. Default: the positions."""

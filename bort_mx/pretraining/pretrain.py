@@ -144,7 +144,7 @@ def _said_of(micro: int, share: int, given: Optional[int]) -> str:
     """A line on how a worker's share of the batch is split; empty if it is not, or as the user asked."""
     if given or micro == share:
         return ""
-    return (f"a worker's {share} sequences of a step go in {share // micro} micro-batches of {micro}, as free memory "
+    return (f"{share} sequences of a worker and step go in {share // micro} micro-batches of {micro}, as free memory\n"
             "and MXNet's limit on tensors allow; --micro-batch-size sets another size")
 
 
@@ -198,9 +198,9 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     size = sum(int(np.prod(p.shape)) for p in parameters_of(model).values())
     how = (f"distilling from {options.teacher} <{teacher.config.architecture}>" if teacher is not None
            else "self-supervised")
-    return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}: {options.max_steps} "
-            f"steps of {options.batch_size} sequences of {options.seq_len} tokens on {workers} worker"
-            f"{'s' if workers > 1 else ''}, {sequences:,} sequences an epoch, into {options.output_dir}")
+    return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
+            f"{options.output_dir}\n{options.max_steps} steps of {options.batch_size} sequences of {options.seq_len} "
+            f"tokens on {workers} worker{'s' if workers > 1 else ''}; {sequences:,} sequences an epoch")
 
 
 def _results(run: RunDirectory, model: BERT, last: Dict[str, float]) -> Dict[str, Any]:

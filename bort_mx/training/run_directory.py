@@ -233,7 +233,11 @@ class RunDirectory:
         before = self.before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
-        there, this = (kind(options) if kind else "" for options in (before["options"], self.config["options"]))
+        try:
+            there, this = (kind(options) if kind else "" for options in (before["options"], self.config["options"]))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{self.path / CONFIG}: altered, as an option is of another type ({error}); start anew "
+                             "in another --output-dir") from None
         if there != this:
             raise InputError(f"--resume: {self.path} holds {there}, and this is {this}; give the options it was "
                              "started with, or another --output-dir")

@@ -92,7 +92,7 @@ def test_the_transformer_optimizer_fuses_everything(family, opset, tmp_path):
 def test_int8(head, tmp_path):
     model, weights = random_weights(head=head, architecture=(2, 4, 64, 128))
     lines = onnx_export.export(weights, tmp_path / "m.onnx", int8=True)
-    assert "int8" in lines[0] and "tolerance" in lines[1]
+    assert "int8" in lines[0] and len(lines) == 1  # what judges it is in tests/inference/test_int8_quality.py
     graph = onnx.load(str(tmp_path / "m.onnx")).graph
     of_head = {"encoder": 0, "mlm": 2, "classifier": 1}[head]
     assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 12 + of_head

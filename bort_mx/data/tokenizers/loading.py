@@ -21,6 +21,9 @@ _SPECIAL_NAMES = {"bos": ("cls_token", "bos_token"), "eos": ("sep_token", "eos_t
                   "unk": ("unk_token",), "mask": ("mask_token",)}
 logger = logging.getLogger(__name__)
 
+FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space")
+"""Fields of tokenizer_config.json that are read and are true or false."""
+
 
 def load_tokenizer(path: os.PathLike) -> Tokenizer:
     """Read a vocabulary from a directory, or from one of its files.
@@ -40,6 +43,9 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
                          "vocab.txt, or sentencepiece.model")
     directory = path if path.is_dir() else path.parent
     config = _object_in(directory / CONFIG)
+    odd = [name for name in FLAGS if not isinstance(config.get(name), (bool, type(None)))]
+    if odd:
+        raise InputError(f"{directory / CONFIG}: {odd[0]} is {config[odd[0]]!r:.60}; expected true or false")
     if path.is_file():
         return _load_file(path, config)
     return _load_directory(directory, config)

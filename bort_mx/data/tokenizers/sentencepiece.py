@@ -30,12 +30,14 @@ class SentencePieceTokenizer(Tokenizer):
         self._continuing: Optional[Tuple[Any, Any]] = None
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-            size = self._processor.get_piece_size()
+            tokens = self._processor.id_to_piece(list(range(self._processor.get_piece_size())))
+        except UnicodeDecodeError as error:  # of a piece, or of the library's own message
+            raise InputError(f"{source}: a damaged SentencePiece model, as a piece is not UTF-8 ({error.reason}); "
+                             "fetch or copy it again") from None
         except (RuntimeError, OSError) as error:
             raise InputError(f"{source}: not a SentencePiece model ({str(error).splitlines()[0]})") from None
-        if not size:
+        if not tokens:
             raise InputError(f"{source}: not a SentencePiece model (it has no pieces)")
-        tokens = self._processor.id_to_piece(list(range(size)))
         mask = next((token for token in ("<mask>", "[MASK]") if token in tokens), "<mask>")
         if mask not in tokens:
             tokens.append(mask)
