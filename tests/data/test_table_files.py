@@ -139,6 +139,15 @@ def test_official_labels_and_blank_lines_as_pandas_writes_them(tmp_path):
         "labels 'not_entailment ' read as 'not_entailment': 1 (the first: line 4)"]
 
 
+def test_labels_of_json_lines_read_otherwise_are_noted(tmp_path):
+    record = '{"premise": "a", "hypothesis": "b", "idx": 0, "label": %s}'
+    (tmp_path / "train.jsonl").write_text(record % '"Neutral"' + "\n")
+    (tmp_path / "test.jsonl").write_text(record % "-1" + "\n")
+    task = get_task("CB")
+    assert task.read(tmp_path, "train").notes[0] == "labels 'Neutral' read as 'neutral': 1 (the first: line 1)"
+    assert task.read(tmp_path, "test").notes[0] == "labels of the test set that mean none (-1): 1 (the first: line 1)"
+
+
 def test_a_test_set_alone_is_a_task(tmp_path):
     """Case 15."""
     (tmp_path / "new.tsv").write_text("text\nA new one\n")

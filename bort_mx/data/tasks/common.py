@@ -135,11 +135,19 @@ class JsonTask(Task):
         """
         examples, tolerated = Examples(), Tolerances()
         for where, record in read_json_lines(path, tolerated):
-            examples.extend(self.expand(record, split, where, examples.notes))
-            if split == "test" and record.get("label") is not None and examples and examples[-1].label is None:
-                tolerated.add(f"labels of the test set that mean none ({record['label']!r})", where)
+            found = self.expand(record, split, where, examples.notes)
+            self._note_label(record.get("label"), [example.label for example in found], where, tolerated)
+            examples.extend(found)
         examples.notes += tolerated.notes()
         return examples
+
+    @staticmethod
+    def _note_label(given: Any, read: Sequence[Any], where: str, tolerated: Tolerances) -> None:
+        """Count a label of the file that was read otherwise than it is spelled."""
+        if given is not None and read and all(label is None for label in read):
+            tolerated.add(f"labels of the test set that mean none ({given!r})", where)
+        elif isinstance(given, str) and len(read) == 1 and given != read[0]:
+            tolerated.add(f"labels {given!r} read as {read[0]!r}", where)
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:
         """The examples that one JSON object stands for. Notes of what was repaired are added to `notes`."""
