@@ -26,8 +26,9 @@ from readers import READERS, vouch
 
 from bort_mx.errors import InputError
 
-SECONDS, MEMORY = 10, 1500 << 20
-"""The most that one input may take: seconds, and bytes beyond what the program has when all is loaded."""
+SECONDS, WAIT, MEMORY = 10, 120, 1500 << 20
+"""The most that one input may take: seconds of the processor, seconds by the clock (other programs may run beside), and
+bytes beyond what the program has when all is loaded."""
 
 
 class TooLong(BaseException):
@@ -47,7 +48,7 @@ def limit_memory() -> None:
 
 def outcome_of(read, folder: pathlib.Path) -> str:
     """"read", "refused", or what went wrong."""
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         read(folder)
         return "read"
@@ -62,7 +63,7 @@ def outcome_of(read, folder: pathlib.Path) -> str:
                      if "bort_mx" in frame.filename), "")
         return f"{type(error).__name__} at {ours}: {str(error)[:150]}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def fuzz(name: str, rounds: int, seed: int, first: int, scratch: pathlib.Path) -> collections.Counter:
@@ -85,7 +86,7 @@ def fuzz(name: str, rounds: int, seed: int, first: int, scratch: pathlib.Path) -
         if rng.random() < 0.7:
             vouch(folder)
         print(f"{name} {number}", file=sys.stderr, flush=True)  # a crash of a library ends here
-        faulthandler.dump_traceback_later(4 * SECONDS, exit=True)
+        faulthandler.dump_traceback_later(WAIT, exit=True)
         found = outcome_of(read, folder)
         if found not in ("read", "refused"):
             print(f"  {found}", file=sys.stderr, flush=True)
@@ -106,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGPROF, _ring)
     total, seconds = collections.Counter(), {}
     limited = False
     for name in options.only or READERS:
