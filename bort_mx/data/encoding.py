@@ -2,7 +2,7 @@
 without losing the answer.
 """
 
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from bort_mx.data.tasks.examples import Example
 from bort_mx.data.text import clean_text
@@ -45,7 +45,7 @@ def truncate_pair(ids_a: Sequence[int], ids_b: Sequence[int], max_tokens: int,
 
 
 def encode_examples(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int,
-                    cut: str = "longest") -> EncodedExamples:
+                    cut: str = "longest", clean: Callable[[str], str] = clean_text) -> EncodedExamples:
     """Encode the texts of examples, `<s> A </s>` or `<s> A </s></s> B </s>` (BERT: one separator between).
 
     The texts are cleaned by `bort_mx.data.text.clean_text` first.
@@ -55,12 +55,13 @@ def encode_examples(tokenizer: Tokenizer, examples: Sequence[Example], max_token
         examples: one or two texts each.
         max_tokens: of a whole sequence, special tokens included.
         cut: as in `truncate_pair`; a task's `cut`. Single texts lose their end.
+        clean: another cleaning, for a model of a library that has its own.
 
     Raises:
         ValueError: max_tokens leaves no room beside the special tokens.
     """
     texts = list(dict.fromkeys(text for example in examples for text in example.texts))  # a passage has many questions
-    cleaned = [clean_text(text) for text in texts]
+    cleaned = [clean(text) for text in texts]
     bare: Dict[str, List[int]] = dict(zip(texts, tokenizer.encode_batch(cleaned, add_special_tokens=False)))
     separator = [tokenizer.eos_id] * (1 if tokenizer.has_token_types else 2)
     specials = 2 + len(separator) * any(len(example.texts) > 1 for example in examples)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bort_mx.data.encoding import encode_examples
 from bort_mx.data.tasks.examples import Example
+from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward, open_with_engine
 from bort_mx.models.sentence_embedding import SentenceEmbedding, embedded
@@ -126,7 +127,8 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: Optional[s
 
     if own and (embedding.lower_case or embedding.prompt):
         texts = [(prepared(first), second and prepared(second)) for first, second in texts]
-    return _apply(model, tokenizer, texts, batch_size, answer)
+    # sentence-transformers strips texts and leaves the spaces inside, so its models know them
+    return _apply(model, tokenizer, texts, batch_size, answer, str.strip if own else clean_text)
 
 
 class Output(NamedTuple):
@@ -147,11 +149,12 @@ class Output(NamedTuple):
 
 
 def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
-           answer: Callable[[Output], np.ndarray]) -> Iterator[np.ndarray]:
+           answer: Callable[[Output], np.ndarray],
+           clean: Callable[[str], str] = clean_text) -> Iterator[np.ndarray]:
     """`answer` to the model's output for each text, in order. Texts are cut to the model's `config.longest`."""
     cut, size = 0, WINDOW * batch_size
     for begin in range(0, len(texts), size):
-        window, shortened = _encode(model, tokenizer, texts[begin:begin + size])
+        window, shortened = _encode(model, tokenizer, texts[begin:begin + size], clean)
         cut += shortened
         order = sorted(range(len(window)), key=lambda i: len(window[i]))
         answers: List[Any] = [None] * len(window)
@@ -168,10 +171,11 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
         yield from answers
 
 
-def _encode(model: Any, tokenizer: Any, texts: Sequence[Text]) -> Tuple[List[List[int]], int]:
+def _encode(model: Any, tokenizer: Any, texts: Sequence[Text],
+            clean: Callable[[str], str]) -> Tuple[List[List[int]], int]:
     """Ids of texts or pairs, cleaned and cut as in the model's training, and how many were cut."""
     examples = [Example(i, text[:1] if text[1] is None else text) for i, text in enumerate(texts)]
-    encoded = encode_examples(tokenizer, examples, model.config.longest, model.config.cut)
+    encoded = encode_examples(tokenizer, examples, model.config.longest, model.config.cut, clean)
     return encoded.ids, encoded.truncated
 
 
