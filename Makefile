@@ -11,11 +11,12 @@ INSTALL = sh tools/make_venv.sh $(VENV) && BORT_MX_CUDA="$(CUDA)" $(PY) tools/in
 export PYTHON
 export TORCH
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test fuzz lint bench clean
 
 help:
 	@echo "make demo     pre-train and distil a small model on text that every machine has, and fill a few masks"
 	@echo "make test     all tests (within 10 minutes on two cores)"
+	@echo "make fuzz     every reader on damaged input, FUZZ_ROUNDS=1000 times each (about 40 minutes)"
 	@echo "make install  .venv with bort_mx, MXNet, GluonNLP, Horovod and ONNX"
 	@echo "make lint     ruff"
 	@echo "make bench    benchmarks beside PyTorch and ONNX Runtime"
@@ -32,6 +33,10 @@ demo:
 test:
 	@$(INSTALL) core horovod test parity
 	$(PY) -m pytest -q $(PYTEST_ARGS)
+
+fuzz:
+	@$(INSTALL) core horovod test parity
+	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),1000) FUZZ_SEED=$(or $(FUZZ_SEED),0) $(PY) -m pytest -q tests/test_fuzz.py
 
 lint:
 	@$(INSTALL) lint

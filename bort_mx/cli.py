@@ -4,14 +4,15 @@ A command is a module with `main(argv: list) -> int` and a row of `COMMANDS`. It
 that --help stays quick.
 """
 
-import errno
 import importlib
+import io
 import os
 import signal
 import sys
 from typing import Callable, Dict, List, NoReturn, Optional, Tuple
 
 from bort_mx.errors import InputError, RunError
+from bort_mx.io.output import BAD_PLACE, FULL
 from bort_mx.training.signals import StopSignals, terminate_as_interrupt
 
 COMMANDS: Dict[str, Tuple[str, str]] = {
@@ -28,15 +29,18 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
 }
 """Command: the module that does the work, and its line in --help."""
 
+LONGEST_MESSAGE = 2000
+"""Characters of an error's line; a longer one, which repeats a file's content, is cut."""
 Main = Callable[[List[str]], Optional[int]]
+
 
 
 def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
     """Call `main`; turn its exceptions into exit codes. Every command and script runs through this.
 
-    Exit codes: 0 done. 2 bad options or input (InputError), with one line. 1 a failure, with one line for a RunError, a
-    full disk, or the end of another worker; any other exception propagates, with its traceback. 130 stopped by the user
-    (Ctrl-C or SIGTERM). 141 (128 + SIGPIPE) the reader of the output has closed it.
+    Exit codes: 0 done. 2 bad options or input (InputError, or a path that cannot be used), with one line. 1 a failure,
+    with one line for a RunError, a full disk, or the end of another worker; any other exception propagates, with its
+    traceback. 130 stopped by the user (Ctrl-C or SIGTERM). 141 (128 + SIGPIPE) the reader of the output has closed it.
 
     Args:
         name: the NAME in `bort-mx NAME: error: …`.
@@ -44,9 +48,12 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
         argv: the arguments; None means `sys.argv[1:]`.
     """
     StopSignals.forget()
+    _open_standard_files()
     try:
         with terminate_as_interrupt():
-            return main(sys.argv[1:] if argv is None else argv) or 0
+            code = main(sys.argv[1:] if argv is None else argv) or 0
+        sys.stdout.flush()  # now, while an error can still be told
+        return code
     except InputError as error:
         _complain(name, "error", " ".join(str(error).split()))
         return 2
@@ -57,14 +64,15 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
         _complain(name, "stopped", str(stop) or "by the user")
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Python flushes stdout at exit, which would fail again: what is still buffered goes to /dev/null.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        bad_place = error.errno in BAD_PLACE and error.filename is not None
+        if error.errno not in FULL and not bad_place:
             raise
-        _complain(name, "failed", f"{error.strerror}" + (f": {error.filename}" if error.filename else ""))
-        return 1
+        said = f"{error.strerror}" + (f": {error.filename}" if error.filename is not None else "")
+        _complain(name, "error" if bad_place else "failed", said + ("; choose another path" if bad_place else ""))
+        return 2 if bad_place else 1
     except Exception as error:
         if "Horovod has been shut down" not in str(error):  # MXNet's error at the next collective
             raise
@@ -111,6 +119,30 @@ def _print_version(argv: List[str]) -> int:
     return 0
 
 
+def _open_standard_files() -> None:
+    """Open /dev/null in the place of standard files that are closed.
+
+    Otherwise the next file that is opened would take their number, and get what is printed.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names that are not UTF-8 can be printed
+
+
+def _discard_output() -> None:
+    """Send what is still buffered to /dev/null: Python flushes stdout at exit, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(name: str, kind: str, text: str) -> None:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+    text = text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
     print(f"bort-mx {name}: {kind}: {text}", file=sys.stderr, flush=True)

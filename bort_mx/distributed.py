@@ -4,12 +4,17 @@ All collectives compute sums. The caller divides where it needs an average.
 """
 
 import contextlib
+import dataclasses
+import json
 import os
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 
 from bort_mx.errors import InputError
+
+NAMED, SHOWN = 3, 40
+"""How many differences between workers one message names, and how many characters of a value it shows."""
 
 
 class Workers:
@@ -38,6 +43,10 @@ class Workers:
         """Collect one JSON-serialisable value from every worker, in rank order."""
         return [value]
 
+    def wait(self, name: str) -> None:
+        """Wait until all workers are here."""
+        self.gather(None, name)
+
     def say(self, *lines: str) -> None:
         """Print lines on rank 0 only; empty lines are skipped."""
         for line in lines if self.is_first else ():
@@ -61,6 +70,30 @@ class Workers:
         if failures:
             raise InputError(failure or failures[0]) from None
 
+    def agree(self, values: Mapping[str, Any], name: str) -> None:
+        """End the run on all workers if a value is not the same on every worker. It waits for all workers.
+
+        Workers that differ in their data, seed, length or number of steps would train together without an error, or
+        wait for each other for ever.
+
+        Args:
+            values: what must be equal, by the name that the user knows, for example "--seed". JSON values, or any
+                objects that print as what they are.
+            name: the name of this collective.
+        Raises:
+            InputError: raised on all workers. It names what differs, and the values with their workers.
+        """
+        mine = {key: json.dumps(value, sort_keys=True, default=str) for key, value in values.items()}
+        everyone: List[Dict[str, str]] = self.gather(mine, name)
+        keys = dict.fromkeys(key for found in everyone for key in found)
+        differing = [key for key in keys if len({found.get(key) for found in everyone}) > 1]
+        if not differing:
+            return
+        said = "; ".join(_difference(key, everyone) for key in differing[:NAMED])
+        more = f"; and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
+        raise InputError(f"the workers differ in {said}{more}. Start all of them by the same command, with the same "
+                         "files")
+
     def share(self, global_batch: int, what: str = "batch size") -> int:
         """This worker's share of a global batch.
 
@@ -83,6 +116,16 @@ class Workers:
             raise InputError(f"--batch-size {global_batch}: a worker's share of {share} is not divisible by "
                              f"--micro-batch-size {micro}")
         return micro or share
+
+
+def _difference(key: str, everyone: Sequence[Mapping[str, str]]) -> str:
+    """A value that differs between workers, in words: "--seed: 0 (worker 0, 2), 1 (worker 1)"."""
+    ranks: Dict[str, List[str]] = {}
+    for rank, found in enumerate(everyone):
+        value = found.get(key, "nothing")
+        short = value if len(value) <= SHOWN else value[:SHOWN] + "…"
+        ranks.setdefault(short if short not in ranks or value == short else value, []).append(str(rank))
+    return f"{key}: " + ", ".join(f"{value} (worker {', '.join(who)})" for value, who in ranks.items())
 
 
 class HorovodWorkers(Workers):
@@ -123,12 +166,22 @@ class HorovodWorkers(Workers):
         return self._hvd.allgather_object(value, name=name)
 
 
-def connect() -> Workers:
+def connect(options: Any) -> Workers:
     """The workers of this run: Horovod's if horovodrun started this process, otherwise this process alone.
 
+    Args:
+        options: the options of the run, a dataclass. All workers must have the same.
     Raises:
-        InputError: horovodrun started this process, but Horovod's MXNet part is not installed.
+        InputError: horovodrun started this process, but Horovod's MXNet part is not installed; or the workers were
+            started with different options.
     """
+    workers = _connect()
+    given = {"--" + name.replace("_", "-"): value for name, value in dataclasses.asdict(options).items()}
+    workers.agree({"the stage": type(options).__name__, **given}, "options")
+    return workers
+
+
+def _connect() -> Workers:
     if int(os.environ.get("HOROVOD_SIZE", "1")) == 1:
         return Workers()
     try:

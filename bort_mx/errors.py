@@ -8,8 +8,11 @@ class InputError(ValueError):
     """Bad input or options. The message says which file, which line or field, what was found, and what to do.
 
     Readers and loaders raise only this for problems that the user can fix. The scripts print the message on one line
-    and exit with code 2.
+    and exit with code 2. Line ends in it, as libraries have them in their messages, become spaces.
     """
+
+    def __init__(self, message: str = ""):
+        super().__init__(" ".join(str(message).splitlines()))
 
 
 class Unreadable(InputError):

@@ -39,6 +39,8 @@ from bort_mx.io import files
 
 Options = TypeVar("Options")
 
+LONGEST_SHOWN = 200
+"""Characters of a value that an error shows."""
 _YAML_MODE = "bort-mx-yaml"
 
 
@@ -73,10 +75,13 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     fields = _fields(options_class)
     arguments, configs = _configs_first(argv)
     for path in configs:
+        _check_text("--config", path)
         _check_config(_build_parser(fields, program, description, required=False), path, fields)
     parser = _build_parser(fields, program, description, required=True)
     namespace = _one_line_errors(lambda: parser.parse_args([*first, *arguments]), fields, prefix="", dashes="--")
     values = {name: _as_declared(getattr(namespace, name), field.type) for name, field in fields.items()}
+    for name, value in values.items():
+        _check_text(fields[name].flag, value)
     try:
         return options_class(**values)
     except InputError:
@@ -228,6 +233,16 @@ def _add_field(parser: Any, field: _Field, required: bool) -> None:
     parser.add_argument(field.flag, **settings)
 
 
+def _check_text(flag: str, value: Any) -> None:
+    """Raises InputError for a text that is empty, or that no file can have as its name and no text as its content."""
+    for text in value if isinstance(value, (list, tuple)) else [value]:
+        if text == "":
+            raise InputError(f"{flag} \"\": is empty; give a value, or leave the option out")
+        if isinstance(text, str) and ("\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text)):
+            raise InputError(f"{flag} {ascii(text)}: holds a byte that is not UTF-8 text; rename the file or "
+                             "folder, or give the text as UTF-8")
+
+
 class _Literal:
     """A type for jsonargparse that takes a string as it stands.
 
@@ -287,13 +302,14 @@ def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[s
         values = _load_yaml(files.read_text(path))
     except InputError as error:
         raise InputError(f"--config: {error}") from None
-    except (yaml.YAMLError, ValueError, LookupError, ArithmeticError, AttributeError, TypeError) as error:
+    except files.YAML_ERRORS as error:
         raise InputError(f"--config: {path}: not YAML ({_squeeze(str(error))})") from None
     if not isinstance(values, dict):
-        raise InputError(f"--config: {path}: expected lines like 'option: value', found {values!r}")
+        raise InputError(f"--config: {path}: expected lines like 'option: value', found {_short(values)}")
     for name, value in values.items():
         if name in fields and not _has_the_form(value, fields[name].type):
-            raise InputError(f"--config: {path}: {name}: expected {_readable(fields[name].type)}, found {value!r}")
+            raise InputError(f"--config: {path}: {name}: expected {_readable(fields[name].type)}, found "
+                             f"{_short(value)}")
     _one_line_errors(lambda: parser.parse_object(values), fields, prefix=f"--config: {path}: ", dashes="")
 
 
@@ -355,7 +371,7 @@ def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:
     value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
     if ill_typed and value and ill_typed[1] in fields:
         name = ill_typed[1]
-        return f"{spelled(name)}: expected {_readable(fields[name].type)}, found {_squeeze(value[1])!r}"
+        return f"{spelled(name)}: expected {_readable(fields[name].type)}, found {_short(_squeeze(value[1]))}"
     neither = re.match(r"argument ([^\s:/]+)\S*: invalid _boolean_type value: (.*)", message)
     if neither:
         return f"{neither[1]}: expected true or false, found {neither[2]}"
@@ -383,6 +399,12 @@ def _readable(annotation: Any) -> str:
     """A type as one reads it: int, Optional[float], List[str]."""
     plain = isinstance(annotation, type) and not typing.get_args(annotation)
     return annotation.__name__ if plain else str(annotation).replace("typing.", "")
+
+
+def _short(value: Any) -> str:
+    """A value in an error; long ones are cut."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 def _squeeze(text: str) -> str:

@@ -174,7 +174,7 @@ def test_bad_yaml_names_the_file_and_the_line_or_option(tmp_path, text, expected
 
 
 NASTY = ["[MASK] is the capital", "&x", "*x", "null", "~", "1e5", "007", "yes", "{a: b}", "- x", "x: y", "!!python",
-         "@f", "'", '"x', "", " x ", "-", "# x", "a\nb", "\t", "ä 中", "${x}"]
+         "@f", "'", '"x', " x ", "-", "# x", "a\nb", "\t", "ä 中", "${x}"]
 TEXT, TEXTS = (str, Optional[str]), (List[str], Optional[List[str]], Tuple[str, ...])
 
 

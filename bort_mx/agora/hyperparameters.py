@@ -4,7 +4,7 @@ import itertools
 import math
 import os
 import pathlib
-from typing import Any, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Set, Tuple
 
 from bort_mx.agora.points import shorten
 from bort_mx.data.tasks import get_task
@@ -27,6 +27,8 @@ class Theta(NamedTuple):
     """Random seed of the training, at least 0."""
 
 
+MOST_SETS = 1_000_000
+"""Number of sets that lists may give; the paper's give 500."""
 _TOP_KEYS = ("sets", "theta")
 
 
@@ -49,7 +51,8 @@ def load_thetas(path: os.PathLike) -> List[Theta]:
         thetas = _explicit(content["sets"], path)
     else:
         thetas = _product(content.get("theta", content), path)
-    twice = next((theta for i, theta in enumerate(thetas) if theta in thetas[:i]), None)
+    seen: Set[Theta] = set()
+    twice = next((theta for theta in thetas if theta in seen or seen.add(theta)), None)
     if twice is not None:
         raise InputError(f"{path}: {tuple(twice)} occurs twice; give every set once")
     return thetas
@@ -93,6 +96,9 @@ def _product(lists: Any, path: os.PathLike) -> List[Theta]:
     for name, values in lists.items():
         if not isinstance(values, list) or not values:
             raise InputError(f"{path}: field {name} is {shorten(values)}; expected a list with at least one value")
+    count = math.prod(len(lists[name]) for name in Theta._fields)
+    if count > MOST_SETS:
+        raise InputError(f"{path}: its lists give {count:,} sets, and at most {MOST_SETS:,} are read; shorten a list")
     return [_theta(values, f"{path}") for values in itertools.product(*(lists[name] for name in Theta._fields))]
 
 

@@ -28,8 +28,10 @@ class JobLog:
         self._records: Dict[Tuple[str, Optional[int], Hashable], Dict[str, Any]] = {}
         start = {"kind": "start", "format": FORMAT, "fingerprint": json.loads(json.dumps(fingerprint))}
         for number, record in self._log.records:
-            if not isinstance(record, dict) or "kind" not in record:
+            if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
                 raise InputError(f"{path}:{number}: a record without \"kind\"; {_ADVICE}")
+            if not all(isinstance(record.get(name), (int, str, type(None))) for name in ("round", "index")):
+                raise InputError(f"{path}:{number}: \"round\" or \"index\" is no number; {_ADVICE}")
         if self._log.records:
             self._check(self._log.records[0][1], start)
             self._records = {_name(record): record for _, record in self._log.records[1:]}
@@ -52,9 +54,10 @@ class JobLog:
 
     def _check(self, found: Dict[str, Any], start: Dict[str, Any]) -> None:
         path = self._log.path
-        if found.get("kind") != "start" or found.get("format") != FORMAT:
+        if (found.get("kind") != "start" or found.get("format") != FORMAT
+                or not isinstance(found.get("fingerprint"), dict)):
             raise InputError(f"{path}:1: expected the start record of format {FORMAT}; {_ADVICE}")
-        old, new = found.get("fingerprint", {}), start["fingerprint"]
+        old, new = found["fingerprint"], start["fingerprint"]
         other = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
         if other:
             raise InputError(f"{path}: belongs to another run, which differs in {', '.join(other)}; give another "

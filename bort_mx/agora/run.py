@@ -29,11 +29,10 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
-from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, read_weights, starting_weights
+from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished, read_weights, starting_weights
 from bort_mx.finetuning.options import kind_of
 from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, resolve
 from bort_mx.finetuning.trainer import Session
-from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
 
 
@@ -49,7 +48,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
         InputError: data, checkpoints or options that do not fit together, a Socrates below 2/3, a leak.
         StopRequested: stopped by the user; what is finished is recorded.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     plain = options.plain_theta(task, asked)
     options = options.resolved(task, asked)
@@ -64,11 +63,11 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
                        kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options.checkpoint)
+    check_same_checkpoint(run, options.checkpoint)
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     pool, director = _prepare(options, data, put_aside, run, workers, thetas, plain)
-    workers.gather(0, "ready")  # all have looked at the directory before rank 0 writes into it
+    run.agree(workers, resumes=False)  # of checkpoints/, only rank 0 reads
     if begin is not None:
         begin()
     run.open()
@@ -99,7 +98,7 @@ def _is_finished(run: RunDirectory, asked: Dict[str, Any]) -> bool:
     """
     if not (run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()):
         return False
-    return files.read_json(run.path / checkpoint_directory.RESULTS)["agora"].get("asked") == asked
+    return run.read_results(agora=dict)["agora"].get("asked") == asked
 
 
 def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
@@ -128,6 +127,7 @@ def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run:
     sets = {f"{name} set": run.config["data"][name] for name in ("train", "dev", "audit")}
     identity = {**_identity(options.fingerprint(), task, weights, teacher, filler,
                             workers.size if options.data_parallel else None), **sets}
+    workers.agree(identity, "agora.identity")
     pool = WorkerPool(trainer, socrates, workers, options.data_parallel)
     return pool, Director(options, pool, run, tau, thetas, plain, identity)
 

@@ -5,19 +5,21 @@ Names differ between releases: 0.8 and 0.10 write `attention_cell.proj_query.wei
 classifier do not.
 
 The file says neither the number of heads nor LayerNorm's epsilon. Where this program wrote the file, a config.json
-beside it says both. Elsewhere the heads are given or those of the presets, and epsilon is that of the family: bert if
-there are token types, else roberta (and Bort).
+beside it says both. Elsewhere the heads must be given, and epsilon is that of the family: bert if there are token
+types, else roberta (and Bort); a message says it.
 """
 
+import errno
 import logging
 import os
 import pathlib
 import re
+import shutil
 from typing import Dict, Optional, Tuple
 
 import mxnet as mx
 
-from bort_mx.checkpoints import lazy_tensor, mxnet_file, tensor_names
+from bort_mx.checkpoints import mxnet_file, tensor_names
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.errors import InputError
@@ -25,6 +27,8 @@ from bort_mx.io import files
 from bort_mx.models.config import ModelConfig
 
 PARAMETERS, CONFIG = "model.params", "config.json"
+SLACK = 1 << 20
+"""Free bytes below which a disk counts as full; some file systems keep a reserve."""
 FORMAT_NAME = "bort_mx-gluon"
 """Value of "format" in a config.json that `write` wrote."""
 logger = logging.getLogger(__name__)
@@ -41,10 +45,9 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     """
     path = pathlib.Path(path)
     tensors = tensor_names.renamed(mxnet_file.read(path), _plain, str(path))
-    decoder = tensors.pop("decoder.3.weight", None)
-    embedding = tensors.get("word_embed.0.weight")
-    if decoder is not None and embedding is not None and not lazy_tensor.equal(decoder, embedding):
-        raise InputError(f"{path}: decoder.3.weight differs from word_embed.0.weight; this model ties them")
+    tensors = tensor_names.without_untied_decoder(tensors, [("decoder.3.weight", "word_embed.0.weight")], tensors,
+                                                  str(path))
+    tensors.pop("decoder.3.weight", None)
     for name in ("classifier.weight", "classifier.bias"):  # next-sentence prediction
         if tensors.pop(name, None) is not None:
             logger.warning("%s: left out, as this model has no such head: %s", path, name)
@@ -111,10 +114,29 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
 
     Raises:
         InputError: the tensors do not fit the configuration.
+        OSError: the disk is full.
     """
     check_fit(weights.tensors, weights.config, weights.source)
     arrays = {name: mx.nd.array(weights.float32(name)) for name in weights.tensors}
     if "decoder.3.bias" in arrays:
         arrays["decoder.3.weight"] = arrays["word_embed.0.weight"]  # tied, and written twice by GluonNLP too
-    mx.nd.save(str(directory / PARAMETERS), arrays)
+    _save(directory / PARAMETERS, arrays)
     files.write_json(directory / CONFIG, {"format": FORMAT_NAME, **weights.config.to_dict()})
+
+
+def _save(path: pathlib.Path, arrays: Dict[str, mx.nd.NDArray]) -> None:
+    """`mx.nd.save`. MXNet tells of a full disk by an error without its cause, or not at all.
+
+    Raises:
+        OSError: the file is not whole.
+    """
+    size = sum(4 * array.size for array in arrays.values())  # float32
+    try:
+        mx.nd.save(str(path), arrays)
+        whole = path.stat().st_size > size
+    except mx.base.MXNetError:
+        whole = False
+    if not whole:
+        there = path.stat().st_size if path.exists() else 0
+        number = errno.ENOSPC if shutil.disk_usage(path.parent).free < size - there + SLACK else errno.EIO
+        raise OSError(number, os.strerror(number), str(path))

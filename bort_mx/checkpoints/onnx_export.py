@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import mxnet as mx
@@ -20,13 +19,16 @@ from bort_mx.checkpoints.loading import assemble
 from bort_mx.checkpoints.tokenizer_files import find_tokenizer
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError, RunError
+from bort_mx.io.files import beside, clean_leftovers, give_usual_mode
 from bort_mx.io.output import writing
+from bort_mx.models.sentence_embedding import TENSORS
 
 TOLERANCE = 1e-4
 """Largest difference of a float32 file's outputs from the model's, over the largest output where that is above 1."""
 Judge = Callable[[Any, Any], List[str]]
 """(model, file) → lines; raises RunError to refuse the file."""
 LENGTHS = (1, 2, 17, 128, 512)
+TOKENIZER_CONFIG = "tokenizer_config.json"
 LARGEST = 2 ** 31 - 2 ** 20
 """A protobuf message must be below 2 GiB; beyond that the weights go to a file of their own."""
 
@@ -60,18 +62,31 @@ def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, in
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         lacks_tokenizer = _lacks_tokenizer(weights, output.parent)
-        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        clean_leftovers(output)
+        temporary = beside(output, "tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
         try:
             _write(weights, temporary / output.name, int8, opset)
             lines = compare(weights, temporary / output.name, int8, seed, judge)
             if lacks_tokenizer:
-                weights.tokenizer.save(output.parent)
-            for path in sorted(temporary.iterdir(), key=lambda p: p.suffix == ".onnx"):  # the graph last
+                weights.tokenizer.save(temporary)
+            for path in sorted(temporary.iterdir(), key=_place):
+                give_usual_mode(path)
                 os.replace(path, output.parent / path.name)
         finally:
             shutil.rmtree(temporary)
     return [f"{output}: {weights.config.head}, <D,A,H,I> {weights.config.architecture}, opset {opset}, "
             f"{'int8' if int8 else 'float32'}, {output.stat().st_size / 1e6:.1f} MB", *lines]
+
+
+def _place(path: pathlib.Path) -> int:
+    """The order in which finished files get their place: a kill in between must not leave what looks finished.
+
+    The tokenizer's settings come first: a vocabulary without them would be taken for another tokenizer's. The graph
+    comes last.
+    """
+    return (path.name != TOKENIZER_CONFIG) + 2 * (path.suffix == ".onnx")
 
 
 def _lacks_tokenizer(weights: Weights, directory: pathlib.Path) -> bool:
@@ -81,7 +96,7 @@ def _lacks_tokenizer(weights: Weights, directory: pathlib.Path) -> bool:
         return weights.tokenizer is not None
     if there.digest != weights.tokenizer.digest:
         raise InputError(f"{directory}: holds another tokenizer's files, which would be lost; export to another folder")
-    return False
+    return not (directory / TOKENIZER_CONFIG).is_file()  # left by an export that was killed
 
 
 def _with_head(weights: Weights, head: Optional[str]) -> Weights:
@@ -90,7 +105,9 @@ def _with_head(weights: Weights, head: Optional[str]) -> Weights:
     needed = {"encoder": "encoder.", "mlm": "decoder.", "classifier": "classifier."}[head]
     if not any(name.startswith(needed) for name in weights.tensors):
         raise InputError(f"{weights.source}: has no {head} head to export; it holds {weights.config.head}")
-    return dataclasses.replace(weights, config=config)
+    kept = {name: tensor for name, tensor in weights.tensors.items()
+            if config.embedding is not None or not name.startswith(TENSORS)}
+    return dataclasses.replace(weights, config=config, tensors=kept)
 
 
 def _write(weights: Weights, path: pathlib.Path, int8: bool, opset: int) -> None:
@@ -121,13 +138,15 @@ def compare(weights: Weights, path: pathlib.Path, int8: bool, seed: int, judge: 
             raise RunError(f"{path.name}: of shape {got.shape}, expected {want.shape}, or not finite; not written")
         worst = max(worst, float(np.abs(got - want).max() / max(1.0, np.abs(want).max())))
         agree, total = agree + int((got.argmax(-1) == want.argmax(-1)).sum()), total + want[..., 0].size
+    said = [f"output sentence_embedding: {weights.config.embedding}"] if weights.config.embedding else []
     if int8:
-        return judge(model, exported) if judge else []
+        return [*said, *(judge(model, exported) if judge else [])]
     if not worst <= TOLERANCE:
         raise RunError(f"{path.name}: not written, as its largest difference from the MXNet model is {worst:.2e}, "
                        f"above {TOLERANCE:.0e}")
     same = "" if weights.config.head == "encoder" else f"; same best output at {agree} of {total}"
-    return [f"parity with MXNet over lengths 1 to {max(_lengths(weights))}: largest difference {worst:.2e} "
+    return [*said,
+            f"parity with MXNet over lengths 1 to {max(_lengths(weights))}: largest difference {worst:.2e} "
             f"(tolerance {TOLERANCE:.0e}){same}"]
 
 

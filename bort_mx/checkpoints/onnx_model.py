@@ -86,12 +86,18 @@ class OnnxModel:
             result = np.take_along_axis(result, np.asarray(masked_positions, np.int64)[:, :, None], axis=1)  # (B, M, V)
         return result
 
-    def run(self, ids: np.ndarray, mask: np.ndarray, token_types: Optional[np.ndarray] = None) -> np.ndarray:
-        """The graph's output for ids (B, s), a mask (B, s) and token types (B, s) (None: all 0)."""
+    def embeddings(self, ids: np.ndarray, lengths: np.ndarray, token_types: Optional[np.ndarray]) -> np.ndarray:
+        """Embeddings (B, E) of a model whose configuration has an embedding."""
+        mask = np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+        return self.run(ids, mask, token_types, output=1)
+
+    def run(self, ids: np.ndarray, mask: np.ndarray, token_types: Optional[np.ndarray] = None,
+            output: int = 0) -> np.ndarray:
+        """An output of the graph for ids (B, s), a mask (B, s) and token types (B, s) (None: all 0)."""
         types = np.zeros(ids.shape) if token_types is None else token_types
         feed: Dict[str, np.ndarray] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         wanted = input_names(self.config)
-        return self._session.run(None, {name: np.asarray(feed[name], np.int64) for name in wanted})[0]
+        return self._session.run(None, {name: np.asarray(feed[name], np.int64) for name in wanted})[output]
 
 
 def optional_package(name: str) -> ModuleType:

@@ -35,20 +35,19 @@ def main(argv: List[str]) -> int:
                   flush=True)
     results = run(options if options.agora else options.without_agora())
     say_last(None if "predictions_of" in results else options.output_dir, "predict", "--checkpoint",
-             _model_of(options, results), "--classify", OWN_TEXTS)
+             options.checkpoint if options.predict_only else _model_of(options.output_dir, options.task, results),
+             "--classify", OWN_TEXTS)
     return 0
 
 
-def _model_of(options: FineTuningOptions, results: dict) -> str:
+def _model_of(output_dir: str, task: str, results: dict) -> str:
     """The folder of the model that a run leaves: its own, that of the best seed, or that of a benchmark's task."""
-    if options.predict_only:
-        return options.checkpoint
     if "best_seed" in results:
-        return f"{options.output_dir}/seed-{results['best_seed']}"
-    if options.task in BENCHMARKS:
-        trained = [f"{name}/{task}" for name, found in results.items() for task in found["dev"]]
-        return "/".join([options.output_dir, *trained[:1]])
-    return options.output_dir
+        return f"{output_dir}/seed-{results['best_seed']}"
+    if task in BENCHMARKS:
+        trained = [f"{name}/{key}" for name, found in results.items() for key in found["dev"]]
+        return "/".join([output_dir, *trained[:1]])
+    return output_dir
 
 
 def run(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> dict:

@@ -67,28 +67,43 @@ class TokenShards:
         self.manifest = read_manifest(self.directory)
         if split not in self.manifest["splits"]:
             raise InputError(f"{self.directory}: no split {split!r}; there are {', '.join(self.manifest['splits'])}")
-        entry = self.manifest["splits"][split]
-        if not entry["sentences"]:
-            raise InputError(f"{self.directory}: the {split} split is empty, the text was too short; prepare more text")
-        names = [f"{split}/{shard['name']}" for shard in entry["shards"]]
+        names = self._shards_of(split)
         for name in names:
-            self._check(f"{name}.bin", verify)
-            self._check(f"{name}.idx", verify)
+            self._check(f"{name}.bin", verify, TOKEN.itemsize)
+            self._check(f"{name}.idx", verify, OFFSET.itemsize)
         self._tokens = [_mapped(self.directory / f"{name}.bin", TOKEN) for name in names]
         self._offsets = [_mapped(self.directory / f"{name}.idx", OFFSET) for name in names]
+        for name, tokens, offsets in zip(names, self._tokens, self._offsets):
+            _check_offsets(self.directory / f"{name}.idx", offsets, len(tokens), verify)
         self._first_sentence = np.cumsum([0] + [len(offsets) - 1 for offsets in self._offsets])
         self._first_token = np.cumsum([0] + [len(tokens) for tokens in self._tokens])
         self.num_tokens = int(self._first_token[-1])
 
-    def _check(self, name: str, verify: bool) -> None:
+    def _shards_of(self, split: str) -> List[str]:
+        """Names of the split's shards, without the endings of their two files."""
+        entry, path = self.manifest["splits"][split], self.directory / MANIFEST
+        shards = entry.get("shards") if isinstance(entry, dict) else None
+        names = [shard.get("name") if isinstance(shard, dict) else None
+                 for shard in (shards if isinstance(shards, list) else [None])]
+        if not all(isinstance(name, str) and pathlib.PurePath(name).name == name for name in names):
+            raise InputError(f"{path}: altered, its split {split} does not name its shards; prepare the text again")
+        if not entry.get("sentences") or not names:
+            raise InputError(f"{self.directory}: the {split} split is empty, the text was too short; prepare more text")
+        return [f"{split}/{name}" for name in names]
+
+    def _check(self, name: str, verify: bool, itemsize: int) -> None:
         path, expected = self.directory / name, self.manifest["files"].get(name)
-        if expected is None:
-            raise InputError(f"{self.directory / MANIFEST}: names the shard {name} but not its size and hash")
+        if not isinstance(expected, dict) or not {"bytes", "sha256"} <= set(expected):
+            raise InputError(f"{self.directory / MANIFEST}: names the shard {name} but not its size and hash; prepare "
+                             "the text again")
         if not path.is_file():
             raise InputError(f"{path}: this shard is missing; prepare the text again")
         if path.stat().st_size != expected["bytes"]:
             raise InputError(f"{path}: truncated or altered, {path.stat().st_size:,} bytes where the manifest says "
-                             f"{expected['bytes']:,}; prepare the text again")
+                             f"{expected['bytes']!r}; prepare the text again")
+        if not path.stat().st_size or path.stat().st_size % itemsize:
+            raise InputError(f"{path}: damaged, {path.stat().st_size:,} bytes are no whole number of {itemsize}-byte "
+                             "values; prepare the text again")
         if verify:
             found = files.sha256(path)
             if found != expected["sha256"]:
@@ -146,7 +161,7 @@ class TokenShards:
             InputError: it is missing or not the one in the manifest.
         """
         tokenizer = load_tokenizer(self.directory / TOKENIZER)
-        if tokenizer.digest != self.manifest["vocabulary"]["sha256"]:
+        if tokenizer.digest != self.manifest["vocabulary"].get("sha256"):
             raise InputError(f"{self.directory / TOKENIZER}: altered, not the vocabulary that the text was prepared "
                              "with; prepare the text again")
         return tokenizer
@@ -155,3 +170,23 @@ class TokenShards:
 def _mapped(path: pathlib.Path, dtype: np.dtype) -> np.ndarray:
     """A file as a plain array, because slicing NumPy's memmap class costs ten times as much."""
     return np.memmap(path, dtype, "r").view(np.ndarray)
+
+
+def _check_offsets(path: pathlib.Path, offsets: np.ndarray, tokens: int, every: bool) -> None:
+    """Check where sentences begin: from 0, ascending, to the end of the shard's tokens.
+
+    Args:
+        path: the file, for errors.
+        offsets: its content.
+        tokens: number of tokens in the shard.
+        every: also check that all ascend, which reads the whole file.
+    Raises:
+        InputError: they do not.
+    """
+    if offsets[0] != 0 or offsets[-1] != tokens or every and not _ascending(offsets):
+        raise InputError(f"{path}: damaged, as its offsets do not ascend from 0 to the shard's {tokens:,} tokens; "
+                         "prepare the text again")
+
+
+def _ascending(offsets: np.ndarray, size: int = 1 << 20) -> bool:
+    return all((np.diff(offsets[start:start + size + 1]) > 0).all() for start in range(0, len(offsets) - 1, size))

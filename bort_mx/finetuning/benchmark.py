@@ -32,7 +32,7 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     Raises:
         InputError: no task has its files, or a file is bad; or see `bort_mx.finetuning.finetune.finetune`.
     """
-    workers = connect()
+    workers = connect(options)
     names = BENCHMARKS[options.task]
     for name in ("predict_only", "keep_classifier"):
         if getattr(options, name):

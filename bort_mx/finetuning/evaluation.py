@@ -131,6 +131,10 @@ class BestEpoch:
         return {"best_step": self.best_step, "best": None if np.isinf(self.best) else self.best,  # JSON has no infinity
                 "waiting": self._waiting}
 
+    def replace(self, step: int, value: Optional[float]) -> None:
+        """Take another model for the best one, whose weights were lost. Its value may be unknown (None)."""
+        self.best_step, self.best = step, -np.inf if value is None else value
+
     def load_state(self, state: Dict) -> None:
         """Restore what `state` returned."""
         self.best_step, self._waiting = state["best_step"], state["waiting"]

@@ -29,7 +29,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
     Raises:
         InputError: see `bort_mx.finetuning.finetune.finetune`.
     """
-    workers = connect()
+    workers = connect(options)
     task, asked = resolve(options.task)
     first = options.resolved(task, asked).seed
     run = parent_directory(options, workers)
@@ -78,7 +78,7 @@ def parent_directory(options: FineTuningOptions, workers: Workers) -> RunDirecto
     """
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        kind=kind_of)
-    workers.gather(0, "directory checked")  # before rank 0 writes files that another worker would refuse
+    run.agree(workers)
     return run
 
 

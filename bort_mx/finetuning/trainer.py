@@ -6,7 +6,6 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx import random
-from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches, TrainingBatches
@@ -23,7 +22,6 @@ from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.step import TrainingStep
 
@@ -139,7 +137,8 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
         ctx: the device.
         new_head: build the classifier that the options ask for. False: use the one in `weights`.
     """
-    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
+    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout, **texts_of(
+        task, longest_sequence(options.max_length, weights.config.num_positions, options.checkpoint))}
     if new_head:
         changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
     model = loading.assemble(weights, "classifier", seed=options.seed, **changes)
@@ -154,6 +153,11 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
 def outputs_of(task: Task) -> Dict[str, Any]:
     """The fields of `ModelConfig` that follow from the task."""
     return {"num_labels": task.num_labels, "labels": None if task.is_regression else tuple(task.labels)}
+
+
+def texts_of(task: Task, longest: int) -> Dict[str, Any]:
+    """The fields of `ModelConfig` that say what training does with a task's texts, so that prediction does it too."""
+    return {"max_length": longest, "cut": task.cut, "text_columns": tuple(task.text_names)}
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:
@@ -185,6 +189,9 @@ class Keeper(Protocol):
     def save(self, step: int, value: float) -> None:
         """Keep the current weights; they are the best so far."""
 
+    def resume(self, best: BestEpoch, step: int) -> None:
+        """Check what an earlier process kept, before the training continues after `step`."""
+
     def restore(self) -> None:
         """Put the best weights back into the model."""
 
@@ -208,10 +215,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     total = options.epochs * batches.steps_per_epoch
     # All workers start from rank 0's weights. This must precede `trainee_of`, which copies rows of the embedding.
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    trainee = trainee_of(model, session.training_tokens(batches), settings, session.data.task.is_regression,
-                         session.ctx)
+    trainee = trainee_of(model, session.training_tokens(batches), options.optimizer_settings,
+                         session.data.task.is_regression, session.ctx)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     # One evaluation and one checkpoint per epoch, unless the options say otherwise.
@@ -220,11 +225,15 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
                       interval if options.checkpoint_interval is None else options.checkpoint_interval,
                       options.keep_checkpoints)
     warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
-    loop = Loop(run, core, model, session.tokenizer, workers, cadence,
-                lambda step: options.learning_rate * schedules.linear(step, warmup, total),
-                lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
-                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
+    loop = Loop(
+        run, core, model, session.tokenizer, workers, cadence,
+        learning_rate=lambda step: options.learning_rate * schedules.linear(step, warmup, total),
+        batches=lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
+        tokens=lambda batch: batch.num_tokens, evaluate=session.dev_values, seed=options.seed,
+        description="fine-tuning", selection=best)
     loop.restore()
+    if run.start_step:
+        keeper.resume(best, run.start_step)
     if workers.is_first and begin is not None:
         begin(_summary(session, batches, total))
     try:
@@ -243,25 +252,3 @@ def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
             f"on {session.data.task.key}, into {options.output_dir}\n{len(batches):,} examples, {total:,} steps of "
             f"{options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; lr {options.learning_rate:g}, "
             f"decay {options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}")
-
-
-class BestOnDisk:
-    """Keeps the best epoch's weights in the run's folder checkpoints/best."""
-
-    def __init__(self, session: Session, run: RunDirectory):
-        self._session, self._path = session, run.path / checkpoint_directory.CHECKPOINTS / checkpoint_directory.BEST
-
-    def save(self, step: int, value: float) -> None:
-        """Rank 0 writes the current weights."""
-        if self._session.workers.is_first:
-            checkpoint_directory.save(self._path, self._session.model, self._session.tokenizer,
-                        progress={"step": step, "criterion": self._session.data.task.criterion, "value": value})
-
-    def restore(self) -> None:
-        """Rank 0 reads the best weights and sends them to the others, which may not see the same folder."""
-        parameters = parameters_of(self._session.model)
-        if self._session.workers.is_first:
-            tensors = checkpoint_directory.read(self._path).tensors
-            for name, parameter in parameters.items():
-                parameter.set_data(tensors[name].astype(parameter.dtype, copy=False))
-        self._session.workers.broadcast_([p.list_data()[0] for p in parameters.values()], "best weights")

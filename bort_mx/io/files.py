@@ -1,17 +1,24 @@
 """Files that are written completely or not at all, hashes of files, and readers whose errors name the file."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
 import pathlib
-import tempfile
+import re
+import shutil
 from typing import Any, Dict, Iterator, List, Optional
 
 import yaml
 
 from bort_mx.errors import InputError, Unreadable
 
+MOST_REPEATED = 10_000
+"""Number of values that the aliases of a YAML file may repeat. Some hundred bytes can stand for billions of values."""
+YAML_ERRORS = (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+"""What PyYAML raises for a bad file: beside its own errors, Python's while it converts text to dates and numbers."""
 
 def sha256(path: os.PathLike) -> str:
     """SHA-256 of a file's content, in hexadecimal.
@@ -43,15 +50,24 @@ def sync_directory(path: os.PathLike) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: os.PathLike) -> Iterator[pathlib.Path]:
-    """Yield a temporary path beside `path`. At the end sync it and rename it to `path`; on an error remove it."""
+    """Yield a temporary path beside `path`. At the end sync it and rename it to `path`; on an error remove it.
+
+    Temporary files that killed processes left in earlier attempts are removed.
+
+    Raises:
+        OSError: the file cannot be written, or `path` is a device or a pipe, which would be replaced.
+    """
     path = pathlib.Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
+    clean_leftovers(path)
+    temporary = beside(path, "tmp")
     try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch()
         yield temporary
-        give_usual_mode(temporary)  # mkstemp makes files that only the owner can read
+        give_usual_mode(temporary)  # some libraries make files that only the owner can read
         # Sync the content before the rename. Otherwise a power failure could leave an empty file under the final name.
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -59,6 +75,41 @@ def atomic_path(path: os.PathLike) -> Iterator[pathlib.Path]:
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def beside(path: pathlib.Path, end: str) -> pathlib.Path:
+    """A name beside `path` for this process: hidden, with the number of the process and an ending, "tmp" or "old"."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{end}")
+
+
+def clean_leftovers(path: os.PathLike) -> None:
+    """Remove temporary files and folders that killed processes left beside `path`; see `beside`.
+
+    A process may have been killed after it moved the old folder aside, before the new one was there. Then the old
+    folder is moved back.
+    """
+    path = pathlib.Path(path)
+    for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.*")) if path.parent.is_dir() else ():
+        match = re.fullmatch(r"\.(\d+)\.(tmp|old)", left.name[len(path.name) + 1:])
+        if match is None or _is_running(int(match[1])):
+            continue
+        if match[2] == "old" and not path.exists():
+            os.rename(left, path)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process with this number is running on this machine."""
+    try:
+        os.kill(process, 0)  # signal 0 only checks that the process exists
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it belongs to another user
+        return True
+    return True
 
 
 def give_usual_mode(path: os.PathLike) -> None:
@@ -74,7 +125,17 @@ def write_text(path: os.PathLike, text: str) -> None:
 
 def write_json(path: os.PathLike, value: Any) -> None:
     """Write a JSON file atomically, indented, with keys in the given order."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: Optional[int] = None) -> str:
+    """A value as JSON that can be written as UTF-8; other characters (of a path that is not UTF-8) are escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return text if text.isascii() or not _has_surrogate(text) else json.dumps(value, indent=indent)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def read_text(path: os.PathLike) -> str:
@@ -116,10 +177,28 @@ def read_json(path: os.PathLike) -> Any:
     Raises:
         InputError: see `read_text`; or the file is not JSON (the message gives line and column).
     """
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str, path: os.PathLike, line: Optional[int] = None) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: the text.
+        path: the file that it comes from, for errors.
+        line: its line there; None: the text is the whole file.
+    Raises:
+        InputError: not JSON, nested too deep, or a whole number of thousands of digits.
+    """
+    place = f"{path}:{line}" if line else f"{path}"
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not JSON at column {error.colno} ({error.msg})") from None
+        raise InputError(f"{path}:{line or error.lineno}: not JSON at column {error.colno} ({error.msg})") from None
+    except RecursionError:
+        raise InputError(f"{place}: JSON nested too deep; is it the right file?") from None
+    except ValueError as error:  # a whole number of more digits than Python converts
+        raise InputError(f"{place}: JSON with a number that is too long ({str(error).split(';')[0]})") from None
 
 
 def read_yaml(path: os.PathLike) -> Any:
@@ -129,11 +208,19 @@ def read_yaml(path: os.PathLike) -> Any:
         InputError: see `compose_yaml`; or a value does not fit its YAML type.
     """
     node = compose_yaml(path)
+    return None if node is None else yaml_value(node, path)
+
+
+def yaml_value(node: yaml.Node, path: os.PathLike) -> Any:
+    """The value of a node of `compose_yaml`.
+
+    Raises:
+        InputError: a value does not fit its YAML type.
+    """
     try:
-        return None if node is None else yaml.SafeLoader("").construct_document(node)
-    # PyYAML raises plain Python errors while it converts text to dates, numbers and so on.
-    except (yaml.YAMLError, ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
-        raise _not_yaml(path, error) from None
+        return yaml.SafeLoader("").construct_document(node)
+    except YAML_ERRORS as error:
+        raise _not_yaml(path, error, node) from None
 
 
 def compose_yaml(path: os.PathLike) -> Optional[yaml.Node]:
@@ -145,27 +232,49 @@ def compose_yaml(path: os.PathLike) -> Optional[yaml.Node]:
     text = read_text(path)
     try:
         node = yaml.compose(text, Loader=_StrictLoader)
-        _refuse_cycles(node, [])
+        _refuse_endless(node)
         return node
-    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
+    except YAML_ERRORS as error:
         raise _not_yaml(path, error) from None
 
 
-def _refuse_cycles(node: Optional[yaml.Node], above: List[yaml.Node]) -> None:
-    """Raises ComposerError if a node contains an alias of itself: reading it would never end."""
-    if any(node is other for other in above):
-        raise yaml.composer.ComposerError(None, None, "contains itself through an alias", node.start_mark)
-    if isinstance(node, yaml.CollectionNode):
-        for value in node.value:
-            for part in value if isinstance(value, tuple) else (value,):
-                _refuse_cycles(part, [*above, node])
+def _refuse_endless(node: Optional[yaml.Node]) -> None:
+    """Raises ComposerError if a node contains itself through an alias, or if aliases repeat too many values.
+
+    Reading the former would never end. Reading the latter ("a billion laughs") takes hours and all memory.
+    """
+    sizes: Dict[int, Optional[int]] = {}
+
+    def size(part: yaml.Node) -> int:
+        """Number of values in a node when its aliases are written out. Every node is visited once."""
+        if id(part) not in sizes:
+            sizes[id(part)] = None  # unfinished: whoever meets it again stands inside it
+            inner = part.value if isinstance(part, yaml.CollectionNode) else ()
+            sizes[id(part)] = 1 + sum(size(child) for value in inner
+                                      for child in (value if isinstance(value, tuple) else (value,)))
+        if sizes[id(part)] is None:
+            raise yaml.composer.ComposerError(None, None, "contains itself through an alias", part.start_mark)
+        return sizes[id(part)]
+
+    if node is None:
+        return
+    repeated = size(node) - len(sizes)
+    if repeated > MOST_REPEATED:
+        raise yaml.composer.ComposerError(None, None, f"its aliases repeat {_counted(repeated)} values, and at most "
+                                          f"{MOST_REPEATED:,} are read; write the values out", node.start_mark)
 
 
-def _not_yaml(path: os.PathLike, error: Exception) -> InputError:
+def _counted(number: int) -> str:
+    return f"{number:,}" if number < 10 ** 12 else "more than 1,000,000,000,000"
+
+
+def _not_yaml(path: os.PathLike, error: Exception, node: Optional[yaml.Node] = None) -> InputError:
     """The error for a bad YAML file, on one line."""
     if isinstance(error, yaml.reader.ReaderError):
         return InputError(f"{path}: not YAML (character {error.character:#x} at position {error.position:,})")
-    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, RecursionError):
+        return InputError(f"{path}: not YAML that can be read (nested too deep)")
+    mark = getattr(error, "problem_mark", None) or getattr(node, "start_mark", None)
     reason = " ".join(str(getattr(error, "problem", None) or error or type(error).__name__).split())
     return InputError(f"{path}:{mark.line + 1}: not YAML ({reason})" if mark else f"{path}: not YAML ({reason})")
 
@@ -189,7 +298,7 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_scalar_node(self, anchor: Optional[str]) -> yaml.ScalarNode:
         """Compose a scalar; it must be possible to write it as UTF-8."""
         node = super().compose_scalar_node(anchor)
-        if any("\ud800" <= character <= "\udfff" for character in node.value):
+        if _has_surrogate(node.value):
             raise yaml.composer.ComposerError(None, None, f"{node.value!r} holds half a character, \\ud800 to \\udfff; "
                                               "write it whole", node.start_mark)
         return node

@@ -6,7 +6,7 @@ import pathlib
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from bort_mx.errors import InputError
-from bort_mx.io.files import sync_directory, write_text
+from bort_mx.io.files import json_text, sync_directory, write_text
 
 
 class JsonlLog:
@@ -80,4 +80,4 @@ class JsonlLog:
 
 def line_of(record: Mapping[str, Any]) -> str:
     """An object as one line of JSON."""
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    return json_text(record) + "\n"

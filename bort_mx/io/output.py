@@ -2,10 +2,8 @@
 
 import contextlib
 import errno
-import glob
 import os
 import pathlib
-import re
 import shutil
 from typing import Iterator
 
@@ -13,9 +11,12 @@ import safetensors
 
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.files import clean_leftovers
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers that mean a full disk."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers that mean a full disk, or a file beyond the limit set for its size."""
+BAD_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
+"""Error numbers that mean a path which the user must choose otherwise."""
 
 
 @contextlib.contextmanager
@@ -67,15 +68,21 @@ def new_folder(path: os.PathLike) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
+def whole_folder(path: os.PathLike, replace: bool = True) -> Iterator[pathlib.Path]:
     """Yield a temporary folder beside `path`. At the end it replaces whatever is at `path`.
 
     On an error the temporary folder is removed, and `path` is unchanged. The caller decides what may be replaced.
     Folders that killed processes left in earlier attempts are cleaned up.
+
+    Args:
+        path: the folder.
+        replace: False: only an empty folder is replaced. Another process may have written there in the meantime.
+    Raises:
+        OSError: something stands at `path`, which may not be replaced.
     """
     path = pathlib.Path(path)
     clean_leftovers(path)
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    temporary, old = (files.beside(path, end) for end in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -86,38 +93,10 @@ def whole_folder(path: os.PathLike) -> Iterator[pathlib.Path]:
                 with open(entry, "rb") as file:
                     os.fsync(file.fileno())
         files.sync_directory(temporary)
-        if path.exists():
+        if path.exists() and replace:
             os.rename(path, old)  # move the old folder aside and delete it last: one of the two always exists
         os.rename(temporary, path)
         files.sync_directory(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def clean_leftovers(path: os.PathLike) -> None:
-    """Remove folders that killed processes left beside `path`.
-
-    A process may have been killed after it moved the old folder aside, before the new one was there. Then the old
-    folder is moved back.
-    """
-    path = pathlib.Path(path)
-    for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.*")) if path.parent.is_dir() else ():
-        match = re.fullmatch(r"\.(\d+)\.(tmp|old)", left.name[len(path.name) + 1:])
-        if match is None or _is_running(int(match[1])):
-            continue
-        if match[2] == "old" and not path.exists():
-            os.rename(left, path)
-        else:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    """Whether a process with this number is running on this machine."""
-    try:
-        os.kill(process, 0)  # signal 0 only checks that the process exists
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it belongs to another user
-        return True
-    return True

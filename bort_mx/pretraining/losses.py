@@ -56,7 +56,7 @@ def _reduced(values: mx.nd.NDArray, weights: mx.nd.NDArray, reduction: str) -> m
 
 
 def _scaled(logits: mx.nd.NDArray, temperature: float) -> mx.nd.NDArray:
-    logits = logits if str(logits.dtype).endswith("float32'>") else logits.astype("float32")
+    logits = logits.astype("float32", copy=False)
     return logits if temperature == 1 else logits * (1.0 / temperature)
 
 

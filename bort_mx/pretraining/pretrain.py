@@ -30,7 +30,7 @@ from bort_mx.pretraining.student_and_teacher import (
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
-from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
+from bort_mx.training.optimizers import build_optimizer
 from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
 
@@ -46,7 +46,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         StopRequested: the user stopped the run; a checkpoint has been written.
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
-    workers = connect()
+    workers = connect(options)
     workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     _refuse_early(options)
@@ -55,25 +55,25 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     with workers.agreeing("ingredients"):
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
+    run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
     micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers)
     objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
     parameters = parameters_of(model)
     # All workers start from rank 0's weights.
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    step = TrainingStep(objective, build_optimizer(parameters, settings), workers, options.clip,
-                        half=options.dtype == "float16")
+    training_step = TrainingStep(objective, build_optimizer(parameters, options.optimizer_settings), workers,
+                                 options.clip, half=options.dtype == "float16")
     cadence = Cadence(options.max_steps, options.log_interval, options.evaluation_interval,
                       options.checkpoint_interval, options.keep_checkpoints)
     at_once = (options.evaluation_batch_size or min(micro, MOST_EVALUATED_AT_ONCE)) * workers.size
-    loop = Loop(run, step, model, parts.tokenizer, workers, cadence,
-                _learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
-                lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
-                lambda batch: batch.num_tokens,
-                lambda: evaluate(objective, held_out.evaluation(
-                    at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
-                options.seed, "pre-training")
+    loop = Loop(
+        run, training_step, model, parts.tokenizer, workers, cadence,
+        learning_rate=_learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
+        batches=lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
+        tokens=lambda batch: batch.num_tokens,
+        evaluate=lambda: evaluate(objective, held_out.evaluation(
+            at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
+        seed=options.seed, description="pre-training")
     try:
         with workers.agreeing("opened"):
             run.open()
@@ -108,7 +108,8 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     Raises:
         InputError: see `pretrain`.
     """
-    train, validation = (TokenShards(directory, split, verify=workers.is_first) for split in ("train", "validation"))
+    train, validation = (TokenShards(directory, split, verify=workers.local_rank == 0)
+                         for split in ("train", "validation"))
     tokenizer = train.tokenizer()
     refuse_other_vocabulary(directory, tokenizer, options.tokenizer, options.train_vocab)
     teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx) if options.teacher else None

@@ -33,7 +33,7 @@ class Evaluator:
         space: Xi. T must not be smaller than all its architectures.
         teacher: T's checkpoint.
         data: the directory of prepared data.
-        workers: only worker 0 verifies the hashes of the data files.
+        workers: one worker of each host verifies the hashes of the data files.
         ctx: the device.
 
     Attributes:
@@ -73,7 +73,8 @@ class Evaluator:
 
     def _draw_batches(self, data: pathlib.Path, workers: Workers) -> None:
         options = self.options
-        train, validation = (TokenShards(data, split, verify=workers.is_first) for split in ("train", "validation"))
+        train, validation = (TokenShards(data, split, verify=workers.local_rank == 0)
+                             for split in ("train", "validation"))
         self.tokenizer = train.tokenizer()
         training, held_out = (MaskedBatches(shards, self.tokenizer, options.seq_len, options.seed,
                                             options.mask_probability) for shards in (train, validation))

@@ -33,7 +33,6 @@ from bort_mx.search.report import REPORT, SearchReport, write_report
 from bort_mx.search.sources import find_sources
 from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, check_epsilon, read_space
 from bort_mx.search.surrogates import TrainedError
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 
@@ -48,7 +47,7 @@ def run_search(options: SearchOptions) -> SearchResult:
         InputError: data, teacher, space and options do not fit together. Raised before any candidate is trained.
         StopRequested: the user stopped the search; all finished candidates are in the log.
     """
-    workers, phases = connect(), Phases()
+    workers, phases = connect(options), Phases()
     ctx = device_of(options.device, workers)
     architectures = read_space(options.space or PAPER_SPACE)
     space = admit(architectures, options.allow_odd)
@@ -56,7 +55,7 @@ def run_search(options: SearchOptions) -> SearchResult:
     workers.say(*space.notes())
     run = RunDirectory(options.output_dir, options, _may_change(options.output_dir), workers.is_first, options.resume,
                        kind=kind_of)
-    workers.gather(0, "ready")  # all must have inspected the directory before rank 0 writes into it
+    run.agree(workers, space=[str(architecture) for architecture in space.architectures])
     with workers.agreeing("opened"):
         run.open(training=False)  # before text is prepared: a resumed search must know from which text
     try:
@@ -81,13 +80,13 @@ def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, archi
     with phases.timed("preparation"):
         sources = find_sources(options.teacher, options.data, options.output_dir, options.seed, options.tokenizer,
                                workers)
-        setting = Evaluator(options, space, *sources, workers, ctx)
+        with workers.agreeing("inputs"):
+            setting = Evaluator(options, space, *sources, workers, ctx)
+        workers.agree(setting.of_an_evaluation(), "search.inputs")
     with phases.timed("teacher"):
         states = _run_teacher(setting, options.output_dir, options.cache_memory * 1_000_000, workers, ctx)
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    error = TrainedError(setting.config, setting.batches, states, options.theta, settings, options.clip, options.seed,
-                         ctx)
+    error = TrainedError(setting.config, setting.batches, states, options.theta, options.optimizer_settings,
+                         options.clip, options.seed, ctx)
     try:
         found = {name: _run(strategy, name, setting, workers, phases)
                  for name, strategy in _strategies(setting, space, architectures, error).items()}
@@ -153,7 +152,7 @@ def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, ph
     """Run one search with the log. Measuring of latency counts as a phase of its own."""
     log = CandidateLog(setting.options.output_dir, setting.of_an_evaluation(), workers.rank)
     workers.say(*log.notes)
-    workers.gather(None, "search.log")  # all must have read the log before any worker writes
+    workers.wait("search.log")  # all must have read the log before any worker writes
     latency_before = phases.get("latency", 0.0)
 
     def measure(architecture: Architecture) -> float:
@@ -168,7 +167,7 @@ def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, ph
                            np.nan)
         result = strategy(point, Execution(workers, log, setting.cost, measure if measured else None,
                                            watch.begin, watch.finished))
-    workers.gather(None, "search.merged")  # the next search opens the log only after the merge
+    workers.wait("search.merged")  # the next search opens the log only after the merge
     phases[name] -= phases.get("latency", 0.0) - latency_before
     return result
 

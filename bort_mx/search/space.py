@@ -17,6 +17,8 @@ from bort_mx.io import files
 
 PAPER_SPACE = pathlib.Path(__file__).with_name("search_paper.yaml")
 SMALL_SPACE = pathlib.Path(__file__).with_name("search_small.yaml")
+MOST_ARCHITECTURES = 1_000_000
+"""Number of architectures that a space may have; the paper's has 360."""
 REPRESENTATIVES = ("first", "middle")
 _FIELDS = {"D": "num_layers", "A": "num_heads", "H": "hidden_size", "I": "intermediate_size"}
 
@@ -78,7 +80,15 @@ def admit(architectures: Iterable[Architecture], allow_odd: bool = False) -> Sea
 
 def grid(num_layers: Sequence[int], num_heads: Sequence[int], hidden_sizes: Sequence[int],
          intermediate_sizes: Sequence[int]) -> List[Architecture]:
-    """Every combination D × A × H × I (paper §3.3), valid or not."""
+    """Every combination D × A × H × I (paper §3.3), valid or not.
+
+    Raises:
+        InputError: they are more than `MOST_ARCHITECTURES`.
+    """
+    count = len(num_layers) * len(num_heads) * len(hidden_sizes) * len(intermediate_sizes)
+    if count > MOST_ARCHITECTURES:
+        raise InputError(f"search space: its lists give {count:,} architectures, and at most {MOST_ARCHITECTURES:,} "
+                         "are read; shorten a list")
     return [Architecture(*values) for values in itertools.product(num_layers, num_heads, hidden_sizes,
                                                                   intermediate_sizes)]
 
@@ -173,15 +183,8 @@ def _read_fields(path: pathlib.Path) -> Dict[str, Tuple[int, Any]]:
         line, name = key.start_mark.line + 1, _field_name(path, key)
         if name in fields:
             raise InputError(f"{path}:{line}: {name} is given a second time (first on line {fields[name][0]})")
-        fields[name] = line, _construct(value, f"{path}:{line}: {name}")
+        fields[name] = line, files.yaml_value(value, path)
     return fields
-
-
-def _construct(node: yaml.Node, where: str) -> Any:
-    try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{where}: cannot be read ({getattr(error, 'problem', None) or error})") from None
 
 
 def _field_name(path: pathlib.Path, key: yaml.Node) -> str:

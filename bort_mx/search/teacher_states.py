@@ -21,6 +21,7 @@ from bort_mx.data.masking import Batch, MaskedBatches
 from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.io.array_file import new_array
 from bort_mx.models.bert import BERT
 from bort_mx.progress import Progress
 
@@ -168,11 +169,15 @@ def _without_decoder(teacher: BERT) -> BERT:
 
 
 def _allocate(shape: Sequence[int], path: Optional[pathlib.Path], workers: Workers) -> np.ndarray:
-    """Allocate the array of states. Worker 0 creates the file; the others open it."""
+    """Allocate the array of states. Worker 0 creates the file; the others open it.
+
+    Raises:
+        OSError: the disk is full.
+    """
     if path is None:
         return np.empty(shape, np.float32)
-    made = np.lib.format.open_memmap(path, "w+", np.float32, tuple(shape)) if workers.is_first else None
-    workers.gather(None, "search.teacher file")  # the others wait until the file exists
+    made = new_array(path, shape) if workers.is_first else None
+    workers.wait("search.teacher file")  # the others wait until the file exists
     return made if made is not None else np.lib.format.open_memmap(path, "r+")
 
 

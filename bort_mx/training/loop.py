@@ -157,7 +157,7 @@ class Loop:
         if step > self._run.start_step:
             self._save(step)
         # Wait for all workers: horovodrun kills the others as soon as one has exited.
-        self._workers.gather(step, "stopped")
+        self._workers.wait("stopped")
         raise StopRequested(f"stopped at step {step}, after its checkpoint; continue with --resume auto" if step
                             else "stopped before the first step was done")
 

@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
+from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
@@ -93,6 +94,26 @@ class RunDirectory:
         self._metrics.replace(kept)
         self._events = _event_writer(self.path / EVENTS, purge_step=self.start_step + 1)
 
+    def agree(self, workers: Workers, resumes: bool = True, **more: Any) -> None:
+        """Wait until all workers have looked at the directory, and end the run if they have not found the same.
+
+        Rank 0 may write into the directory only after this call.
+
+        Args:
+            workers: all make this call.
+            resumes: every worker reads the checkpoint of the step that the run starts from.
+            more: further values that must be equal, by name.
+        Raises:
+            InputError: the options, the data or the step to start from differ between workers.
+        """
+        known = {name: value for name, value in self.config.items() if name not in ("options", "provenance")}
+        flat = {f"{name} {key}": part for name, value in known.items() if isinstance(value, dict)
+                for key, part in value.items()}
+        plain = {name: value for name, value in known.items() if not isinstance(value, dict)}
+        step = {"the step that the run starts from": self.start_step} if resumes else {}
+        options = {"--" + name.replace("_", "-"): value for name, value in self.config["options"].items()}
+        workers.agree({**options, **flat, **plain, **step, **more}, "run")
+
     def keep(self, name: str, value: Any) -> Any:
         """Set an entry of config.json that never changes: a resumed run gets the value that the run started with."""
         self.config[name] = self.before.get(name, value)
@@ -123,6 +144,22 @@ class RunDirectory:
         """Write results.json, with the provenance of the run."""
         if self._writes:
             files.write_json(self.path / RESULTS, {**results, "provenance": self.config["provenance"]})
+
+    def read_results(self, **needed: type) -> Dict[str, Any]:
+        """Read results.json of a finished run.
+
+        Args:
+            needed: fields that must be there, and their types.
+        Raises:
+            InputError: it is damaged, or a field is missing or of another type.
+        """
+        path = self.path / RESULTS
+        found = files.read_json(path)
+        for name, kind in needed.items():
+            if not isinstance(found, dict) or not isinstance(found.get(name), kind):
+                raise InputError(f"{path}: altered, as its field {name!r} is missing or no {kind.__name__}; delete the "
+                                 "file, and --resume auto writes it again")
+        return found
 
     def save_checkpoint(self, step: int, model, tokenizer, states, progress: Dict[str, Any], keep: int) -> None:
         """Write checkpoints/step-N and delete all but the `keep` newest.
@@ -196,7 +233,11 @@ class RunDirectory:
         before = self.before = files.read_json(self.path / CONFIG)
         if not isinstance(before, dict) or not isinstance(before.get("options"), dict):
             raise InputError(f"{self.path / CONFIG}: not a run's configuration; start anew in another --output-dir")
-        there, this = (kind(options) if kind else "" for options in (before["options"], self.config["options"]))
+        try:
+            there, this = (kind(options) if kind else "" for options in (before["options"], self.config["options"]))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{self.path / CONFIG}: altered, as an option is of another type ({error}); start anew "
+                             "in another --output-dir") from None
         if there != this:
             raise InputError(f"--resume: {self.path} holds {there}, and this is {this}; give the options it was "
                              "started with, or another --output-dir")

@@ -133,3 +133,45 @@ def test_what_is_finished_is_not_done_again(finished, small, monkeypatch):
         finetune(dataclasses.replace(small, output_dir=str(finished), resume="auto", seed=1))
     with pytest.raises(InputError, match="already holds a run"):
         finetune(dataclasses.replace(small, output_dir=str(finished)))
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing file", "missing"])
+def test_a_damaged_best_is_noticed_on_resuming_and_the_run_can_be_ended(small, tmp_path, caplog, damage):
+    """Resumed at its last step, as a run that was killed before its results: nothing is trained again."""
+    words = arguments(small, output_dir=str(tmp_path / "run"))
+    command.main(words)
+    (tmp_path / "run/results.json").unlink()
+    best = tmp_path / "run/checkpoints/best"
+    step = max(int(path.name[5:]) for path in (tmp_path / "run/checkpoints").glob("step-*"))
+    newest = weights(tmp_path / "run", f"step-{step}")
+    if damage == "altered":
+        content = bytearray((best / "model.safetensors").read_bytes())
+        content[-5] ^= 1
+        (best / "model.safetensors").write_bytes(content)
+    elif damage == "missing file":
+        (best / "config.json").unlink()
+    else:
+        shutil.rmtree(best)
+    command.main([*words, "--resume", "auto"])
+    found = results_of(tmp_path / "run")
+    assert found["best_step"] == step
+    assert any("checkpoints/best was damaged" in note and f"step {step} take its place" in note
+               for note in found["notes"])
+    assert "was damaged" in caplog.text
+    mine = weights(tmp_path / "run", "best")
+    assert all((mine[name] == newest[name]).all() for name in newest)
+    assert (best.with_name("damaged-best")).exists() == (damage != "missing")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"task": 1}', "{"])
+def test_damaged_results_are_refused_in_one_line(small, tmp_path, content):
+    words = arguments(small, output_dir=str(tmp_path / "run"), epochs=1)
+    command.main(words)
+    whole = (tmp_path / "run/results.json").read_text()
+    (tmp_path / "run/results.json").write_text(content)
+    with pytest.raises(InputError, match="results.json") as caught:
+        command.main([*words, "--resume", "auto"])
+    assert "\n" not in str(caught.value)
+    (tmp_path / "run/results.json").unlink()  # as the message says
+    command.main([*words, "--resume", "auto"])
+    assert (tmp_path / "run/results.json").read_text().splitlines()[:3] == whole.splitlines()[:3]
