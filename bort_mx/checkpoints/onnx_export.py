@@ -49,10 +49,12 @@ def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, in
     Returns:
         lines that tell what was written and compared.
     Raises:
-        InputError: a head that the weights lack, an opset that is not supported, a place that cannot be written, or
-            one beside another tokenizer's files, which would be lost.
+        InputError: onnx or onnxruntime is not installed; a head that the weights lack, an opset that is not supported,
+            a place that cannot be written, or one beside another tokenizer's files, which would be lost.
         RunError: the file computes something else than the model; nothing is left at `output`.
     """
+    for package in ("onnx", "onnxruntime"):  # before anything is written
+        onnx_model.optional_package(package)
     output = pathlib.Path(output)
     weights = _with_head(weights, head)
     if output.is_dir():
@@ -109,10 +111,7 @@ def _with_head(weights: Weights, head: Optional[str]) -> Weights:
 
 
 def _write(weights: Weights, path: pathlib.Path, int8: bool, opset: int) -> None:
-    try:
-        import onnx
-    except ImportError:
-        raise InputError("export needs onnx and onnxruntime; pip install 'bort-mx[onnx]'") from None
+    onnx = onnx_model.optional_package("onnx")
     from bort_mx.checkpoints import onnx_graph  # only now, as it needs onnx, which is optional
 
     model = onnx_graph.build(weights, opset, int8)

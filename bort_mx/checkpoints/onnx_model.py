@@ -3,9 +3,11 @@
 B batch, s length, M masked positions, V vocabulary size.
 """
 
+import importlib
 import json
 import os
 import pathlib
+from types import ModuleType
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -41,7 +43,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: os.PathLike, threads: Optional[int] = None):
-        runtime = _onnxruntime()
+        runtime = optional_package("onnxruntime")
         self.path = pathlib.Path(path)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file")
@@ -98,9 +100,15 @@ class OnnxModel:
         return self._session.run(None, {name: np.asarray(feed[name], np.int64) for name in wanted})[output]
 
 
-def _onnxruntime():
+def optional_package(name: str) -> ModuleType:
+    """Import onnx or onnxruntime, which bort_mx runs without.
+
+    Raises:
+        InputError: it is not installed, or does not work here; the message says how to get it.
+    """
     try:
-        import onnxruntime
-    except ImportError:
-        raise InputError("ONNX needs onnx and onnxruntime; pip install 'bort-mx[onnx]'") from None
-    return onnxruntime
+        return importlib.import_module(name)
+    except ImportError as error:
+        reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
+        raise InputError(f"ONNX files need the package {name}, which {reason}; run `make install` in a checkout, or "
+                         "pip install 'bort-mx[onnx]'") from None
