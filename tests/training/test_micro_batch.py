@@ -13,7 +13,7 @@ MASKED, VOCABULARY = 77, 50265  # 15 % of 512 tokens; RoBERTa's
 
 
 def test_the_papers_batch_fits_whatever_the_memory():
-    """1,024 sequences × 77 × 50,265 logits are more than 2³¹ elements: with all memory of the world they go in parts."""
+    """1,024 sequences × 77 × 50,265 logits are more than 2³¹ elements: whatever the memory, they go in parts."""
     found = fitting_micro_batch(1024, MASKED * VOCABULARY, 1, free=10 ** 18)
     assert found == 512 and found * MASKED * VOCABULARY <= MOST_ELEMENTS < 2 * found * MASKED * VOCABULARY
 
