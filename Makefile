@@ -17,13 +17,13 @@ help:
 	@echo "make demo     pre-train and distil a small model on text that every machine has, and fill a few masks"
 	@echo "make test     all tests (within 10 minutes on two cores)"
 	@echo "make fuzz     every reader on damaged input, FUZZ_ROUNDS=1000 times each (about 40 minutes)"
-	@echo "make install  .venv with bort_mx, MXNet, GluonNLP and Horovod"
+	@echo "make install  .venv with bort_mx, MXNet, GluonNLP, Horovod and ONNX"
 	@echo "make lint     ruff"
 	@echo "make bench    benchmarks beside PyTorch and ONNX Runtime"
 	@echo "make clean    remove build products; .venv and runs/ stay"
 
 install:
-	@$(INSTALL) core horovod --retry
+	@$(INSTALL) core horovod onnx --retry
 	@echo "Ready: $(PY) -m bort_mx --help"
 
 demo:

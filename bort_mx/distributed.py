@@ -43,6 +43,10 @@ class Workers:
         """Collect one JSON-serialisable value from every worker, in rank order."""
         return [value]
 
+    def wait(self, name: str) -> None:
+        """Wait until all workers are here."""
+        self.gather(None, name)
+
     def say(self, *lines: str) -> None:
         """Print lines on rank 0 only; empty lines are skipped."""
         for line in lines if self.is_first else ():

@@ -50,7 +50,8 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
 
     A field `like_this` becomes `--like-this` (both spellings are taken in YAML); a boolean becomes `--flag`,
     `--no-flag` and `--flag true|false`; `List[X]` and `Tuple[X, ...]` take one or more values. Fields without a default
-    are required. The command line wins over every `--config`, a later `--config` over an earlier one.
+    are required. The command line wins over every `--config`, a later `--config` over an earlier one. A string is what
+    was typed, whatever it looks like ("[MASK] x", "null", "1e5"); only values of `--config` files are YAML.
     `dataclasses.field(metadata=...)` may hold `positional=True` (no dashes before the name) and `metavar="DIR"`.
     A subclass may declare a field again, say with another default: its help stays, unless it has a docstring there too.
     Two class variables are read. `GROUP` is the heading in `--help` for the fields that the class is the first to
@@ -200,6 +201,7 @@ def _build_parser(fields: Dict[str, _Field], program: str, description: str,
                   required: bool) -> jsonargparse.ArgumentParser:
     """The parser of all fields; `required=False` lets any be absent, as in a YAML file that holds only some."""
     jsonargparse.set_loader(_YAML_MODE, _load_yaml)
+    jsonargparse.set_dumper(_YAML_MODE, _dump_yaml)
     parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False,
                                          allow_abbrev=False, parser_mode=_YAML_MODE, print_config="--print-config")
     parser.add_argument("--config", action=jsonargparse.ActionConfigFile, metavar="FILE.yaml",
@@ -222,7 +224,7 @@ def _add_field(parser: Any, field: _Field, required: bool) -> None:
     if field.is_flag:
         settings.update(action=jsonargparse.ActionYesNo(yes_prefix="", no_prefix="no-"), nargs="?")
     else:
-        settings["type"] = field.type if element is None else element
+        settings["type"] = _parser_type(field.type if element is None else element)
     many, must = element is not None, field.required and required
     if field.positional:
         settings["nargs"] = ("+" if must else "*") if many else (None if must else "?")
@@ -239,6 +241,30 @@ def _check_text(flag: str, value: Any) -> None:
         if isinstance(text, str) and ("\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text)):
             raise InputError(f"{flag} {ascii(text)}: holds a byte that is not UTF-8 text; rename the file or "
                              "folder, or give the text as UTF-8")
+
+
+class _Literal:
+    """A type for jsonargparse that takes a string as it stands.
+
+    jsonargparse reads the words of the command line, and strings of files once more, as YAML. It does so by annotation
+    only: of another type it calls each word, and each value that the YAML of a file has.
+    """
+
+    def __init__(self, annotation: Any):
+        self._annotation = annotation
+
+    def __call__(self, value: Any) -> Optional[str]:
+        if not isinstance(value, str) and not (value is None and self._annotation is not str):
+            raise ValueError(f"Got value: {value}")  # as jsonargparse says it; see `_explain`
+        return value
+
+    def __repr__(self) -> str:  # shown by --help
+        return _readable(self._annotation)
+
+
+def _parser_type(annotation: Any) -> Any:
+    """What jsonargparse reads a value by: strings literally, everything else by its annotation."""
+    return _Literal(annotation) if annotation in (str, Optional[str]) else annotation
 
 
 def _element_type(annotation: Any) -> Optional[Any]:
@@ -298,16 +324,33 @@ def _refuse_two_spellings(document: Optional[yaml.Node], path: str) -> None:
 
 
 def _has_the_form(value: Any, annotation: Any) -> bool:
-    """Whether a YAML value is a list or boolean where one is due: jsonargparse would list a word's letters."""
+    """Whether a YAML value is a list, boolean or not null where that is due.
+
+    jsonargparse would list a word's letters, and take null for any type.
+    """
+    if value is None:
+        return type(None) in typing.get_args(annotation)
     if annotation in (bool, Optional[bool]):
-        return isinstance(value, bool) or value is None and annotation is not bool
-    return value is None or _element_type(annotation) is None or isinstance(value, list)
+        return isinstance(value, bool)
+    return _element_type(annotation) is None or isinstance(value, list)
 
 
 def _load_yaml(text: str) -> Any:
     """YAML with jsonargparse's reading of numbers (1e-5 is a float); dashes in top-level keys become underscores."""
     values = jsonargparse.get_loader("yaml")(text)
     return {str(key).replace("-", "_"): v for key, v in values.items()} if isinstance(values, dict) else values
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes strings that look like a number to `_load_yaml`, which reads more as numbers than YAML 1.1 does (1e5)."""
+
+
+_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar(
+    "tag:yaml.org,2002:str", text, style="'" if re.fullmatch(r"[-+]?[\d._]+(e[-+]?\d+)?", text, re.I) else None))
+
+
+def _dump_yaml(values: Any) -> str:
+    return yaml.dump(values, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
 
 
 def _one_line_errors(parse: Callable[[], Any], fields: Dict[str, _Field], prefix: str, dashes: str) -> Any:

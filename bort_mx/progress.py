@@ -35,10 +35,14 @@ class Progress:
             self._line(shown)
 
     def advance(self, shown: Optional[Dict[str, str]] = None) -> None:
-        """Add one unit of finished work. If `shown` is given, display its values at once (bar or plain line)."""
+        """Add one unit of finished work. If `shown` is given, display its values at once (bar or plain line).
+
+        The name "" is for a value that needs none. The line is kept short: the speed is among the values.
+        """
         self._advance(1, shown or {})
-        if shown:
-            self._line(shown)
+        if shown and self._enabled and not self._terminal:
+            values = ", ".join(f"{name} {value}".strip() for name, value in shown.items())
+            print(f"{self._description} {self._done}/{self._total}: {values}{self._left()}", flush=True)
 
     def write(self, text: str) -> None:
         """Print a line without breaking the bar."""
@@ -60,20 +64,26 @@ class Progress:
         self._done += amount
         if self._terminal:
             if shown:
-                self._bar.set_postfix(shown, refresh=False)
+                self._bar.set_postfix_str(", ".join(f"{n} {v}".strip() for n, v in shown.items()), refresh=False)
             self._bar.update(amount)
 
     def _line(self, shown: Dict[str, str]) -> None:
         if self._terminal or not self._enabled:
             return
         self._last = time.monotonic()
-        rate = (self._done - self._first) / max(self._last - self._start, 1e-9)
+        rate = self._rate()
         begun = f"{self._done:,}" if self._total and self._unit != "B" else self._amount(self._done)
         done = f"{begun} of {self._amount(self._total)}" if self._total else begun
-        left = f", {tqdm.format_interval((self._total - self._done) / rate)} left" if self._total and rate else ""
         speed = f"{self._amount(rate)}/s" if self._unit == "B" else f"{rate:.3g} {self._units}/s"
         values = "".join(f", {key} {value}" for key, value in shown.items())
-        print(f"{self._description}: {done}{values}, {speed}{left}", flush=True)
+        print(f"{self._description}: {done}{values}, {speed}{self._left()}", flush=True)
+
+    def _rate(self) -> float:
+        return (self._done - self._first) / max(time.monotonic() - self._start, 1e-9)
+
+    def _left(self) -> str:
+        rate = self._rate()
+        return f", {tqdm.format_interval((self._total - self._done) / rate)} left" if self._total and rate else ""
 
     def _amount(self, number: float) -> str:
         return tqdm.format_sizeof(number, "B") if self._unit == "B" else f"{number:,} {self._units}"

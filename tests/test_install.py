@@ -130,6 +130,17 @@ def test_a_core_part_that_fails_stops_with_the_cause(install, monkeypatch, capsy
     assert not install.MARKS.exists()
 
 
+def test_make_install_brings_onnx_or_says_why_not(install, monkeypatch, capsys):
+    assert "core horovod onnx" in (ROOT / "Makefile").read_text()
+    assert install.main(["onnx"]) == 0
+    assert any(part.startswith("onnxruntime==") for command in install.commands for part in command)
+    monkeypatch.setattr(install, "run", lambda command, environment=None: False)
+    assert install.main(["onnx", "--retry"]) == 0  # it is there
+    install.MARKS.unlink()
+    assert install.main(["onnx"]) == 0
+    assert "bort_mx install: no ONNX files: its installation failed" in capsys.readouterr().out
+
+
 def test_there_is_nothing_to_compare_with_on_python_39(install, metadata, monkeypatch):
     monkeypatch.setattr(install.sys, "version_info", (3, 9, 18))
     assert "Python 3.10" in install.install_parity(metadata) and install.commands == []

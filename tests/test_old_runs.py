@@ -1,8 +1,8 @@
 """Run directories and checkpoints that version 0.1 wrote, before files and options were renamed, continue and load.
 
-tests/golden/runs/version_0.1.tar.xz holds, of models of a few kilobytes: prepared text, a pre-training run of 10 steps
-(with AdamW's ε 1e-7 under its former name), a fine-tuning run stopped at step 10 of 16, a teacher, a run of Agora that
-was stopped after 2 of 4 trainings, and a search with 3 of 6 candidates finished.
+tests/golden/old_runs/version_0.1.tar.xz holds, of models of a few kilobytes: prepared text, a pre-training run of 10
+steps (with AdamW's ε 1e-7 under its former name), a fine-tuning run stopped at step 10 of 16, a teacher, a run of Agora
+that was stopped after 2 of 4 trainings, and a search with 3 of 6 candidates finished.
 """
 
 import json
@@ -28,7 +28,7 @@ FINETUNING = ["--task", "own.yaml", "--checkpoint", "pretraining", "--batch-size
 @pytest.fixture
 def runs(tmp_path):
     """The directories of version 0.1, unpacked."""
-    with tarfile.open(ROOT / "tests" / "golden" / "runs" / "version_0.1.tar.xz") as archive:
+    with tarfile.open(ROOT / "tests" / "golden" / "old_runs" / "version_0.1.tar.xz") as archive:
         archive.extractall(tmp_path)
     return tmp_path / "runs"
 
@@ -75,7 +75,7 @@ def test_finetuning_continues_and_what_is_finished_is_known(runs):
     assert len((runs / "finetuning" / "predictions.tsv").read_text().splitlines()) == 1 + 24
     code, out, _ = run(runs, "run_finetune.py", *FINETUNING, "--epochs", "1", "--output-dir", "teacher", "--resume",
                        "auto")
-    assert code == 0 and "teacher is finished already" in out
+    assert code == 0 and "teacher is already finished" in out
 
 
 def test_agora_trains_what_its_record_lacks(runs):

@@ -1,10 +1,13 @@
 """Options: one dataclass is the command line, the YAML file and the types."""
 
 import dataclasses
+import importlib
+import typing
 from typing import ClassVar, Dict, List, Literal, Optional, Tuple
 
 import pytest
 
+from bort_mx.cli import COMMANDS
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, check, one_of, parse_options, positive, within
 
@@ -148,6 +151,11 @@ def test_bad_command_lines_in_one_line(argv, expected):
     ("- 3\n", ": expected lines like 'option: value', found [3]"),
     ("resume: perhaps\n", ": resume: expected bool, found 'perhaps'"),
     ("resume: null\n", ": resume: expected bool, found None"),
+    ("output_dir: null\n", ": output_dir: expected str, found None"),
+    ("max_steps: null\n", ": max_steps: expected int, found None"),
+    ("data: null\n", ": data: expected List[str], found None"),
+    ("data: [x, null]\n", ": data: expected List[str], found 'None'"),
+    ("output_dir: 3\n", ": output_dir: expected str, found '3'"),
     ("pooler: perhaps\n", ": pooler: expected Optional[bool], found 'perhaps'"),
     ("a: [1\nb: }\n", ":2: not YAML (expected ',' or ']'"),
     ("max-steps: 3\nresume: true\nmax-steps: 4\n",
@@ -163,6 +171,66 @@ def test_bad_yaml_names_the_file_and_the_line_or_option(tmp_path, text, expected
     path = tmp_path / "run.yaml"
     path.write_text(text)
     assert error("--config", str(path)).startswith(f"--config: {path}{expected}")
+
+
+NASTY = ["[MASK] is the capital", "&x", "*x", "null", "~", "1e5", "007", "yes", "{a: b}", "- x", "x: y", "!!python",
+         "@f", "'", '"x', " x ", "-", "# x", "a\nb", "\t", "ä 中", "${x}"]
+TEXT, TEXTS = (str, Optional[str]), (List[str], Optional[List[str]], Tuple[str, ...])
+
+
+def options_of_commands() -> Dict[str, type]:
+    """The options of every command and so of the three scripts, which are commands too."""
+    modules = [importlib.import_module(module) for module, _ in COMMANDS.values()]
+    return {name: found for module in modules for name, found in vars(module).items()
+            if dataclasses.is_dataclass(found) and name.endswith("Options")}
+
+
+def strings_given(options: type, words: List[str]) -> Tuple[List[str], Dict[str, object]]:
+    """Arguments that give every string option one of the words, in turn, and the values that they should have."""
+    types, argv, positional, expected = typing.get_type_hints(options), [], [], {}
+    for number, field in enumerate(dataclasses.fields(options)):
+        kind, word, other = types[field.name], *(words[(number + k) % len(words)] for k in range(2))
+        assert kind in TEXT + TEXTS or "str" not in str(kind).replace("Literal[", ""), kind  # none is overlooked
+        if kind in TEXT + TEXTS:
+            expected[field.name] = [word, other] if kind in TEXTS else word
+            given = [word, other] if kind in TEXTS else [word]
+            if field.metadata.get("positional"):
+                positional += given
+            else:
+                argv += ["--" + field.name.replace("_", "-"), *given]
+    assert expected
+    return positional + argv, expected
+
+
+@pytest.mark.parametrize("options", options_of_commands().values(), ids=options_of_commands())
+def test_every_string_of_every_command_is_what_was_typed(options, monkeypatch, tmp_path):
+    monkeypatch.setattr(options, "__post_init__", lambda self: None, raising=False)
+    for word in NASTY:
+        argv, expected = strings_given(options, [word])
+        found = parse_options(options, argv, "x", "")
+        assert {name: getattr(found, name) for name in expected} == expected
+    # A printed configuration says the same, and strings of files are not read as YAML a second time.
+    argv, expected = strings_given(options, NASTY)
+    (tmp_path / "c.yaml").write_text(printed(options, argv), encoding="utf-8")
+    positional = argv[:sum(field.metadata.get("positional", False) for field in dataclasses.fields(options))]
+    found = parse_options(options, ["--config", str(tmp_path / "c.yaml"), *positional], "x", "")
+    assert {name: getattr(found, name) for name in expected} == expected
+
+
+def printed(options: type, argv: List[str]) -> str:
+    """What --print-config prints."""
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit):
+        parse_options(options, [*argv, "--print-config"], "x", "")
+    return out.getvalue()
+
+
+def test_strings_of_a_file_are_yaml_once(tmp_path):
+    (tmp_path / "c.yaml").write_text("data: ['[MASK] x', 'null', \"1e5\"]\noutput_dir: '&x'\n")
+    found = run("--config", str(tmp_path / "c.yaml"))
+    assert (found.data, found.output_dir) == (["[MASK] x", "null", "1e5"], "&x")
 
 
 def test_missing_or_binary_config(tmp_path):

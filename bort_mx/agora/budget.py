@@ -7,6 +7,7 @@ from typing import Callable, Hashable, List, Optional, Sequence
 import numpy as np
 
 from bort_mx.agora.pruning import prune
+from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.random import generator
 
@@ -31,7 +32,7 @@ class Cost:
 
     def __str__(self) -> str:
         return (f"{self.expected:.0f} trainings expected (at most {self.most}), {self.seconds_each:.3g} s each on the "
-                f"data at the start: {spelled(self.seconds)} in all, more as the data grow")
+                f"data at the start: {in_words(self.seconds)} in all, more as the data grow")
 
 
 def estimate(thetas: Sequence[Hashable], seconds_each: float, strategy: str = "lcs", replay: int = 0,
@@ -113,13 +114,6 @@ def parse_duration(text: str) -> float:
     if seconds <= 0:
         raise InputError(f"budget {text!r}: give a time above 0")
     return seconds
-
-
-def spelled(seconds: float) -> str:
-    """A duration in the unit that suits it: "40 s", "12 min", "3.5 h"."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _simulate(thetas: Sequence[Hashable], strategy: str, max_rounds: Optional[int], rng: np.random.Generator) -> int:

@@ -17,6 +17,7 @@ from bort_mx.agora.storage import Storage, job_name
 from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Trained, are_right, as_class
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example, Task
+from bort_mx.durations import in_words
 from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
 
@@ -122,7 +123,7 @@ class Director:
                            f"order drawn with seed {options.seed}")
         found = budget.estimate(thetas, each, replay=options.replay, **rule)
         more = self._beside(len(thetas))
-        beside = f"; and {more} trainings of the baselines, {budget.spelled(more * each)}" if more else ""
+        beside = f"; and {more} trainings of the baselines, {in_words(more * each)}" if more else ""
         at_once = f"; {self._pool.at_once} at once are counted in" if self._pool.at_once > 1 else ""
         self._pool.say(f"cost: {found}{beside}{at_once}")
         files.write_json(path, {"seconds_each": each, "thetas": len(thetas), "trainings_expected": found.expected,

@@ -74,11 +74,8 @@ class MaskFiller:
     def _pieces(self, number: int, text: str) -> List[_Piece]:
         """The parts of a text that hold masks, none longer than the model's positions."""
         tokenizer, room = self._tokenizer, self.weights.config.num_positions - 2
-        plain = text.split(MASK)
-        encoded = tokenizer.encode_batch([part.rstrip() for part in plain[:-1]] + plain[-1:], add_special_tokens=False)
-        bare = encoded[0]
-        for part in encoded[1:]:  # not by the tokenizer's own reading of marks, which would find others in the text
-            bare = [*bare, tokenizer.mask_id, *part]
+        # not by the tokenizer's own reading of marks, which would find others in the text
+        bare = tokenizer.encode_around_masks(text.split(MASK))
         cut = [[tokenizer.bos_id, *bare[i:i + room], tokenizer.eos_id] for i in range(0, len(bare), room)]
         masks = [[i for i, token in enumerate(ids) if token == tokenizer.mask_id] for ids in cut]
         return [_Piece(number, ids, places) for ids, places in zip(cut, masks) if places]

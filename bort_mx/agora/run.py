@@ -29,7 +29,7 @@ from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
-from bort_mx.finetuning.finetune import conclude, finished, keep_checkpoint, read_weights, starting_weights
+from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished, read_weights, starting_weights
 from bort_mx.finetuning.options import kind_of
 from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, resolve
 from bort_mx.finetuning.trainer import Session
@@ -63,7 +63,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
                        kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options.checkpoint)
+    check_same_checkpoint(run, options.checkpoint)
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     pool, director = _prepare(options, data, put_aside, run, workers, thetas, plain)

@@ -8,14 +8,14 @@ from typing import Any, List, Optional, Sequence, Tuple
 import mxnet as mx
 import numpy as np
 
-from bort_mx.checkpoints import weights as checkpoint_weights
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches
 from bort_mx.data.encoding import encode_examples
 from bort_mx.data.tasks import Example, Examples, Task
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
-from bort_mx.finetuning.classifier import classifier_of, run_config
+from bort_mx.finetuning.classifier import classifier_of
 from bort_mx.finetuning.evaluation import compute_scores, probabilities
 from bort_mx.finetuning.objective import FineTuningObjective
 from bort_mx.finetuning.trainer import longest_sequence, outputs_of
@@ -47,9 +47,9 @@ class Socrates:
         weights, self.notes = classifier_of(weights, path, task, "--socrates")
         self._path, self._task, self._tokenizer, self._workers = path, task, weights.tokenizer, workers
         self._batch_size, self._bounds = batch_size, bounds
-        trained_length = run_config(path).get("options", {}).get("max_length")
-        self._longest = longest_sequence(trained_length, weights.config.num_positions, path)
-        model = checkpoint_weights.assemble(weights, "classifier", dropout=0.0, **outputs_of(task))
+        config = weights.config
+        self._longest = longest_sequence(config.max_length and config.longest, config.num_positions, path)
+        model = loading.assemble(weights, "classifier", dropout=0.0, **outputs_of(task))
         if model.initialized:
             raise InputError(f"--socrates {path}: has no trained classifier ({', '.join(model.initialized)} missing); "
                              "fine-tune it first")

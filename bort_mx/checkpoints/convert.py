@@ -7,7 +7,7 @@ from typing import Callable, Dict
 
 from bort_mx import provenance
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import gluonnlp, huggingface, huggingface_tokenizer
+from bort_mx.checkpoints import gluonnlp, huggingface, huggingface_tokenizer, sentence_transformers
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.io import files
 from bort_mx.io.output import new_folder, whole_folder, writing
@@ -49,7 +49,9 @@ def _write_gluon(directory: pathlib.Path, weights: Weights) -> None:
 def _write_hugging_face(directory: pathlib.Path, weights: Weights) -> None:
     huggingface.write(directory, weights)
     if weights.tokenizer is not None:
-        huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.num_positions)
+        huggingface_tokenizer.write(directory, weights.tokenizer, weights.config.longest)
+    if weights.config.embedding is not None:
+        sentence_transformers.write(directory, weights)
     files.write_text(directory / "README.md", model_card(weights))
 
 

@@ -42,7 +42,8 @@ logger = logging.getLogger(__name__)
 
 def tensors_of(model: BERT) -> Dict[str, np.ndarray]:
     """The model's weights by GluonNLP's names, as NumPy arrays."""
-    return {name: parameter.data(parameter.list_ctx()[0]).asnumpy() for name, parameter in parameters_of(model).items()}
+    return {**{name: parameter.data(parameter.list_ctx()[0]).asnumpy()
+               for name, parameter in parameters_of(model).items()}, **model.embedding_tensors}
 
 
 def save(path: os.PathLike, model: BERT, tokenizer: Any = None, config: Optional[ModelConfig] = None, *,
@@ -154,7 +155,9 @@ def verify_step(path: os.PathLike) -> None:
     """
     path = pathlib.Path(path)
     verify(path)
-    progress = read_progress(path) if (path / PROGRESS).is_file() else {}
+    if not (path / PROGRESS).is_file():
+        return  # weights alone, of no stated step
+    progress = read_progress(path)
     step = progress.get("step") if isinstance(progress, dict) else None
     if type(step) is not int or step != int(path.name[5:]):
         raise Damaged(f"{path}: its {PROGRESS} is of step {step!r}; use an earlier checkpoint")
@@ -174,11 +177,22 @@ def read(path: os.PathLike) -> Weights:
     if version != VERSION:
         raise InputError(f"{path / CONFIG}: format version {version!r}, this program reads {VERSION}; upgrade bort_mx")
     has_tokenizer = (path / "tokenizer_config.json").is_file()
-    weights = Weights(config=model_config(values, str(path / CONFIG)),
+    weights = Weights(config=_as_trained(path, model_config(values, str(path / CONFIG))),
                       tensors=lazy_tensor.read_safetensors(path / WEIGHTS),
                       tokenizer=load_tokenizer(path) if has_tokenizer else None, source=str(path))
     check_fit(weights.tensors, weights.config, weights.source)
     return weights
+
+
+def _as_trained(path: pathlib.Path, config: ModelConfig) -> ModelConfig:
+    """The configuration with the length of texts in training. Classifiers of version 0.1 have it in their run alone."""
+    run = path.parent.parent / CONFIG
+    if config.head != "classifier" or config.max_length is not None or path.parent.name != CHECKPOINTS:
+        return config
+    values = files.read_json(run) if run.is_file() else {}
+    options = values.get("options") if isinstance(values, dict) else None
+    length = options.get("max_length") if isinstance(options, dict) else None
+    return config.replace(max_length=length) if type(length) is int and length > 2 else config
 
 
 FORMAT = Format("a folder of bort_mx", is_checkpoint, lambda path, _: read(path))

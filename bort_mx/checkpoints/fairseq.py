@@ -1,8 +1,9 @@
 """fairseq's RoBERTa: model.pt, with dict.txt (and GPT-2's encoder.json and vocab.bpe) beside it.
 
 Its position table begins with two rows that no token uses (padding_idx + 1). Older checkpoints hold the projections of
-query, key and value as one tensor `in_proj_weight` of 3H rows. The number of heads is in the options, an
-argparse.Namespace. Only its values are read (`torch_pickle.Namespace`).
+query, key and value as one tensor `in_proj_weight` of 3H rows. The number of heads and the activation are in the
+options: `args`, an argparse.Namespace, or since 0.10.2 `cfg`, whose `model` is a Namespace or a dictionary. Only the
+values of a Namespace are read (`torch_pickle.Namespace`).
 """
 
 import logging
@@ -35,10 +36,7 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     path = pathlib.Path(path)
     state, namespace = _parts(torch_file.read(path), path)
     found = _split(_without_prefix(state, path), path)
-    activation = namespace.get("activation_fn", "gelu")
-    if activation not in ("gelu", "gelu_accurate_erf"):
-        found = repr(activation[:50]) if isinstance(activation, str) else f"a {type(activation).__name__}"
-        raise InputError(f"{path}: activation_fn is {found}; only 'gelu' can be read")
+    _check_activation(namespace, path)
     matches = (re.match(r"sentence_encoder\.layers\.(\d+)\.", name) for name in found)
     layers = {int(match[1]) for match in matches if match}
     depth = max(layers, default=-1) + 1
@@ -48,7 +46,10 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     unknown = [name for name in rest if not _BUFFERS.fullmatch(name)]
     if unknown or "encoder.position_weight" not in tensors:
         raise InputError(f"{path}: not RoBERTa's tensors; unknown: {tensor_names.listed(unknown) or 'none'}")
-    _check_tied(found, path)
+    tied = [("lm_head.weight", "sentence_encoder.embed_tokens.weight")]
+    tensors = tensor_names.without_untied_decoder(tensors, tied, found, str(path))
+    if head["head"] == "mlm" and "decoder.3.bias" not in tensors:
+        head = {"head": "encoder"}
     positions = tensors["encoder.position_weight"]
     if len(positions.shape) != 2 or positions.shape[0] <= OFFSET:
         raise InputError(f"{path}: the position table is of shape {tuple(positions.shape)}; "
@@ -69,8 +70,20 @@ def _parts(value: Any, path: pathlib.Path) -> Tuple[Dict, Dict]:
     state = value["model"]
     if not lazy_tensor.are_tensors(state):
         raise InputError(f"{path}: its entry 'model' holds something else than tensors by name")
-    namespace = value.get("args")
-    return state, namespace.values if isinstance(namespace, Namespace) else {}
+    options = value.get("cfg") if isinstance(value.get("cfg"), dict) else {}
+    said = [values.values if isinstance(values, Namespace) else values
+            for values in (options.get("model"), value.get("args"))]
+    return state, next((values for values in said if isinstance(values, dict) and values), {})
+
+
+def _check_activation(namespace: Dict, path: pathlib.Path) -> None:
+    """Refuse another activation than GELU. Where options are silent on it, fairseq's RoBERTa has GELU."""
+    activation = namespace.get("activation_fn", "gelu")
+    if activation not in ("gelu", "gelu_accurate_erf"):
+        found = repr(activation[:50]) if isinstance(activation, str) else f"a {type(activation).__name__}"
+        raise InputError(f"{path}: activation_fn is {found}; only 'gelu' can be read")
+    if not namespace:
+        logger.warning("%s: holds no options (args or cfg); its activation is taken to be GELU, RoBERTa's", path)
 
 
 def _without_prefix(state: Dict, path: pathlib.Path) -> Dict:
@@ -98,12 +111,6 @@ def _split(state: Dict, path: pathlib.Path) -> Dict:
     return result
 
 
-def _check_tied(found: Dict, path: pathlib.Path) -> None:
-    decoder, embedding = found.get("lm_head.weight"), found.get("sentence_encoder.embed_tokens.weight")
-    if decoder is not None and embedding is not None and not lazy_tensor.equal(decoder, embedding):
-        raise InputError(f"{path}: lm_head.weight differs from the word embedding; this model ties them")
-
-
 def _with_our_classifier(tensors: Dict, rest: Dict, path: pathlib.Path) -> Tuple[Dict, Dict, Dict]:
     """A classification head (dense, tanh, out_proj) becomes our pooler and classifier; also the fields of its model.
 
@@ -129,7 +136,7 @@ def _with_our_classifier(tensors: Dict, rest: Dict, path: pathlib.Path) -> Tuple
 def _config(tensors: Dict, namespace: Dict, num_heads: Optional[int], path: pathlib.Path) -> ModelConfig:
     """The configuration: from the shapes of our tensors, and A and the dropout from fairseq's namespace of options."""
     said = namespace.get("encoder_attention_heads")
-    heads = num_heads or (said if type(said) is int else None)
+    heads = said if type(said) is int and said > 0 else num_heads
     architecture = tensor_names.architecture_of(tensors, heads, path)
     dropout = namespace.get("dropout", 0.1)
     return ModelConfig(architecture, vocab_size=tensors["word_embed.0.weight"].shape[0],

@@ -5,8 +5,8 @@ Names differ between releases: 0.8 and 0.10 write `attention_cell.proj_query.wei
 classifier do not.
 
 The file says neither the number of heads nor LayerNorm's epsilon. Where this program wrote the file, a config.json
-beside it says both. Elsewhere the heads are given or those of the presets, and epsilon is that of the family: bert if
-there are token types, else roberta (and Bort).
+beside it says both. Elsewhere the heads must be given, and epsilon is that of the family: bert if there are token
+types, else roberta (and Bort); a message says it.
 """
 
 import errno
@@ -19,7 +19,7 @@ from typing import Dict, Optional, Tuple
 
 import mxnet as mx
 
-from bort_mx.checkpoints import lazy_tensor, mxnet_file, tensor_names
+from bort_mx.checkpoints import mxnet_file, tensor_names
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
 from bort_mx.errors import InputError
@@ -45,10 +45,9 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
     """
     path = pathlib.Path(path)
     tensors = tensor_names.renamed(mxnet_file.read(path), _plain, str(path))
-    decoder = tensors.pop("decoder.3.weight", None)
-    embedding = tensors.get("word_embed.0.weight")
-    if decoder is not None and embedding is not None and not lazy_tensor.equal(decoder, embedding):
-        raise InputError(f"{path}: decoder.3.weight differs from word_embed.0.weight; this model ties them")
+    tensors = tensor_names.without_untied_decoder(tensors, [("decoder.3.weight", "word_embed.0.weight")], tensors,
+                                                  str(path))
+    tensors.pop("decoder.3.weight", None)
     for name in ("classifier.weight", "classifier.bias"):  # next-sentence prediction
         if tensors.pop(name, None) is not None:
             logger.warning("%s: left out, as this model has no such head: %s", path, name)

@@ -23,8 +23,9 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 import safetensors.numpy
 
-from bort_mx.checkpoints import huggingface_config, lazy_tensor, tensor_names, torch_file
+from bort_mx.checkpoints import huggingface_config, lazy_tensor, tensor_names
 from bort_mx.checkpoints.huggingface_config import MODEL_TYPES, names_of_outputs, number_of_labels
+from bort_mx.checkpoints.huggingface_files import WEIGHT_FILES, read_tensors
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
 from bort_mx.errors import InputError
@@ -35,11 +36,14 @@ EPSILON = 2.0 ** -16
 MARK = "bort_mx_classifier"
 """Key of config.json that says how a classifier of ours was written, so that it can be read back as it was."""
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                "pytorch_model.bin.index.json")
 _COPIES = re.compile(r"embeddings\.(position|token_type)_ids|(lm_head|cls\.predictions)\.decoder\.(weight|bias)")
-_OTHER_HEADS = re.compile(r"(cls\.seq_relationship|fit_denses?(\.\d+)?|qa_outputs)\.(weight|bias)")
-_HEAD_PREFIXES = ("lm_head.", "cls.", "classifier.", "qa_outputs.", "fit_dense")
+_BODY = ("embeddings.", "encoder.", "pooler.")
+_WRAPPERS = re.compile(r"^((module|_orig_mod|model|auto_model|0)\.)+(?=[a-z])")
+"""What data-parallel training, torch.compile, a trainer's class and sentence-transformers put before names."""
+_HEAD_PREFIXES = ("lm_head.", "cls.", "classifier.")
+_TIES = [*((f"{head}.decoder.weight", "embeddings.word_embeddings.weight") for head in ("lm_head", "cls.predictions")),
+         *((f"{head}.decoder.bias", f"{head}.bias") for head in ("lm_head", "cls.predictions"))]
+"""Names that one tensor has in a tied model; files may have both or either."""
 logger = logging.getLogger(__name__)
 
 
@@ -65,9 +69,11 @@ def read(path: os.PathLike) -> Weights:
     path, name = pathlib.Path(path), None
     if not path.is_dir():
         path, name = path.parent, path.name
-    values = huggingface_config.read_values(path / "config.json")
-    found = tensor_names.renamed(_read_tensors(path, name), _plain, str(path))
+    stored = tensor_names.renamed(read_tensors(path, name), lambda name: _WRAPPERS.sub("", name), str(path))
+    values = huggingface_config.read_values(path / "config.json", stored)
+    found = tensor_names.renamed(stored, _plain, str(path))
     config = huggingface_config.model_config(values, path / "config.json")
+    config = huggingface_config.with_texts(config, values, path / "config.json")
     tensors, config = _ours(found, config, values, path)
     check_fit(tensors, config, str(path))
     return Weights(config, tensors, read_tokenizer(path, config.vocab_size), str(path))
@@ -75,41 +81,6 @@ def read(path: os.PathLike) -> Weights:
 
 FORMAT = Format(f"a Hugging Face folder (config.json and {' or '.join(WEIGHT_FILES)})", recognises,
                 lambda path, _: read(path), suffixes=(".safetensors", ".bin"))
-
-
-def _read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_tensor.Tensor]:
-    """The tensors by the file's own names, from one file or several with an index."""
-    name = name or next((name for name in WEIGHT_FILES if (path / name).is_file()), None)
-    if name is None:
-        raise InputError(f"{path}: none of {', '.join(WEIGHT_FILES)} is here")
-    if not name.endswith(".index.json"):
-        return _read_file(path / name)
-    index = files.read_json(path / name)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
-        raise InputError(f"{path / name}: no weight_map of tensor: file")
-    shards = sorted(set(places.values()))
-    outside = [shard for shard in shards if pathlib.PurePath(shard).name != shard]
-    if outside:
-        raise InputError(f"{path / name}: {outside[0]!r} is not the name of a file beside it")
-    held = {shard: _read_file(path / shard) for shard in shards}
-    tensors = {key: tensor for part in held.values() for key, tensor in part.items()}
-    differing = sorted({(key, shard) for shard, part in held.items() for key in part} ^ set(places.items()))
-    if differing:
-        raise InputError(f"{path / name}: the files and the index disagree about "
-                         f"{tensor_names.listed(sorted({key for key, _ in differing}))}")
-    return tensors
-
-
-def _read_file(path: pathlib.Path) -> Dict[str, lazy_tensor.Tensor]:
-    if path.suffix == ".safetensors":
-        return lazy_tensor.read_safetensors(path)
-    value = torch_file.read(path)
-    if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
-        value = value["state_dict"]
-    if not lazy_tensor.are_tensors(value):
-        raise InputError(f"{path}: holds something else than a dictionary of tensors by name")
-    return value
 
 
 def _plain(name: str) -> str:
@@ -121,23 +92,58 @@ def _plain(name: str) -> str:
 def _ours(found: Dict, config: ModelConfig, values: Dict, path: pathlib.Path) -> Tuple[Dict, ModelConfig]:
     """The tensors by our names, and the configuration with the head that they hold."""
     check_depth(config.architecture.num_layers, found, str(path))
+    found = _under_the_usual_name(found, values)
     style = "bert" if any(name.startswith("cls.") for name in found) else "roberta"
     tensors, rest = tensor_names.matched(found, tensor_names.hugging_face_names(config.architecture.num_layers, style))
-    _check_tied(found, path)
+    tensors = tensor_names.without_untied_decoder(tensors, _TIES, found, str(path))
     tensors = _with_our_positions(tensors, values, config, path)
     if config.token_types == 1 and _zero_token_type(tensors):
         del tensors["token_type_embed.0.weight"]  # RoBERTa's and Bort's one token type is 0: it adds nothing
         config = config.replace(token_types=0)
-    tensors, rest, config = _with_our_classifier(tensors, {name: found[name] for name in rest}, config, values, path)
-    dropped = [name for name in rest if _OTHER_HEADS.fullmatch(name)]
-    unknown = [name for name in rest if name not in dropped and not _COPIES.fullmatch(name)]
+    head, said = _head(values, tensors, rest, path)
+    if head == "classifier":
+        tensors, rest, config = _with_our_classifier(tensors, {name: found[name] for name in rest}, config, values,
+                                                     path)
+    rest = [name for name in rest if not _COPIES.fullmatch(name)]
+    unknown = [name for name in rest if name.startswith(_BODY)]
     if unknown:
         raise InputError(f"{path}: tensors of no known place: {tensor_names.listed(unknown)}; only "
                          f"{', '.join(MODEL_TYPES)} "
                          "with no head, an MLM head or a sequence classifier can be read")
-    if dropped:
-        logger.warning("%s: left out, as this model has no such head: %s", path, tensor_names.listed(dropped))
+    if rest:
+        logger.warning("%s: left out, as this model has no such head: %s: %s", path, said, tensor_names.listed(rest))
     return tensors, _with_head(config, tensors)
+
+
+def _under_the_usual_name(found: Dict, values: Dict) -> Dict:
+    """The tensors, each tied one under its usual name, where a file has only the other.
+
+    A decoder whose configuration says that it is not tied stays what it is, and one that is missing is no MLM head.
+    """
+    found, tied = dict(found), values.get("tie_word_embeddings", True) is not False
+    for copy, original in _TIES:
+        if copy in found and original not in found and (tied or copy.endswith("bias")):
+            found[original] = found.pop(copy)
+    head = next((name for name in ("lm_head.", "cls.predictions.") if f"{name}bias" in found), None)
+    if head and not tied and f"{head}decoder.weight" not in found:
+        logger.warning("the MLM head is left out: tie_word_embeddings is false and the file has no %sdecoder.weight",
+                       head)
+        found = {name: tensor for name, tensor in found.items() if not name.startswith(head)}
+    return found
+
+
+def _head(values: Dict, tensors: Dict, rest: List[str], path: pathlib.Path) -> Tuple[Optional[str], str]:
+    """The head that config.json says, and words on it. Where it is silent, a sequence classifier is told by its layers.
+
+    RoBERTa's has two. BERT's has one after the pooler, as a multiple-choice head has: a warning says what is guessed.
+    """
+    head, said = huggingface_config.head_of(values, path / "config.json")
+    if head is None and "classifier.weight" in rest and "pooler.weight" in tensors:
+        logger.warning("%s: taken as a sequence classifier, as its config.json has no architectures", path)
+    if head is None and ("classifier.out_proj.weight" in rest or (
+            "classifier.weight" in rest and "pooler.weight" in tensors)):
+        return "classifier", said
+    return head, said
 
 
 def _with_head(config: ModelConfig, tensors: Dict) -> ModelConfig:
@@ -151,15 +157,6 @@ def _with_head(config: ModelConfig, tensors: Dict) -> ModelConfig:
 def _zero_token_type(tensors: Dict) -> bool:
     tensor = tensors.get("token_type_embed.0.weight")
     return tensor is not None and lazy_tensor.length(tensor) == 1 and lazy_tensor.is_zero(tensor)
-
-
-def _check_tied(found: Dict, path: pathlib.Path) -> None:
-    """Refuse an MLM decoder that is not the word embedding, or whose bias stands twice with different values."""
-    pairs = [(f"{head}.decoder.weight", "embeddings.word_embeddings.weight") for head in ("lm_head", "cls.predictions")]
-    pairs += [(f"{head}.decoder.bias", f"{head}.bias") for head in ("lm_head", "cls.predictions")]
-    for copy, original in pairs:
-        if copy in found and original in found and not lazy_tensor.equal(found[copy], found[original]):
-            raise InputError(f"{path}: {copy} differs from {original}; this model ties them")
 
 
 def _with_our_positions(tensors: Dict, values: Dict, config: ModelConfig, path: pathlib.Path) -> Dict:
@@ -194,7 +191,8 @@ def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values:
         raise InputError(f"{path}: config.json names {said} labels, the classifier has {labels} outputs")
     names_of = names_of_outputs(values) if labels > 1 else None
     config = config.replace(head="classifier", num_labels=labels or config.num_labels,
-                            pooler="pooler.weight" in tensors, labels=names_of and tuple(names_of))
+                            pooler="pooler.weight" in tensors, labels=names_of and tuple(names_of),
+                            problem_type=values.get("problem_type"))
     tensors, config = _unscaled(tensors, config, values.get(MARK), path)
     return tensors, [name for name in rest if name not in used], config
 

@@ -2,43 +2,102 @@
 
 import logging
 import pathlib
-from typing import Dict, List, Optional
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.config import ModelConfig, is_text
+from bort_mx.models.config import PROBLEM_TYPES, ModelConfig, is_text
 
-MODEL_TYPES = ("roberta", "bert", "bort")
+MODEL_TYPES = ("roberta", "bert", "bort", "xlm-roberta", "camembert")
+_OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert")
+"""Their position tables begin with padding_idx + 1 rows that no token uses."""
+CLASS_PREFIXES = {"Roberta": "roberta", "XLMRoberta": "xlm-roberta", "Camembert": "camembert", "Bert": "bert",
+                  "Bort": "bort"}
+OTHER_HEADS = {"ForNextSentencePrediction": "a next-sentence classifier",
+               "ForTokenClassification": "a token classifier", "ForMultipleChoice": "a multiple-choice head",
+               "ForQuestionAnswering": "a question-answering head"}
+"""Ends of class names whose heads this program has not; their encoder can be read."""
+_HEADS = {"Model": "encoder", "ForMaskedLM": "mlm", "ForPreTraining": "mlm", "ForSequenceClassification": "classifier",
+          **dict.fromkeys(OTHER_HEADS, "other")}
 _CLASSES = {"encoder": "Model", "mlm": "ForMaskedLM", "classifier": "ForSequenceClassification"}
+_OF_BERT = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+            "max_position_embeddings", "type_vocab_size", "hidden_act")
+TEXTS = "bort_mx_texts"
+"""Key of config.json under which a classifier of ours says which text it cuts, and what its texts are called."""
 logger = logging.getLogger(__name__)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
 
 
-def read_values(path: pathlib.Path) -> Dict:
-    """The values of a config.json, of a model that computes what ours does.
+def read_values(path: pathlib.Path, names: Iterable[str] = ()) -> Dict:
+    """The values of a config.json, of a model that computes what ours does. They have a model_type.
 
+    Args:
+        path: the file.
+        names: of the tensors; their prefix tells the family where the file has no model_type.
     Raises:
         InputError: no JSON object; another family; or a function that our model does not have (activation, positions).
     """
     values = files.read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a JSON object")
+    if values.get("model_type") is None:
+        values = {**values, "model_type": _guessed_type(values, names, path)}
     _check_function(values, path)
     return values
+
+
+def _guessed_type(values: Dict, names: Iterable[str], path: pathlib.Path) -> Optional[str]:
+    """model_type by the class that architectures names, by the tensors' prefix, or bert by its own fields."""
+    said, _ = _class_of(values, path)
+    prefix = next((family for family in ("roberta", "bert") if any(name.startswith(f"{family}.") for name in names)),
+                  None)
+    of_bert = "bert" if all(key in values for key in _OF_BERT) else None
+    found = CLASS_PREFIXES.get(said or "") or prefix or of_bert
+    if found:
+        logger.warning("%s: has no model_type; taken as %r, by %s", path, found, "architectures" if said else (
+            "the names of its tensors" if prefix else "its fields, which are BERT's"))
+    return found
+
+
+def _class_of(values: Dict, path: pathlib.Path) -> Tuple[Optional[str], Optional[str]]:
+    """The class that architectures names, as its two parts, e.g. ("Bert", "ForMaskedLM"); (None, None) without one."""
+    said = values.get("architectures")
+    if not said:
+        return None, None
+    name = said[0] if isinstance(said, list) else None
+    found = [(prefix, name[len(prefix):]) for prefix in CLASS_PREFIXES
+             if isinstance(name, str) and name.startswith(prefix) and name[len(prefix):] in _HEADS]
+    if not found:
+        raise InputError(f"{path}: architectures is {said!r:.100}; known are {', '.join(CLASS_PREFIXES)} with "
+                         f"{', '.join(_HEADS)} at the end")
+    return found[0]
+
+
+def head_of(values: Dict, path: pathlib.Path) -> Tuple[Optional[str], str]:
+    """The head that architectures says: encoder, mlm, classifier, or other; and words on it. None where it is silent.
+
+    Raises:
+        InputError: a class that is not known.
+    """
+    prefix, end = _class_of(values, path)
+    if end is None:
+        return None, "a head that no architectures in config.json names"
+    return _HEADS[end], OTHER_HEADS.get(end, "a head") + f" ({prefix}{end})"
 
 
 def _check_function(values: Dict, path: pathlib.Path) -> None:
     """Refuse a configuration whose model computes something else than ours."""
     wanted = {"model_type": MODEL_TYPES, "hidden_act": ("gelu", "gelu_python"), "is_decoder": (False,),
-              "position_embedding_type": ("absolute",), "add_cross_attention": (False,)}
+              "position_embedding_type": ("absolute",), "add_cross_attention": (False,),
+              "problem_type": (None, *PROBLEM_TYPES)}
     for key, known in wanted.items():
         value = values.get(key, None if key == "model_type" else known[0])
         if value not in known and not (key == "position_embedding_type" and value is None):
-            raise InputError(f"{path}: {key} is {value!r}; only {' or '.join(map(repr, known))} can be read")
+            raise InputError(f"{path}: {key} is {value!r:.80}; only {' or '.join(map(repr, known))} can be read")
 
 
 def _family(values: Dict, path: pathlib.Path) -> str:
@@ -59,7 +118,7 @@ def _number(values: Dict, key: str, path: pathlib.Path, default: Optional[int] =
 
 def position_offset(values: Dict, path: pathlib.Path) -> int:
     """Rows of the position table before position 0: padding_idx + 1 of RoBERTa, else none."""
-    if values["model_type"] != "roberta":
+    if values["model_type"] not in _OFFSET_TYPES:
         return 0
     return (1 if values.get("pad_token_id") is None else _number(values, "pad_token_id", path)) + 1
 
@@ -78,6 +137,37 @@ def names_of_outputs(config: dict) -> Optional[List[str]]:
     if not all(is_text(label) or type(label) is int for label in labels) or len(set(map(str, labels))) < len(labels):
         return None
     return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
+
+
+def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelConfig:
+    """The configuration with what the folder says of texts: their longest, the text that is cut, and the columns.
+
+    sentence-transformers has its limit in sentence_bert_config.json, transformers in tokenizer_config.json, where a
+    number above the model's positions means none.
+
+    Raises:
+        InputError: a limit that is no number of tokens.
+    """
+    folder = path.parent
+    limit = _limit(folder / "sentence_bert_config.json", "max_seq_length")
+    if limit is None:
+        limit = _limit(folder / "tokenizer_config.json", "model_max_length")
+    texts = values.get(TEXTS)
+    texts = texts if isinstance(texts, dict) else {}
+    try:
+        return config.replace(max_length=None if limit is None or limit >= config.num_positions else int(limit),
+                              cut=texts.get("cut", "longest"), text_columns=texts.get("columns", ()))
+    except InputError as error:
+        raise InputError(f"{path}: {TEXTS}: {error}") from None
+
+
+def _limit(path: pathlib.Path, key: str) -> Optional[float]:
+    """A number of tokens from a file that may not be there."""
+    found = files.read_json(path) if path.is_file() else None
+    limit = found.get(key) if isinstance(found, dict) else None
+    if limit is not None and (type(limit) not in (int, float) or not limit >= 3):
+        raise InputError(f"{path}: {key} is {limit!r}; it must be a number of tokens, 3 or more")
+    return limit
 
 
 def model_config(values: Dict, path: pathlib.Path) -> ModelConfig:
@@ -126,8 +216,10 @@ def values_of(weights: Weights) -> Dict:
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
     }
-    if config.head == "classifier" and config.num_labels == 1:
-        values["problem_type"] = "regression"
+    if config.head == "classifier" and (config.problem_type or config.num_labels == 1):
+        values["problem_type"] = config.problem_type or "regression"
+    if config.text_columns or config.cut != "longest":
+        values[TEXTS] = {"cut": config.cut, "columns": list(config.text_columns)}
     return values
 
 

@@ -1,22 +1,22 @@
 """A tokenizer of ours as the files that transformers' AutoTokenizer reads, with the same ids for the same text."""
 
 import itertools
+import json
 import os
 import pathlib
 from typing import Any, Dict, List, Tuple
 
 import tokenizers
 from sentencepiece import sentencepiece_model_pb2
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bort_mx.data.tokenizers import CONFIG, Tokenizer
-from bort_mx.data.tokenizers.added_tokens import AddedToken
+from bort_mx.data.tokenizers.program import PROGRAM, ProgramTokenizer, template
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
 SPACE = "▁"
 """What SentencePiece writes for a space."""
-CLASSES = {"byte-bpe": "RobertaTokenizer", "wordpiece": "BertTokenizer", "sentencepiece": "PreTrainedTokenizerFast"}
 
 
 def write(directory: os.PathLike, tokenizer: Tokenizer, max_length: int) -> None:
@@ -32,21 +32,20 @@ def write(directory: os.PathLike, tokenizer: Tokenizer, max_length: int) -> None
     directory = pathlib.Path(directory)
     tokenizer.save(directory)
     config = files.read_json(directory / CONFIG)
-    build = {"byte-bpe": _byte_bpe, "wordpiece": _wordpiece, "sentencepiece": _sentencepiece}[tokenizer.kind]
-    rust = build(directory, config)
     names = _special_tokens(tokenizer)
-    added = _added(tokenizer, names)
-    rust.add_tokens([token.as_rust() for token in added])
-    rust.post_processor = _template(tokenizer)
-    with files.atomic_path(directory / "tokenizer.json") as temporary:
-        rust.save(str(temporary))
+    program = tokenizer.program() if isinstance(tokenizer, ProgramTokenizer) else _sentencepiece(directory, tokenizer)
+    files.write_text(directory / PROGRAM, json.dumps(program, ensure_ascii=False))
     files.write_json(directory / "special_tokens_map.json", names)
+    entries = {token["content"]: {key: value for key, value in token.items() if key != "id"}
+               for token in program["added_tokens"]}
+    mask = entries[tokenizer.mask_token]
+    typed = tokenizer.has_token_types and "model_input_names" not in config
     files.write_json(directory / CONFIG, {
-        **config, **names, "mask_token": _mask_entry(tokenizer), "tokenizer_class": CLASSES[tokenizer.kind],
+        **config, **names, "mask_token": {"__type": "AddedToken", **mask} if mask["lstrip"] else tokenizer.mask_token,
+        "tokenizer_class": config.get("tokenizer_class", "PreTrainedTokenizerFast"),
         "model_max_length": max_length, "clean_up_tokenization_spaces": False,
-        "added_tokens_decoder": {str(token.id): {"content": token.content, **token.flags()} for token in added},
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"] if tokenizer.has_token_types
-        else ["input_ids", "attention_mask"]})
+        "added_tokens_decoder": {str(token["id"]): entries[token["content"]] for token in program["added_tokens"]},
+        "model_input_names": ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]})
 
 
 def _special_tokens(tokenizer: Tokenizer) -> Dict[str, str]:
@@ -58,53 +57,11 @@ def _special_tokens(tokenizer: Tokenizer) -> Dict[str, str]:
     return names if tokenizer.has_token_types else {"bos_token": text["bos"], "eos_token": text["eos"], **names}
 
 
-def _added(tokenizer: Tokenizer, names: Dict[str, str]) -> List[AddedToken]:
-    """The special tokens and those that were added to the vocabulary, by id, in which order they must be added."""
-    five = [AddedToken(text, tokenizer.token_to_id(text), special=True, normalized=False,
-                       lstrip=_takes_space(tokenizer, text)) for text in dict.fromkeys(names.values())]
-    return sorted([*five, *tokenizer.added], key=lambda token: token.id)
-
-
-def _takes_space(tokenizer: Tokenizer, token: str) -> bool:
-    """Whether a token takes the space before it, as the mask does except in WordPiece, which has no spaces."""
-    return token == tokenizer.mask_token and not tokenizer.has_token_types
-
-
-def _mask_entry(tokenizer: Tokenizer) -> Any:
-    if not _takes_space(tokenizer, tokenizer.mask_token):
-        return tokenizer.mask_token
-    return {"__type": "AddedToken", "content": tokenizer.mask_token, "lstrip": True, "normalized": False,
-            "rstrip": False, "single_word": False, "special": True}
-
-
-def _template(tokenizer: Tokenizer) -> processors.TemplateProcessing:
-    bos, eos = (tokenizer.id_to_token(i) for i in (tokenizer.bos_id, tokenizer.eos_id))
-    second = f"$B:1 {eos}:1" if tokenizer.has_token_types else f"{eos}:0 $B:0 {eos}:0"
-    return processors.TemplateProcessing(single=f"{bos} $A {eos}", pair=f"{bos}:0 $A:0 {eos}:0 {second}",
-                                         special_tokens=[(bos, tokenizer.bos_id), (eos, tokenizer.eos_id)])
-
-
-def _byte_bpe(directory: pathlib.Path, config: Dict) -> tokenizers.Tokenizer:
-    rust = tokenizers.Tokenizer(models.BPE.from_file(str(directory / "vocab.json"), str(directory / "merges.txt")))
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
-    rust.decoder = decoders.ByteLevel()
-    return rust
-
-
-def _wordpiece(directory: pathlib.Path, config: Dict) -> tokenizers.Tokenizer:
-    rust = tokenizers.Tokenizer(models.WordPiece.from_file(str(directory / "vocab.txt"), unk_token="[UNK]"))
-    rust.normalizer = normalizers.BertNormalizer(
-        clean_text=True, handle_chinese_chars=config["tokenize_chinese_chars"], strip_accents=config["strip_accents"],
-        lowercase=config["do_lower_case"])
-    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    rust.decoder = decoders.WordPiece()
-    return rust
-
-
 # -- SentencePiece -------------------------------------------------------------------------------------------------
 
 
-def _sentencepiece(directory: pathlib.Path, config: Dict) -> tokenizers.Tokenizer:
+def _sentencepiece(directory: pathlib.Path, tokenizer: Tokenizer) -> Dict:
+    """The program of a SentencePiece model. Its mask takes the space before it."""
     proto = _read_proto(directory / "sentencepiece.model")
     kinds = proto.trainer_spec
     if proto.trainer_spec.model_type == kinds.UNIGRAM:
@@ -115,13 +72,16 @@ def _sentencepiece(directory: pathlib.Path, config: Dict) -> tokenizers.Tokenize
         raise InputError(f"{directory}: a SentencePiece model of words or characters, which tokenizer.json cannot "
                          "express; only unigram and BPE can be converted")
     rust = tokenizers.Tokenizer(model)
-    steps = _normalizer_steps(proto.normalizer_spec)
-    rust.normalizer = normalizers.Sequence(steps)
+    rust.normalizer = normalizers.Sequence(_normalizer_steps(proto.normalizer_spec))
+    rust.pre_tokenizer = _spaces(proto.normalizer_spec)
     prefix = [decoders.Strip(" ", 1, 0)] if proto.normalizer_spec.add_dummy_prefix else []
     rust.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *prefix])
     symbols = [piece.piece for piece in proto.pieces if piece.type == piece.USER_DEFINED]
     rust.add_tokens([tokenizers.AddedToken(text, normalized=True, special=False) for text in symbols])
-    return rust
+    five = {getattr(tokenizer, f"{name}_id") for name in ("bos", "eos", "pad", "unk", "mask")}
+    rust.add_tokens([tokenizers.AddedToken(tokenizer.id_to_token(i), special=True, normalized=False,
+                                           lstrip=i == tokenizer.mask_id) for i in sorted(five)])
+    return {**json.loads(rust.to_str()), "post_processor": template(tokenizer, bert=False)}
 
 
 def _read_proto(path: pathlib.Path) -> Any:
@@ -167,11 +127,24 @@ def _bpe(proto: Any) -> models.BPE:
 
 
 def _normalizer_steps(spec: Any) -> List[normalizers.Normalizer]:
+    """What is done to each stretch of text between special tokens. So none of it may depend on where it begins."""
     steps: List[List[normalizers.Normalizer]] = [
         [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else [],
-        [normalizers.Strip(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")] if spec.remove_extra_whitespaces
-        else [],
-        [normalizers.Prepend(SPACE)] if spec.add_dummy_prefix else [],
-        [normalizers.Replace(" ", SPACE)] if spec.escape_whitespaces else [],
+        [normalizers.Strip(left=not spec.add_dummy_prefix), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
+        if spec.remove_extra_whitespaces else [],
+        [normalizers.Replace(" ", SPACE)] if spec.escape_whitespaces and not spec.remove_extra_whitespaces else [],
     ]
     return list(itertools.chain.from_iterable(steps))
+
+
+def _spaces(spec: Any) -> pre_tokenizers.PreTokenizer:
+    """SentencePiece's marks for spaces, and the one before the text, which no text after a special token gets.
+
+    A model that keeps all spaces adds one before a space, too. Metaspace does not, so it is told that the text begins
+    with something else: the text's own spaces are marks by then.
+    """
+    last = "first" if spec.add_dummy_prefix and spec.remove_extra_whitespaces else "never"
+    marks = pre_tokenizers.Metaspace(SPACE, last, split=False)
+    if not spec.add_dummy_prefix or spec.remove_extra_whitespaces:
+        return marks
+    return pre_tokenizers.Sequence([pre_tokenizers.Metaspace(" ", "first", split=False), marks])

@@ -10,7 +10,7 @@ import pathlib
 from typing import Any, Dict, List, Optional, Tuple
 
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface, tensor_names
+from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface, sentence_transformers, tensor_names
 from bort_mx.checkpoints.weights import Format, Weights, check_shapes
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -21,6 +21,7 @@ from bort_mx.models.initialization import initialize
 
 FORMATS: List[Format] = [  # asked in this order: the first that recognises a path reads it
     checkpoint_directory.FORMAT,
+    sentence_transformers.FORMAT,
     huggingface.FORMAT,
     fairseq.FORMAT,
     gluonnlp.FORMAT,
@@ -39,7 +40,7 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
             - a checkpoint directory of ours;
             - the output directory of a run. The best epoch is read if the run fine-tuned, else the newest checkpoint;
               of several seeds, that of the best seed. Damaged checkpoints are passed over with a warning;
-            - a Hugging Face directory of the families roberta, bert and bort;
+            - a Hugging Face directory of the families roberta, bert and bort, or one of sentence-transformers;
             - fairseq's model.pt, GluonNLP's .params, or a directory with one of them;
             - a name on the Hugging Face Hub.
         num_heads: A, for fairseq and GluonNLP, whose files may not say it.
@@ -116,11 +117,15 @@ def fingerprint(path: os.PathLike) -> str:
 def _parts(path: pathlib.Path) -> List[pathlib.Path]:
     """Files of tensors, configuration and tokenizer of a foreign checkpoint; safetensors before other files."""
     suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
-    beside = sorted(part for part in (path.parent if path.is_file() else path).iterdir() if part.is_file())
-    tensors = [path] if path.is_file() else (
-        [part for part in beside if part.suffix == ".safetensors"]
-        or [part for part in beside if part.suffix in suffixes])
-    return [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
+    others = sentence_transformers.folders(path) if sentence_transformers.recognises(path) else []
+    found: List[pathlib.Path] = []
+    for folder in (path.parent if path.is_file() else path, *others):
+        beside = sorted(part for part in folder.iterdir() if part.is_file())
+        tensors = [path] if path.is_file() else (
+            [part for part in beside if part.suffix == ".safetensors"]
+            or [part for part in beside if part.suffix in suffixes])
+        found += [*tensors, *(part for part in beside if part.suffix in (".json", ".txt", ".model", ".bpe"))]
+    return found
 
 
 # -- building ----------------------------------------------------------------------------------------------------
@@ -167,6 +172,9 @@ def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **c
     initialize(model, seed, missing)
     model.collect_params().setattr("grad_req", "write")  # only now: filling needs room for a tensor beside the weights
     model.initialized = missing
+    if config.embedding:
+        model.embedding_tensors = {name: weights.float32(name) for name in config.embedding.shapes(
+            config.architecture.hidden_size)}
     if missing:
         logger.warning("%s: initialised, as the checkpoint lacks them: %s", weights.source, ", ".join(missing))
     return model

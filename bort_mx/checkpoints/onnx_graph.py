@@ -16,14 +16,16 @@ from onnx import TensorProto, helper, numpy_helper
 from bort_mx.checkpoints.onnx_model import input_names
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.errors import InputError
+from bort_mx.models.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
 OPSETS = range(13, 20)
 NATIVE_LAYER_NORM = 17
 """From this opset on LayerNormalization is one node; before, it is written out."""
 AXES_AS_INPUT = 18
-"""From this opset on ReduceMean takes its axes as an input; only the written-out LayerNorm uses it, so never both."""
+"""From this opset on ReduceMax takes its axes as an input, and ReduceMean, which only older opsets use here."""
 MASKED = -10000.0
 BATCH, SEQUENCE = "batch_size", "sequence_length"
+SENTENCE = "sentence_embedding"
 OUTPUTS = {"encoder": "last_hidden_state", "mlm": "logits", "classifier": "logits"}
 IR_VERSION = 8
 
@@ -33,7 +35,8 @@ def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: bool = False) 
 
     Inputs (int64): input_ids (B, s); attention_mask (B, s), 1 for tokens and 0 for padding; and token_type_ids (B, s)
     where the model has more than one token type. Output (float32): last_hidden_state (B, s, H), zero at padding; logits
-    (B, s, V) of an MLM; or logits (B, num_labels) of a classifier.
+    (B, s, V) of an MLM; or logits (B, num_labels) of a classifier. An encoder whose configuration has an embedding has
+    a second output, sentence_embedding (B, E).
 
     Args:
         weights: what some reader gave.
@@ -62,8 +65,12 @@ class _Graph:
         states = self._encoder()
         head = {"encoder": self._identity, "mlm": self._mlm, "classifier": self._classifier}[self._config.head]
         head(states)
-        graph = helper.make_graph(self._nodes, "bort_mx", self._inputs(), [self._output()],
-                                  list(self._initializers.values()))
+        outputs = [self._output()]
+        if self._config.embedding is not None:
+            size = self._config.embedding.size(self._config.architecture.hidden_size)
+            outputs.append(helper.make_tensor_value_info(SENTENCE, TensorProto.FLOAT, [BATCH, size]))
+            self._sentence_embedding(OUTPUTS["encoder"], self._config.embedding)
+        graph = helper.make_graph(self._nodes, "bort_mx", self._inputs(), outputs, list(self._initializers.values()))
         model = helper.make_model(graph, producer_name="bort_mx", ir_version=IR_VERSION,
                                   opset_imports=[helper.make_opsetid("", self._opset)])
         return model
@@ -237,6 +244,39 @@ class _Graph:
             x = self._dense(x, "classifier.1")
         last = "classifier.3" if self._config.extra_layer else "classifier.1"
         return self._dense(x, last, name=OUTPUTS["classifier"])
+
+
+    # -- the embedding of a text -------------------------------------------------------------------------------------
+
+    def _sentence_embedding(self, states: str, embedding: SentenceEmbedding) -> None:
+        """`sentence_embedding.embedded` of hidden states (B, s, H) that are 0 at padding."""
+        mask = self._add("Cast", "attention_mask", to=TensorProto.FLOAT)  # (B, s)
+        count = self._add("ReduceSum", mask, self._ints(1), keepdims=1)  # (B, 1)
+        parts = [self._pooled(name, states, mask, count) for name in embedding.pooling]
+        x = self._add("Concat", *parts, axis=1)
+        for i, (kind, _) in enumerate(embedding.steps):
+            if kind == NORMALIZE:
+                length = self._add("Sqrt", self._add("ReduceSum", self._add("Mul", x, x), self._ints(1), keepdims=1))
+                x = self._add("Div", x, self._add("Max", length, self._number(1e-12)))
+                continue
+            transposed = self._keep(f"{TENSORS}{i}.weight.T", self._weights.float32(f"{TENSORS}{i}.weight").T)
+            x = self._add("Add", self._add("MatMul", x, transposed), self._weight(f"{TENSORS}{i}.bias"))
+            x = x if kind == "identity" else self._add({"tanh": "Tanh", "relu": "Relu"}[kind], x)
+        self._add("Identity", x, name=SENTENCE)
+
+    def _pooled(self, name: str, states: str, mask: str, count: str) -> str:
+        """One vector a text (B, H)."""
+        if name == "first":
+            return self._add("Gather", states, self._constant(0, np.int64), axis=1)
+        if name == "max":
+            far = self._add("Mul", self._add("Sub", self._add("Unsqueeze", mask, self._ints(2)), self._number(1.0)),
+                            self._number(1e30))  # −1e30 at padding, (B, s, 1)
+            kept = self._add("Add", states, far)
+            if self._opset >= AXES_AS_INPUT:
+                return self._add("ReduceMax", kept, self._ints(1), keepdims=0)
+            return self._add("ReduceMax", kept, axes=[1], keepdims=0)
+        total = self._add("ReduceSum", states, self._ints(1), keepdims=0)
+        return self._add("Div", total, count if name == "mean" else self._add("Sqrt", count))
 
 
 def quantized(matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

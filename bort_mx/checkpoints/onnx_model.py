@@ -3,9 +3,11 @@
 B batch, s length, M masked positions, V vocabulary size.
 """
 
+import importlib
 import json
 import os
 import pathlib
+from types import ModuleType
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -41,7 +43,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: os.PathLike, threads: Optional[int] = None):
-        runtime = _onnxruntime()
+        runtime = optional_package("onnxruntime")
         self.path = pathlib.Path(path)
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file")
@@ -84,17 +86,29 @@ class OnnxModel:
             result = np.take_along_axis(result, np.asarray(masked_positions, np.int64)[:, :, None], axis=1)  # (B, M, V)
         return result
 
-    def run(self, ids: np.ndarray, mask: np.ndarray, token_types: Optional[np.ndarray] = None) -> np.ndarray:
-        """The graph's output for ids (B, s), a mask (B, s) and token types (B, s) (None: all 0)."""
+    def embeddings(self, ids: np.ndarray, lengths: np.ndarray, token_types: Optional[np.ndarray]) -> np.ndarray:
+        """Embeddings (B, E) of a model whose configuration has an embedding."""
+        mask = np.arange(ids.shape[1])[None] < np.asarray(lengths)[:, None]
+        return self.run(ids, mask, token_types, output=1)
+
+    def run(self, ids: np.ndarray, mask: np.ndarray, token_types: Optional[np.ndarray] = None,
+            output: int = 0) -> np.ndarray:
+        """An output of the graph for ids (B, s), a mask (B, s) and token types (B, s) (None: all 0)."""
         types = np.zeros(ids.shape) if token_types is None else token_types
         feed: Dict[str, np.ndarray] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         wanted = input_names(self.config)
-        return self._session.run(None, {name: np.asarray(feed[name], np.int64) for name in wanted})[0]
+        return self._session.run(None, {name: np.asarray(feed[name], np.int64) for name in wanted})[output]
 
 
-def _onnxruntime():
+def optional_package(name: str) -> ModuleType:
+    """Import onnx or onnxruntime, which bort_mx runs without.
+
+    Raises:
+        InputError: it is not installed, or does not work here; the message says how to get it.
+    """
     try:
-        import onnxruntime
-    except ImportError:
-        raise InputError("ONNX needs onnx and onnxruntime; pip install 'bort-mx[onnx]'") from None
-    return onnxruntime
+        return importlib.import_module(name)
+    except ImportError as error:
+        reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({error})"
+        raise InputError(f"ONNX files need the package {name}, which {reason}; run `make install` in a checkout, or "
+                         "pip install 'bort-mx[onnx]'") from None

@@ -3,20 +3,21 @@
 D layers, A heads, H hidden size, I intermediate size, V vocabulary size, S positions.
 """
 
+import logging
 import os
 import re
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from bort_mx.architecture import PRESETS, Architecture
+from bort_mx.checkpoints import lazy_tensor
 from bort_mx.errors import InputError
 from bort_mx.models.config import ModelConfig
 
 LISTED = 6
 """Names that an error lists at most; the others are counted."""
-HEAD_SIZE = 64
-"""H/A of BERT, RoBERTa and most others."""
-HEADS = ("pooler.", "decoder.", "classifier.")
+HEADS = ("pooler.", "decoder.", "classifier.", "embedding.")
 """How the names of a head's tensors begin; a checkpoint may lack a head."""
+logger = logging.getLogger(__name__)
 BY_VOCABULARY = ("word_embed.0.weight", "decoder.3.bias")
 """The tensors with a row for every id."""
 
@@ -106,7 +107,8 @@ def head_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
             "decoder.0.weight": (H, H), "decoder.0.bias": (H,), "decoder.2.gamma": (H,), "decoder.2.beta": (H,),
             "decoder.3.bias": (config.vocab_size,),
             **({"classifier.1.weight": (H, H), "classifier.1.bias": (H,)} if config.extra_layer else {}),
-            f"classifier.{last}.weight": (config.num_labels, H), f"classifier.{last}.bias": (config.num_labels,)}
+            f"classifier.{last}.weight": (config.num_labels, H), f"classifier.{last}.bias": (config.num_labels,),
+            **(config.embedding.shapes(H) if config.embedding else {})}
 
 
 def architecture_of(tensors: Dict, num_heads: Optional[int], source: os.PathLike) -> Architecture:
@@ -114,10 +116,10 @@ def architecture_of(tensors: Dict, num_heads: Optional[int], source: os.PathLike
 
     Args:
         tensors: by our names; with a word embedding (V, H) and a first feed-forward layer (I, H).
-        num_heads: A, which no shape tells. By default that of the presets with this D, H and I, else H/64.
+        num_heads: A, which no shape tells.
         source: the file, for messages.
     Raises:
-        InputError: the tensors hold no encoder, or A must be given.
+        InputError: the tensors hold no encoder, or A is not given.
     """
     first = "encoder.transformer_cells.0.ffn.ffn_1.weight"
     absent = [name for name in ("word_embed.0.weight", first) if name not in tensors or len(tensors[name].shape) != 2]
@@ -125,18 +127,17 @@ def architecture_of(tensors: Dict, num_heads: Optional[int], source: os.PathLike
         raise InputError(f"{source}: no BERT in it, as {absent[0]} is missing or no matrix")
     D = 1 + max(int(match[1]) for match in map(_LAYER_NUMBER.match, tensors) if match)
     H, I = tensors["word_embed.0.weight"].shape[1], tensors[first].shape[0]
-    return Architecture(D, num_heads or _default_heads(D, H, I, source), H, I)
+    if num_heads is None:
+        raise InputError(f"{source}: does not say the number of heads, and no shape tells it{_known_heads(D, H, I)}; "
+                         "give it: load(…, num_heads=A), or convert the file once by bort-mx convert … --num-heads A")
+    return Architecture(D, num_heads, H, I)
 
 
-def _default_heads(D: int, H: int, I: int, source: os.PathLike) -> int:
-    known = {a.num_heads for a in PRESETS.values() if (a.num_layers, a.hidden_size, a.intermediate_size) == (D, H, I)}
-    if len(known) == 1:
-        return known.pop()
-    if known or H % HEAD_SIZE:
-        of = " or ".join(map(str, sorted(known))) if known else "unknown"
-        raise InputError(f"{source}: no shape tells the number of heads of D={D}, H={H}, I={I}, and it is {of}; "
-                         "give it: load(…, num_heads=A) or --num-heads A")
-    return H // HEAD_SIZE
+def _known_heads(D: int, H: int, I: int) -> str:
+    """Words on the presets of these sizes, or nothing."""
+    known = [f"{name} has {a.num_heads}" for name, a in PRESETS.items()
+             if (a.num_layers, a.hidden_size, a.intermediate_size) == (D, H, I)]
+    return f" (of D={D}, H={H}, I={I}, {', '.join(known)})" if known else ""
 
 
 def renamed(tensors: Dict, rename: Callable[[str], str], source: str) -> Dict:
@@ -152,6 +153,23 @@ def renamed(tensors: Dict, rename: Callable[[str], str], source: str) -> Dict:
             raise InputError(f"{source}: {before[new]} and {name} are two tensors for one place")
         result[new], before[new] = tensor, name
     return result
+
+
+def without_untied_decoder(tensors: Dict, pairs: Sequence[Tuple[str, str]], found: Dict, source: str) -> Dict:
+    """The tensors by our names, without the MLM head where its decoder is not the word embedding; a warning says so.
+
+    Args:
+        tensors: by our names.
+        pairs: a copy's name and the original's, in the names of `found`.
+        found: the file's tensors.
+        source: the file.
+    """
+    for copy, original in pairs:
+        if copy in found and original in found and not lazy_tensor.equal(found[copy], found[original]):
+            logger.warning("%s: the MLM head is left out: %s differs from %s, and this model ties them", source, copy,
+                           original)
+            return {name: tensor for name, tensor in tensors.items() if not name.startswith("decoder.")}
+    return tensors
 
 
 def listed(names: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ from typing import Optional
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
 from bort_mx.errors import InputError
 
+PADDING = 255
+"""Most rows of a model's table beyond its vocabulary: some libraries round up to a multiple of 8 to 256."""
 logger = logging.getLogger(__name__)
 
 
@@ -14,7 +16,8 @@ def read_tokenizer(path: pathlib.Path, vocab_size: int) -> Optional[Tokenizer]:
     """The tokenizer of a directory. Where the directory has no vocabulary: None, and a warning.
 
     Raises:
-        InputError: a damaged vocabulary, or one with more ids than the model's `vocab_size`.
+        InputError: a damaged vocabulary, or one that is not of the model: with more ids than its `vocab_size`,
+            or with so many fewer that it must be cut off.
     """
     tokenizer = find_tokenizer(path)
     if tokenizer is None:
@@ -23,6 +26,9 @@ def read_tokenizer(path: pathlib.Path, vocab_size: int) -> Optional[Tokenizer]:
     elif tokenizer.vocab_size > vocab_size:
         raise InputError(f"{path}: the tokenizer has {tokenizer.vocab_size} ids and the model {vocab_size}; put "
                          "the model's own tokenizer beside it")
+    elif vocab_size - tokenizer.vocab_size > PADDING:
+        raise InputError(f"{path}: the tokenizer has {tokenizer.vocab_size:,} ids and the model {vocab_size:,}; is its "
+                         "vocabulary a download that broke off? Fetch it again")
     return tokenizer
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Dict, List
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.options import one_of, parse_options
@@ -47,6 +48,7 @@ def main(argv: List[str]) -> int:
                for name in SUITES if options.suite in ("all", name)}
     found = {"results": results, "provenance": provenance()}
     files.write_json(pathlib.Path(options.output_dir) / "results.json", found)
+    say_last(f"{options.output_dir}/results.json", *(["bench"] if options.quick else ["doctor"]))
     return int(any(result["exit_code"] for result in results.values()))
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import List, Optional
 
+from bort_mx.commands.last_lines import predict_with, say_last
 from bort_mx.options import at_least, one_of, parse_options
 
 DESCRIPTION = "Convert a checkpoint of any format to that of Hugging Face, of GluonNLP or of this program."
@@ -44,4 +45,5 @@ def main(argv: List[str]) -> int:
     tokenizer = "" if weights.tokenizer else ", no tokenizer"
     print(f"{options.destination}: {config.family}, {config.head}, <D,A,H,I> {config.architecture}, "
           f"{config.vocab_size} tokens, {config.num_positions} positions{tokenizer}")
+    say_last(options.destination, *predict_with(options.destination, config.head))
     return 0

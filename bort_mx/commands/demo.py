@@ -11,6 +11,7 @@ import pathlib
 import time
 from typing import Any, Dict, List, Optional
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.provenance import provenance
@@ -54,6 +55,8 @@ def main(argv: List[str]) -> int:
             _train(out / name, data, architecture=STUDENT, max_steps=options.student_steps, learning_rate=1.5e-3,
                    batch_size=4, warmup=200, seed=options.seed, **extras)
         _report(out, options.teacher_steps)
+    say_last(f"{out}: results.json, demo.png", "finetune", "--task", "demo", "--checkpoint", out / "student-distilled",
+             "--output-dir", out / "finetuning")
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Callable, List, Optional
 
 from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.commands.last_lines import OWN_TEXTS, say_last
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.options import parse_options
@@ -32,8 +33,21 @@ def main(argv: List[str]) -> int:
         if runtime.is_first_process():
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)
-    run(options if options.agora else options.without_agora())
+    results = run(options if options.agora else options.without_agora())
+    say_last(None if "predictions_of" in results else options.output_dir, "predict", "--checkpoint",
+             options.checkpoint if options.predict_only else _model_of(options.output_dir, options.task, results),
+             "--classify", OWN_TEXTS)
     return 0
+
+
+def _model_of(output_dir: str, task: str, results: dict) -> str:
+    """The folder of the model that a run leaves: its own, that of the best seed, or that of a benchmark's task."""
+    if "best_seed" in results:
+        return f"{output_dir}/seed-{results['best_seed']}"
+    if task in BENCHMARKS:
+        trained = [f"{name}/{key}" for name, found in results.items() for key in found["dev"]]
+        return "/".join([output_dir, *trained[:1]])
+    return output_dir
 
 
 def run(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> dict:

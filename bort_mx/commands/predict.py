@@ -5,21 +5,29 @@ B batch, M masked positions, V vocabulary size, H hidden size.
 
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 import sys
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from bort_mx.commands.last_lines import say_last
+from bort_mx.data.constant_predictions import constant_note
+from bort_mx.data.table_records import is_table
+from bort_mx.data.tasks import get_task
+from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
 from bort_mx.inference import pipeline
+from bort_mx.inference.input_file import read_texts
 from bort_mx.io import files
 from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing
 from bort_mx.options import at_least, one_of, parse_options
 from bort_mx.progress import Progress
 
+logger = logging.getLogger(__name__)
 DESCRIPTION = "Fill the masks of texts, classify the lines of a file, or embed them."
 
 
@@ -35,10 +43,17 @@ class PredictOptions:
     """Texts whose masks to fill. Write a mask as <mask> or [MASK]."""
 
     input: Optional[str] = None
-    """File with texts whose masks to fill, one text per line."""
+    """File with texts whose masks to fill: one text per line, or a table as in --classify."""
 
     classify: Optional[str] = None
-    """File to classify: one text per line, or two with a tab between. Answers are JSON lines in the same order."""
+    """File to classify. A .tsv, .csv, .jsonl or .json file is a table. In other files, each line is one text, or two
+    with a tab between. Answers are JSON lines in the same order."""
+
+    text_column: Optional[str] = None
+    """Column of a table that holds the texts. Default: as in the task that the checkpoint was trained on."""
+
+    text_pair_column: Optional[str] = None
+    """Column of a table that holds the second texts of pairs. Default: as in the task."""
 
     task: Optional[str] = None
     """Task that the classifier was trained on, e.g. RTE; its labels' names are used in the answers. Default: the names
@@ -48,8 +63,10 @@ class PredictOptions:
     """File to embed, in the form of --classify. The embeddings go to --output as one .npy array (lines, hidden
     size)."""
 
-    pooling: str = "mean"
-    """How hidden states become an embedding. mean: their mean over all tokens. first: the first token's."""
+    pooling: Optional[str] = None
+    """How hidden states become an embedding. mean: their mean over all tokens. first: the first token's. Default: as
+    the checkpoint says (the pooling, dense layers, normalization and longest text of sentence-transformers), else
+    mean."""
 
     output: Optional[str] = None
     """File to write: JSON lines, or the array of --embed. Default: JSON lines on standard output; answers to
@@ -69,6 +86,10 @@ class PredictOptions:
             raise InputError("--fill-mask and --input, --classify, and --embed need different models; give one")
         if self.task is not None and not self.classify:
             raise InputError("--task names the labels of --classify; give both, or neither")
+        if self.text_pair_column is not None and self.text_column is None:
+            raise InputError("--text-pair-column is for the second text; give --text-column for the first as well")
+        if self.text_column is not None and not (self.input or self.classify or self.embed):
+            raise InputError("--text-column names a column of --classify, --embed or --input FILE; give one")
         one_of(self, pipeline.POOLINGS, "pooling")
         at_least(self, 1, "top_k", "batch_size")
         if self.embed and not str(self.output).endswith(".npy"):
@@ -78,29 +99,33 @@ class PredictOptions:
 def main(argv: List[str]) -> int:
     """Parse, load, predict."""
     options = parse_options(PredictOptions, argv, "bort-mx predict", DESCRIPTION)
+    columns = [name for name in (options.text_column, options.text_pair_column) if name is not None]
     if options.output is None and getattr(sys.stdout, "name", None) == os.devnull:  # `bort_mx.cli` opened it
         raise InputError("standard output is closed, and the answers go there; give --output FILE")
     if options.classify is not None:
-        _classify_file(options.checkpoint, options.classify, options.task, options.output, options.batch_size)
+        _classify_file(options.checkpoint, options.classify, columns, options.task, options.output,
+                       options.batch_size)
     elif options.embed is not None:
-        _embed_file(options.checkpoint, options.embed, options.pooling, options.output, options.batch_size)
+        _embed_file(options.checkpoint, options.embed, columns, options.pooling, options.output, options.batch_size)
     else:
-        _fill_masks(options.checkpoint, options.fill_mask or [], options.input, options.output, options.top_k,
-                    options.batch_size)
+        _fill_masks(options.checkpoint, options.fill_mask or [], options.input, columns, options.output,
+                    options.top_k, options.batch_size)
+    if options.output is not None:  # standard output is for answers alone
+        say_last(options.output, "export", options.checkpoint, "model.onnx", "--int8")
     return 0
 
 
-def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], output: Optional[str], top_k: int,
-                batch_size: int) -> None:
+def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], columns: Sequence[str],
+                output: Optional[str], top_k: int, batch_size: int) -> None:
     """Fill the masks of texts given on the command line and of a file's lines.
 
     Texts of the command line are answered in a table; those of a file, and with an output all, in JSON lines.
     """
-    lines = [] if path is None else read_lines(pathlib.Path(path))
+    lines = [] if path is None else _texts_with_masks(pathlib.Path(path), columns)
     model, tokenizer = pipeline.open_model(checkpoint, "mlm")
     places = [*(("--fill-mask", text) for text in given), *((f"{path}:{number}", line) for number, line in lines)]
     for place, text in places:
-        _encode(tokenizer, text, model.config.num_positions, f"{place}: ")  # every error before the first answer
+        _encode(tokenizer, text, model.config.longest, f"{place}: ")  # every error before the first answer
     texts = [line for _, line in lines]
     if output is None:
         for answer in fill_masks(model, tokenizer, given, top_k, batch_size):
@@ -110,6 +135,16 @@ def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], output: 
     if texts:
         answers = fill_masks(model, tokenizer, texts, top_k, batch_size)
         _write_json_lines(output, answers, len(texts), finished=lambda answer: answer["mask"] == 0)
+
+
+def _texts_with_masks(path: pathlib.Path, columns: Sequence[str]) -> List[Tuple[int, str]]:
+    """The texts of a file that are not empty, with the numbers of their lines or, in a table, of their records."""
+    if is_table(path) or columns:
+        return list(enumerate((text for text, _ in read_texts(path, columns)), 1))
+    found = [(number, line) for number, line in enumerate(files.read_lines(path), 1) if line.strip()]
+    if not found:
+        raise InputError(f"{path}: holds no text; put a text in each line")
+    return found
 
 
 def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
@@ -130,14 +165,15 @@ def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
     texts = list(texts)
     for begin in range(0, len(texts), batch_size):
         part = texts[begin:begin + batch_size]
-        encoded = [_encode(tokenizer, text, model.config.num_positions) for text in part]
+        encoded = [_encode(tokenizer, text, model.config.longest) for text in part]
         for text, ids, logits in zip(part, encoded, _logits_at_masks(model, tokenizer, encoded)):
             for number, row in enumerate(logits[:ids.count(tokenizer.mask_id)]):
                 yield {"text": text, "mask": number, "fills": _top(tokenizer, row, top_k)}
 
 
 def _encode(tokenizer: Any, text: str, longest: int, place: str = "") -> List[int]:
-    ids = tokenizer.encode(text.replace("<mask>", tokenizer.mask_token).replace("[MASK]", tokenizer.mask_token))
+    marked = clean_text(text).replace("<mask>", tokenizer.mask_token).replace("[MASK]", tokenizer.mask_token)
+    ids = tokenizer.encode(marked)
     if tokenizer.mask_id not in ids:
         raise InputError(f"{place}{text[:60]!r}: holds no {tokenizer.mask_token}; write it where a word is to be found")
     if len(ids) > longest:
@@ -185,13 +221,22 @@ def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int
             progress.update(finished(answer))
 
 
-def _classify_file(checkpoint: str, path: str, task: Optional[str], output: Optional[str], batch_size: int) -> None:
-    texts = read_texts(pathlib.Path(path))
+def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Optional[str], output: Optional[str],
+                   batch_size: int) -> None:
+    known = task and get_task(task)
+    files.read_lines(path)  # what is wrong with the file is said before the model is read
     model, tokenizer = pipeline.open_model(checkpoint, "classifier")
     labels = _label_names(task, model.config)
+    trained = model.config.text_columns or (known.text_names if known else ())
+    texts = read_texts(pathlib.Path(path), columns, trained, must_fit=bool(model.config.text_columns))
     found = pipeline.classify(model, tokenizer, texts, batch_size)
-    answers = (_classified(text, values, labels) for text, values in zip(texts, found))
+    kind = pipeline.problem_type(model.config)
+    predicted: List[Any] = []
+    answers = (_classified(text, values, labels, kind, predicted) for text, values in zip(texts, found))
     _write_json_lines(output, answers, len(texts))
+    note = constant_note(predicted)
+    if output is not None and note is not None:
+        logger.warning("%s: the model %s", output, note)
 
 
 def _label_names(task: Optional[str], config: Any) -> List[str]:
@@ -202,10 +247,12 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     own = list(config.labels or [])
     if task is None:
         return own or [str(i) for i in range(config.num_labels)]
-    from bort_mx.data.tasks import get_task
     from bort_mx.finetuning.classifier import are_told, outputs_for
 
     known = get_task(task)
+    kind = pipeline.problem_type(config)
+    if kind != ("regression" if known.is_regression else "single_label_classification"):
+        raise InputError(f"--task {task}: the classifier's problem_type is {kind}; leave --task out")
     if known.num_labels != config.num_labels:
         raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
                          "task that it was trained on")
@@ -214,56 +261,35 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str]) -> Dict:
-    """One line of the answer: the label with all probabilities, or a regression's value."""
+def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind: str, predicted: List[Any]) -> Dict:
+    """One line of the answer: the label with all probabilities, those labels of many that apply, or a regression's
+    values. A single label is appended to `predicted`.
+    """
     said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
-    if len(values) == 1:
-        return {**said, "value": float(values[0])}
-    return {**said, "label": labels[int(values.argmax())],
+    if kind == "regression":
+        named = {label: float(value) for label, value in zip(labels, values)}
+        return {**said, **({"value": float(values[0])} if len(values) == 1 else {"values": named})}
+    if kind == "multi_label_classification":
+        return {**said, "labels": [label for label, p in zip(labels, values) if p > 0.5],
+                "probabilities": {label: float(p) for label, p in zip(labels, values)}}
+    predicted.append(labels[int(values.argmax())])
+    return {**said, "label": predicted[-1],
             "probabilities": {label: float(p) for label, p in zip(labels, values)}}
 
 
-def _embed_file(checkpoint: str, path: str, pooling: str, output: str, batch_size: int) -> None:
-    texts = read_texts(pathlib.Path(path))
+def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Optional[str], output: str,
+                batch_size: int) -> None:
+    texts = read_texts(pathlib.Path(path), columns)
     model, tokenizer = pipeline.open_model(checkpoint, "encoder")
-    shape = (len(texts), model.config.architecture.hidden_size)  # (lines, H)
+    way = pipeline.embedding_of(model.config, pooling)
+    if model.config.embedding not in (None, way):
+        logger.warning("--pooling %s: used in place of the checkpoint's own (%s)", pooling, model.config.embedding)
+    shape = (len(texts), way.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
         array = new_array(temporary, shape)
         found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
-        for row, embedding in enumerate(found):
-            array[row] = embedding
+        for row, values in enumerate(found):
+            array[row] = values
             progress.update()
         array.flush()
-    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers")
-
-
-def read_texts(path: pathlib.Path) -> List[pipeline.Text]:
-    """Each line of a file as one text, or as a pair if it has a tab. Empty lines count too.
-
-    Raises:
-        InputError: as `read_lines`; or a line with more than one tab, with its number.
-    """
-    texts: List[pipeline.Text] = []
-    for number, line in enumerate(_lines(path), 1):
-        parts = line.split("\t")
-        if len(parts) > 2:
-            raise InputError(f"{path}:{number}: {len(parts) - 1} tabs; a line is one text, or two with one tab between")
-        texts.append((parts[0], parts[1] if len(parts) == 2 else None))
-    return texts
-
-
-def read_lines(path: pathlib.Path) -> List[Tuple[int, str]]:
-    """The lines of a UTF-8 text file that are not empty, with their numbers.
-
-    Raises:
-        InputError: no such file, not UTF-8 (with the byte offset), or nothing in it.
-    """
-    return [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
-
-
-def _lines(path: pathlib.Path) -> List[str]:
-    """All lines of a file that holds some text."""
-    lines = files.read_lines(path)
-    if not any(line.strip() for line in lines):
-        raise InputError(f"{path}: holds no text; put a text in each line")
-    return lines
+    print(f"{output}: {shape[0]} embeddings of {shape[1]} numbers ({way})")

@@ -4,6 +4,7 @@
 `prepare`, which puts the stages together.
 """
 
+import collections
 import concurrent.futures.process
 import dataclasses
 import pathlib
@@ -11,6 +12,7 @@ import signal
 import sys
 from typing import List, Literal, Optional
 
+from bort_mx.commands.last_lines import say_last
 from bort_mx.data.corpora.formats import FORMATS
 from bort_mx.data.corpora.text_files import AUTO, TextFile, list_files, text_bytes
 from bort_mx.data.prepare.buckets import Buckets
@@ -26,7 +28,7 @@ from bort_mx.errors import InputError
 from bort_mx.io.output import BAD_PLACE
 from bort_mx.options import at_least, parse_options
 
-DECIDES_THE_BYTES = ("seed", "format", "min_words", "shard_tokens", "train_vocab", "vocab_sample")
+DECIDES_THE_BYTES = ("seed", "format", "text_column", "min_words", "shard_tokens", "train_vocab", "vocab_sample")
 """The options that the manifest records."""
 
 
@@ -35,7 +37,8 @@ class PrepareOptions:
     """Options of `python -m bort_mx prepare`."""
 
     data: List[str]
-    """Text files or folders (searched recursively), UTF-8, plain or gzip, one sentence or one document a line."""
+    """Text files or folders (searched recursively), in UTF-8, plain or .gz, .bz2, .xz. Of .csv, .tsv and JSON lines the
+    texts of one column are read."""
 
     output_dir: str
     """Directory to write; new, empty, or an earlier output of prepare, which is replaced once the new one is whole."""
@@ -53,7 +56,11 @@ class PrepareOptions:
     """Seed of the shuffle and the split."""
 
     format: Literal[(AUTO, *FORMATS)] = "auto"
-    """What a line is; auto judges each file by its beginning: documents if it has 1.3 sentences a line or more."""
+    """What a line is. auto judges each file by its beginning: wrapped if lines were broken at a width (they are joined
+    to paragraphs), else documents if it has 1.3 sentences a line or more, else sentences."""
+
+    text_column: str = "text"
+    """Column of .csv, .tsv and JSON lines that holds the text."""
 
     min_words: int = 1
     """Sentences of fewer words are dropped, and counted."""
@@ -100,6 +107,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         print("bort-mx prepare: stopped; nothing was written", file=sys.stderr)
         return 130
     print(summary(manifest))
+    say_last(output, "pretrain", "--data", output)
     return 0
 
 
@@ -110,6 +118,9 @@ def summary(manifest: dict) -> str:
              for name, split in manifest["splits"].items()]
     lines.append(f"vocabulary: {manifest['vocabulary']['kind']}, {manifest['vocabulary']['size']:,} tokens, "
                  f"{manifest['counts']['unknown_tokens']:,} unknown in the text")
+    kinds = collections.Counter(entry["read_as"] for entry in manifest["inputs"])
+    lines.append("read as: " + "; ".join(f"{name} ({count} file{'s' if count > 1 else ''})"
+                                         for name, count in sorted(kinds.items())))
     return "\n".join([*lines, f"dropped: {dropped or 'nothing'}"])
 
 
@@ -129,13 +140,13 @@ def prepare(options: PrepareOptions) -> dict:
         if options.train_vocab is None:
             tokenizer = load_vocabulary(options.tokenizer)
         else:
-            sample = sample_sentences(paths, options.format, options.vocab_sample)
+            sample = sample_sentences(paths, options.format, options.vocab_sample, options.text_column)
             tokenizer = train_sentencepiece(sample, options.train_vocab, sources)
         tokenizer.save(work / TOKENIZER)
         size = sum(text_bytes(path) for path in paths)
         workers, threads = processes_and_threads(options.workers, size)
         buckets = Buckets(work, size)
-        texts = [TextFile(path, options.format) for path in paths]
+        texts = [TextFile(path, options.format, options.text_column) for path in paths]
         counts = fill_buckets(buckets, texts, work / TOKENIZER, options.seed, options.min_words, workers, threads)
         if not counts["sentences"]:
             raise InputError(f"{sources}: no text in {len(paths)} file(s), nothing to prepare")

@@ -1,8 +1,9 @@
 """The command line of `run_pretraining.py`."""
 
-from typing import List
+from typing import Any, Dict, List, Tuple
 
 from bort_mx import runtime
+from bort_mx.commands.last_lines import say_last
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
 
@@ -15,6 +16,14 @@ BUILT_IN = ["--architecture", "2,4,128,512", "--train-vocab", "4000", "--max-ste
 
 def main(argv: List[str]) -> int:
     """Parse, pre-train; see `bort_mx.pretraining.pretrain`."""
+    options, results = run(argv)
+    say_last(f"{options.output_dir}: {results['checkpoint']}, results.json, metrics.jsonl",
+             "finetune", "--task", "RTE", "--checkpoint", options.output_dir)
+    return 0
+
+
+def run(argv: List[str]) -> Tuple[PretrainingOptions, Dict[str, Any]]:
+    """As `main`, without its last lines. Returns the options and results.json."""
     options = parse_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION)
     if options.data is None:
         built_in = [*BUILT_IN, "--train-vocab=null"] if options.tokenizer else BUILT_IN
@@ -23,5 +32,4 @@ def main(argv: List[str]) -> int:
             print("no --data: a small run on the documentation of Python's own standard library", flush=True)
     from bort_mx.pretraining.pretrain import pretrain  # MXNet is loaded only now: --help and bad options stay quick
 
-    pretrain(options)
-    return 0
+    return options, pretrain(options)

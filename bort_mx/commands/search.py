@@ -1,10 +1,11 @@
 """The command line of `run_search.py`."""
 
 import pathlib
-from typing import List
+from typing import List, Optional
 
 from bort_mx import runtime
 from bort_mx.commands import pretrain
+from bort_mx.commands.last_lines import say_last
 from bort_mx.options import parse_options
 from bort_mx.search.options import SearchOptions
 from bort_mx.search.space import SMALL_SPACE
@@ -30,7 +31,13 @@ def main(argv: List[str]) -> int:
     from bort_mx.search.run import run_search  # MXNet is loaded only now: --help and bad options stay quick
 
     run_search(options)
+    say_last(f"{options.output_dir}: results.json, report.md", "pretrain", *_data(options.data), "--teacher",
+             options.teacher, "--architecture", pathlib.Path(options.output_dir) / "results.json")
     return 0
+
+
+def _data(data: Optional[List[str]]) -> List[str]:
+    return ["--data", *data] if data else []
 
 
 def _tiny_teacher(output_dir: str, seed: int, device: str) -> str:
@@ -39,5 +46,5 @@ def _tiny_teacher(output_dir: str, seed: int, device: str) -> str:
     if not (target / "results.json").is_file():
         if runtime.is_first_process():
             print("no --teacher: a tiny one is pre-trained first", flush=True)
-        pretrain.main([*BUILT_IN_TEACHER, "--output-dir", str(target), "--seed", str(seed), "--device", device])
+        pretrain.run([*BUILT_IN_TEACHER, "--output-dir", str(target), "--seed", str(seed), "--device", device])
     return str(target)

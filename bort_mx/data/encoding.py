@@ -1,8 +1,11 @@
-"""The one way from a task's examples to token ids: RoBERTa's or BERT's pair format, cut without losing the answer."""
+"""The one way from texts to token ids, for training and prediction: cleaned, in RoBERTa's or BERT's pair format, cut
+without losing the answer.
+"""
 
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from bort_mx.data.tasks.examples import Example
+from bort_mx.data.text import clean_text
 from bort_mx.data.tokenizers import Tokenizer
 
 
@@ -42,24 +45,29 @@ def truncate_pair(ids_a: Sequence[int], ids_b: Sequence[int], max_tokens: int,
 
 
 def encode_examples(tokenizer: Tokenizer, examples: Sequence[Example], max_tokens: int,
-                    cut: str = "longest") -> EncodedExamples:
+                    cut: str = "longest", clean: Callable[[str], str] = clean_text) -> EncodedExamples:
     """Encode the texts of examples, `<s> A </s>` or `<s> A </s></s> B </s>` (BERT: one separator between).
+
+    The texts are cleaned by `bort_mx.data.text.clean_text` first.
 
     Args:
         tokenizer: as `bort_mx.data.load_tokenizer` gives.
         examples: one or two texts each.
         max_tokens: of a whole sequence, special tokens included.
         cut: as in `truncate_pair`; a task's `cut`. Single texts lose their end.
+        clean: another cleaning, for a model of a library that has its own.
 
     Raises:
         ValueError: max_tokens leaves no room beside the special tokens.
     """
     texts = list(dict.fromkeys(text for example in examples for text in example.texts))  # a passage has many questions
-    bare: Dict[str, List[int]] = dict(zip(texts, tokenizer.encode_batch(texts, add_special_tokens=False)))
+    cleaned = [clean(text) for text in texts]
+    bare: Dict[str, List[int]] = dict(zip(texts, tokenizer.encode_batch(cleaned, add_special_tokens=False)))
     separator = [tokenizer.eos_id] * (1 if tokenizer.has_token_types else 2)
+    specials = 2 + len(separator) * any(len(example.texts) > 1 for example in examples)
     room = max_tokens - 2 - len(separator)
-    if room < 1:
-        raise ValueError(f"max_tokens {max_tokens} leaves no room beside {2 + len(separator)} special tokens")
+    if max_tokens <= specials:
+        raise ValueError(f"max_tokens {max_tokens} leaves no room beside {specials} special tokens")
     all_ids, truncated = [], 0
     for example in examples:
         parts = [bare[text] for text in example.texts]

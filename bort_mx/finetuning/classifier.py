@@ -40,6 +40,10 @@ def classifier_of(weights: Weights, path: str, task: Task, option: str = "--chec
         has = "is a regression" if config.num_labels == 1 else f"has {config.num_labels} labels"
         wants = "is a regression" if task.is_regression else f"has {named(task.labels)}"
         raise InputError(f"{option} {path}: {has}, but {task.key} {wants}; give a checkpoint fine-tuned on {task.key}")
+    if config.problem_type not in (None, "regression" if task.is_regression else "single_label_classification"):
+        raise InputError(f"{option} {path}: its problem_type is {config.problem_type}, but {task.key} has "
+                         f"{'values' if task.is_regression else 'one label for each example'}; give a checkpoint "
+                         f"fine-tuned on {task.key}")
     columns, notes = list(range(task.num_labels)), []
     if not task.is_regression and are_told(labels):
         columns = outputs_for(labels, task, f"{option} {path}")
@@ -106,8 +110,8 @@ def without_classifier(weights: Weights) -> Weights:
     RoBERTa's dense layer is part of the old classifier, so it is removed too. BERT's pooler is pre-trained and stays.
     """
     head = ("classifier.", "pooler.") if weights.config.family == "roberta" else ("classifier.",)
-    return dataclasses.replace(weights, tensors={name: tensor for name, tensor in weights.tensors.items()
-                                                 if not name.startswith(head)})
+    return dataclasses.replace(weights, config=weights.config.replace(problem_type=None), tensors={
+        name: tensor for name, tensor in weights.tensors.items() if not name.startswith(head)})
 
 
 # -- files beside a checkpoint -------------------------------------------------------------------------------------

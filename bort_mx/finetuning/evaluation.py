@@ -9,6 +9,7 @@ from typing import Dict, List, Optional
 import numpy as np
 
 from bort_mx.data.batches import NOBODY, Batches
+from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.tasks import Examples, Task
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
@@ -27,7 +28,7 @@ class Evaluation:
     metrics: Dict[str, float]
     """The task's metrics, and "loss"; empty if the set has no labels."""
     notes: List[str]
-    """Remarks about the metrics."""
+    """Remarks about the metrics and the predictions."""
 
 
 def compute_scores(objective: FineTuningObjective, batches: Batches, num_labels: int, batch_size: int,
@@ -55,10 +56,18 @@ def evaluate(task: Task, examples: Examples, scores: np.ndarray) -> Evaluation:
     if not is_labelled(examples):
         labelled = sum(example.label is not None for example in examples)
         notes = [f"not scored, as {labelled} of {len(examples)} examples have labels"] if labelled else []
-        return Evaluation(examples, scores, predictions, {}, notes)
+        return Evaluation(examples, scores, predictions, {}, notes + _constant(predictions, None))
     found = task.metrics_of(examples, predictions)
     loss = mean_loss(scores, targets_of(task, examples), task.is_regression)
-    return Evaluation(examples, scores, predictions, {**found, "loss": loss}, list(found.notes))
+    notes = list(found.notes) + _constant(predictions, task.gold(examples))
+    return Evaluation(examples, scores, predictions, {**found, "loss": loss}, notes)
+
+
+def _constant(predictions: List, labels: Optional[List]) -> List[str]:
+    """A note if all predictions are the same; see `constant_note`. A question may have several right answers."""
+    single = labels is not None and not any(isinstance(label, (list, tuple, set)) for label in labels)
+    note = constant_note(predictions, labels if single else None)
+    return [] if note is None else [note]
 
 
 def is_labelled(examples: Examples) -> bool:

@@ -18,10 +18,10 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
 from bort_mx.finetuning.best_checkpoint import BestOnDisk
-from bort_mx.finetuning.classifier import classifier_of, run_config, without_classifier
+from bort_mx.finetuning.classifier import classifier_of, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
-from bort_mx.finetuning.trainer import Session, Training, build_classifier, train
+from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
 from bort_mx.models.bert import BERT
 from bort_mx.models.build import build_from_config
 from bort_mx.models.config import ModelConfig
@@ -55,15 +55,13 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
-    keep_checkpoint(run, options.checkpoint)
-    if options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file():
-        return finished(run, workers)
-    model, tokenizer, notes = _model(options, data, run, workers, ctx)
-    length, of_length = options.max_length, []
-    if options.predict_only and length is None:
-        length, of_length = _trained_length(options.checkpoint)
-    session = Session(dataclasses.replace(options, max_length=length), data, model, tokenizer, workers, ctx)
-    session.notes += notes + of_length
+    check_same_checkpoint(run, options.checkpoint)
+    done = options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()
+    if workers.gather(bool(done), "finished")[0]:  # rank 0 decides: hosts may have no folder in common
+        return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
+    model, tokenizer, notes, options = _model(options, data, run, workers, ctx)
+    session = Session(options, data, model, tokenizer, workers, ctx)
+    session.notes += notes
     run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
@@ -81,12 +79,6 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     return results
 
 
-def _trained_length(checkpoint: str) -> Tuple[Optional[int], List[str]]:
-    """The --max-length that a checkpoint was trained with, and a note about it."""
-    length = run_config(checkpoint).get("options", {}).get("max_length")
-    return length, [] if length is None else [f"texts are cut to {length} tokens, as {checkpoint} was trained"]
-
-
 def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     """Read the results of a finished run, and print that it is finished."""
     results = run.read_results(task=str, criterion=str, dev=dict, diagnostics=dict, notes=list, submissions=list)
@@ -99,7 +91,7 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     return results
 
 
-def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
+def check_same_checkpoint(run: RunDirectory, checkpoint: str) -> None:
     """Record in config.json which --checkpoint the run starts from, and compare it when the run is resumed.
 
     The record is the checkpoint's fingerprint. If the disk has no such file, it is the name (fresh, or a name on the
@@ -124,10 +116,11 @@ def keep_checkpoint(run: RunDirectory, checkpoint: str) -> None:
 
 
 def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, workers: Workers,
-           ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str]]:
-    """The classifier, its tokenizer, and notes.
+           ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str], FineTuningOptions]:
+    """The classifier, its tokenizer, notes, and the options.
 
-    The classifier comes from the run's checkpoint or from --checkpoint.
+    The classifier comes from the run's checkpoint or from --checkpoint. The options of a run that only predicts get
+    the length to which the classifier's training cut texts.
     """
     notes: List[str] = []
     if run.checkpoint is not None:
@@ -136,8 +129,13 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
         weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
     else:
         weights, notes = starting_weights(options.checkpoint, options.seed, data, workers)
+    trained = weights.config.max_length
+    if options.predict_only and options.max_length is None and trained is not None:
+        options = dataclasses.replace(options, max_length=weights.config.longest)
+        if weights.config.longest < min(LONGEST, weights.config.num_positions):
+            notes = [*notes, f"texts are cut to {trained} tokens, as {options.checkpoint} was trained"]
     new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier
-    return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes
+    return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes, options
 
 
 def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Workers) -> Tuple[Weights, List[str]]:

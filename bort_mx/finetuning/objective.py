@@ -9,7 +9,7 @@ import mxnet as mx
 
 from bort_mx.data.batches import TextBatch
 from bort_mx.devices import to_device
-from bort_mx.pretraining.losses import cross_entropy
+from bort_mx.pretraining.losses import cross_entropy, number_right
 from bort_mx.training.step import Sums
 
 
@@ -37,8 +37,7 @@ class FineTuningObjective:
         each = squared_error(scores, targets) if self._is_regression else cross_entropy(scores, targets)
         metrics = {}
         if detailed and not self._is_regression:
-            with mx.autograd.pause():
-                metrics["accuracy"] = ((scores.astype("float32").argmax(axis=-1) == targets) * weights).sum()
+            metrics["accuracy"] = number_right(scores.astype("float32", copy=False), targets, weights)
         return Sums((each * weights).sum(), float(batch.weights.sum()), metrics)
 
     def scores(self, batch: TextBatch) -> mx.nd.NDArray:

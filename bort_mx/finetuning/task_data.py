@@ -119,20 +119,14 @@ def prepare_folder(task: Task, data_dir: Optional[str], workers: Workers,
 
 
 def once_a_host(workers: Workers, work: Callable[[], Any]) -> None:
-    """One worker of each host does some work while the others wait.
+    """Let one worker of each host do something while the others wait.
 
     Raises:
-        InputError: raised on all workers if one of them raised it.
+        InputError: on all of them, if one of them raised it.
     """
-    failure = ""
-    if workers.local_rank == 0:
-        try:
+    with workers.agreeing("once a host"):
+        if workers.local_rank == 0:
             work()
-        except InputError as error:
-            failure = str(error)
-    failures = [text for text in workers.gather(failure, "once a host") if text]
-    if failures:
-        raise InputError(failures[0])
 
 
 def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -> Optional[Examples]:

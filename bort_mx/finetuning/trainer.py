@@ -22,7 +22,6 @@ from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.step import TrainingStep
 
@@ -138,7 +137,8 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
         ctx: the device.
         new_head: build the classifier that the options ask for. False: use the one in `weights`.
     """
-    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout}
+    changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout, **texts_of(
+        task, longest_sequence(options.max_length, weights.config.num_positions, options.checkpoint))}
     if new_head:
         changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
     model = loading.assemble(weights, "classifier", seed=options.seed, **changes)
@@ -153,6 +153,11 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
 def outputs_of(task: Task) -> Dict[str, Any]:
     """The fields of `ModelConfig` that follow from the task."""
     return {"num_labels": task.num_labels, "labels": None if task.is_regression else tuple(task.labels)}
+
+
+def texts_of(task: Task, longest: int) -> Dict[str, Any]:
+    """The fields of `ModelConfig` that say what training does with a task's texts, so that prediction does it too."""
+    return {"max_length": longest, "cut": task.cut, "text_columns": tuple(task.text_names)}
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:
@@ -210,10 +215,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     total = options.epochs * batches.steps_per_epoch
     # All workers start from rank 0's weights. This must precede `trainee_of`, which copies rows of the embedding.
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    trainee = trainee_of(model, session.training_tokens(batches), settings, session.data.task.is_regression,
-                         session.ctx)
+    trainee = trainee_of(model, session.training_tokens(batches), options.optimizer_settings,
+                         session.data.task.is_regression, session.ctx)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     # One evaluation and one checkpoint per epoch, unless the options say otherwise.
@@ -222,10 +225,12 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
                       interval if options.checkpoint_interval is None else options.checkpoint_interval,
                       options.keep_checkpoints)
     warmup = schedules.warmup_steps(options.warmup, total) if options.warmup else 0
-    loop = Loop(run, core, model, session.tokenizer, workers, cadence,
-                lambda step: options.learning_rate * schedules.linear(step, warmup, total),
-                lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
-                lambda batch: batch.num_tokens, session.dev_values, options.seed, "fine-tuning", best)
+    loop = Loop(
+        run, core, model, session.tokenizer, workers, cadence,
+        learning_rate=lambda step: options.learning_rate * schedules.linear(step, warmup, total),
+        batches=lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
+        tokens=lambda batch: batch.num_tokens, evaluate=session.dev_values, seed=options.seed,
+        description="fine-tuning", selection=best)
     loop.restore()
     if run.start_step:
         keeper.resume(best, run.start_step)
@@ -244,6 +249,6 @@ def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
     options, size = session.options, sum(int(np.prod(p.shape)) for p in parameters_of(session.model).values())
     workers = session.workers.size
     return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters) "
-            f"on {session.data.task.key}: {len(batches):,} examples, {total:,} steps of {options.batch_size} on "
-            f"{workers} worker{'s' if workers > 1 else ''}, lr {options.learning_rate:g}, decay "
-            f"{options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}, into {options.output_dir}")
+            f"on {session.data.task.key}, into {options.output_dir}\n{len(batches):,} examples, {total:,} steps of "
+            f"{options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; lr {options.learning_rate:g}, "
+            f"decay {options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}")

@@ -6,12 +6,16 @@ B batch, s length, H hidden size.
 
 import logging
 import os
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from bort_mx.data.encoding import encode_examples
+from bort_mx.data.tasks.examples import Example
+from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward, open_with_engine
+from bort_mx.models.sentence_embedding import SentenceEmbedding, embedded
 
 WINDOW = 64
 """Batches whose texts are sorted by length together. More would pad less, but the first answers would come later."""
@@ -39,72 +43,140 @@ def open_model(path: os.PathLike, head: str) -> Tuple[Any, Any]:
 
 
 def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int = 16) -> Iterator[np.ndarray]:
-    """Class probabilities (num_labels,) of each text or pair, in order. A regression gives its value (1,).
+    """Class probabilities (num_labels,) of each text or pair, in order. A regression gives its values (num_labels,).
+
+    The model's problem_type tells which. The probabilities of a multi-label classifier are each for itself.
 
     Args:
         model: a classifier.
         tokenizer: its tokenizer.
-        texts: single texts or pairs. Those longer than the model's positions are cut; a warning says how many.
+        texts: single texts or pairs. Those longer than in the model's training (by default, its positions) are cut; a
+            warning says how many.
         batch_size: texts in one forward pass.
+    Raises:
+        InputError: a single text where the classifier was trained on pairs, or a pair where it was on single texts.
     """
-    def answer(logits: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Softmax of logits (B, num_labels); a regression's values stay as they are."""
-        logits = logits.astype(np.float64)
-        if logits.shape[1] == 1:
+    kind = problem_type(model.config)
+
+    def answer(output: Output) -> np.ndarray:
+        """Softmax or sigmoid of logits (B, num_labels); a regression's values stay as they are."""
+        logits = output.run().astype(np.float64)
+        if kind == "regression":
             return logits
+        if kind == "multi_label_classification":
+            return 0.5 + 0.5 * np.tanh(0.5 * logits)  # the sigmoid, without overflow
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
 
+    for number, text in enumerate(texts, 1):
+        problem = wrong_number_of_texts(text, model.config.text_columns)
+        if problem:
+            raise InputError(f"text {number}: {problem}")
     return _apply(model, tokenizer, texts, batch_size, answer)
 
 
-def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: str = "mean",
+def problem_type(config: Any) -> str:
+    """How a classifier's outputs are read, one of `bort_mx.models.config.PROBLEM_TYPES`."""
+    return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+
+
+def wrong_number_of_texts(text: Text, columns: Sequence[str]) -> str:
+    """What to say of a text where the training had pairs, and the other way round; "" where it fits.
+
+    Args:
+        text: one text or two.
+        columns: names of the training's texts; () where they are not known.
+    """
+    if not columns or (text[1] is None) == (len(columns) == 1):
+        return ""
+    found, due = ("one text", "pairs") if text[1] is None else ("two texts", "single texts")
+    return f"{found}, but the classifier was trained on {due} ({', '.join(columns)})"
+
+
+def embedding_of(config: Any, pooling: Optional[str] = None) -> SentenceEmbedding:
+    """How texts are embedded: by a pooling that is given, else as the checkpoint says, else by the mean."""
+    if pooling is None and config.embedding is not None:
+        return config.embedding
+    return SentenceEmbedding((pooling or "mean",))
+
+
+def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: Optional[str] = None,
           batch_size: int = 16) -> Iterator[np.ndarray]:
-    """Embeddings (H,), float32, of each text or pair, in order.
+    """Embeddings (E,), float32, of each text or pair, in order.
 
     Args:
         model: an encoder.
         tokenizer: its tokenizer.
         texts: as in `classify`.
-        pooling: "mean": the mean of all tokens' hidden states, special tokens included; "first": the first token's.
+        pooling: None: as the checkpoint says (the model's config.embedding), else "mean". "mean": the mean of all
+            tokens' hidden states, special tokens included; "first": the first token's. Either alone: without the dense
+            layers and the normalization that a checkpoint has.
         batch_size: texts in one forward pass.
     """
-    def answer(states: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        # states (B, s, H) are 0 where ids are padding, so the sum is over a text's own tokens
-        return states[:, 0] if pooling == "first" else states.sum(axis=1) / lengths[:, None].astype(np.float32)
+    embedding = embedding_of(model.config, pooling)
+    own = embedding is model.config.embedding
 
-    return _apply(model, tokenizer, texts, batch_size, answer)
+    def answer(output: Output) -> np.ndarray:
+        if own and hasattr(model, "embeddings"):  # an engine that computes them itself
+            return model.embeddings(output.ids, output.lengths, output.types)
+        return embedded(embedding, model.embedding_tensors if own else {}, output.run(), output.lengths)
+
+    def prepared(text: str) -> str:
+        text = embedding.prompt + text
+        return text.strip().lower() if embedding.lower_case else text
+
+    if own and (embedding.lower_case or embedding.prompt):
+        texts = [(prepared(first), second and prepared(second)) for first, second in texts]
+    # sentence-transformers strips texts and leaves the spaces inside, so its models know them
+    return _apply(model, tokenizer, texts, batch_size, answer, str.strip if own else clean_text)
+
+
+class Output(NamedTuple):
+    """A batch on its way through a model."""
+
+    model: Any
+    """A `BERT` or an engine."""
+    ids: np.ndarray
+    """(B, s)."""
+    lengths: np.ndarray
+    """(B,)."""
+    types: Optional[np.ndarray]
+    """Token types (B, s), or None."""
+
+    def run(self) -> np.ndarray:
+        """The model's output: hidden states (B, s, H), 0 at padding, or logits (B, num_labels)."""
+        return forward(self.model, self.ids, self.lengths, types=self.types)
 
 
 def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
-           answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-    """`answer` to the model's output for each text, in order."""
+           answer: Callable[[Output], np.ndarray],
+           clean: Callable[[str], str] = clean_text) -> Iterator[np.ndarray]:
+    """`answer` to the model's output for each text, in order. Texts are cut to the model's `config.longest`."""
     cut, size = 0, WINDOW * batch_size
     for begin in range(0, len(texts), size):
-        window, shortened = _encode(model, tokenizer, texts[begin:begin + size])
+        window, shortened = _encode(model, tokenizer, texts[begin:begin + size], clean)
         cut += shortened
         order = sorted(range(len(window)), key=lambda i: len(window[i]))
         answers: List[Any] = [None] * len(window)
         for start in range(0, len(order), batch_size):
             part = order[start:start + batch_size]
             batch = pad([window[i] for i in part], tokenizer, model.config.token_types)
-            output = forward(model, batch["ids"], batch["lengths"], types=batch["types"])
-            for i, row in zip(part, answer(output, batch["lengths"])):
+            rows = answer(Output(model, batch["ids"], batch["lengths"], batch["types"]))
+            for i, row in zip(part, rows):
                 answers[i] = row
         if cut and begin + size >= len(texts):  # before the last answers: a caller may stop asking after those
-            logger.warning("%d of %d texts were cut to %d tokens, the most the model takes", cut, len(texts),
-                           model.config.num_positions)
+            why = ("the most the model takes" if model.config.longest == model.config.num_positions
+                   else "as in its training")
+            logger.warning("%d of %d texts were cut to %d tokens, %s", cut, len(texts), model.config.longest, why)
         yield from answers
 
 
-def _encode(model: Any, tokenizer: Any, texts: Sequence[Text]) -> Tuple[List[List[int]], int]:
-    """Ids of texts or pairs, cut to the model's positions, and how many were cut."""
-    longest = model.config.num_positions
-    encoded = [tokenizer.encode(*text, recognise_specials=False) for text in texts]
-    long = [i for i, ids in enumerate(encoded) if len(ids) > longest]
-    for i in long:
-        encoded[i] = tokenizer.encode(*texts[i], recognise_specials=False, max_length=longest)
-    return encoded, len(long)
+def _encode(model: Any, tokenizer: Any, texts: Sequence[Text],
+            clean: Callable[[str], str]) -> Tuple[List[List[int]], int]:
+    """Ids of texts or pairs, cleaned and cut as in the model's training, and how many were cut."""
+    examples = [Example(i, text[:1] if text[1] is None else text) for i, text in enumerate(texts)]
+    encoded = encode_examples(tokenizer, examples, model.config.longest, model.config.cut, clean)
+    return encoded.ids, encoded.truncated
 
 
 def pad(encoded: Sequence[Sequence[int]], tokenizer: Any, token_types: int) -> Dict[str, Optional[np.ndarray]]:

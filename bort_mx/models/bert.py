@@ -7,6 +7,7 @@ import collections
 from typing import Dict
 
 import mxnet as mx
+import numpy as np
 from gluonnlp.model.block import GELU
 from mxnet.gluon import HybridBlock, nn
 
@@ -28,6 +29,7 @@ class BERT(HybridBlock):
     def __init__(self, config: ModelConfig, **kwargs):
         super().__init__(**kwargs)
         self.config = config
+        self.embedding_tensors: Dict[str, np.ndarray] = {}  # of config.embedding's dense layers
         D, A, H, I = config.architecture.as_tuple()
         with self.name_scope():
             # GluonNLP's `hidden_size` is the paper's I, and its `units` is H.

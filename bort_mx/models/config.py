@@ -5,14 +5,18 @@ from typing import Any, Dict, Optional, Tuple
 
 from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
+from bort_mx.models.sentence_embedding import SentenceEmbedding
 
 HEADS = ("encoder", "mlm", "classifier")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+"""As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
+CUTS = ("longest", "first")
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """All settings that determine a model's parameters and its function.
+    """Everything that fixes a model's parameters and function.
 
     Raises:
         InputError: a value that no model can have; the message names the field.
@@ -42,6 +46,16 @@ class ModelConfig:
     """Add one more linear layer before the classifier, as the paper does for CoLA (§5.1)."""
     labels: Optional[Tuple[str, ...]] = dataclasses.field(default=None, repr=False)
     """The meaning of the classifier's outputs, if it is known; None for other heads."""
+    problem_type: Optional[str] = dataclasses.field(default=None, repr=False)  # repr goes into digests of old runs
+    """How the classifier's outputs are read: one of `PROBLEM_TYPES`. None: regression of one output, else one label."""
+    embedding: Optional[SentenceEmbedding] = dataclasses.field(default=None, repr=False)
+    """How an encoder's hidden states become an embedding of a text, where its files say so; other heads have none."""
+    max_length: Optional[int] = dataclasses.field(default=None, repr=False)
+    """Number of tokens to which texts are cut, with special tokens, as in training. Default: the positions."""
+    cut: str = dataclasses.field(default="longest", repr=False)
+    """Which text of a pair is cut: longest or first, see `bort_mx.data.encoding.truncate_pair`."""
+    text_columns: Tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    """Names of the one or two texts of the training task; () if they are not known."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -59,8 +73,18 @@ class ModelConfig:
                 raise InputError(f"model: {name} is {getattr(self, name)}; it must be at least {least}")
         if self.labels is not None:
             self._check_labels()
+        self._check_texts()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
+                             f"{', '.join(PROBLEM_TYPES)}")
+        if self.head != "classifier":
+            object.__setattr__(self, "problem_type", None)
+        if self.head != "encoder":
+            object.__setattr__(self, "embedding", None)
+        elif isinstance(self.embedding, dict):
+            object.__setattr__(self, "embedding", SentenceEmbedding.from_dict(self.embedding))
 
     def _check_labels(self) -> None:
         labels = self.labels
@@ -69,18 +93,38 @@ class ModelConfig:
             raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
+    def _check_texts(self) -> None:
+        if self.max_length is not None and (type(self.max_length) is not int or self.max_length < 3):
+            raise InputError(f"model: max_length is {self.max_length!r}; it must be a whole number from 3")
+        if self.cut not in CUTS:
+            raise InputError(f"model: cut is {self.cut!r}; it must be one of {', '.join(CUTS)}")
+        columns = self.text_columns
+        if not isinstance(columns, (list, tuple)) or len(columns) > 2 or not all(map(is_text, columns)):
+            raise InputError(f"model: text_columns is {columns!r:.100}; it must be one or two names")
+        object.__setattr__(self, "text_columns", tuple(columns))
+
+    @property
+    def longest(self) -> int:
+        """Number of tokens of the longest text that the model gets, with special tokens."""
+        stated = (self.max_length, self.embedding and self.embedding.max_tokens, self.num_positions)
+        return min(limit for limit in stated if limit)
+
+    def without_texts(self) -> "ModelConfig":
+        """A copy without what is known of the texts of a task. The model itself is the same."""
+        return self.replace(**_TEXTS)
+
     def to_dict(self) -> Dict:
-        """The configuration as JSON values; `from_dict` is the inverse. "labels" is present only if they are known."""
+        """The configuration as JSON values; `from_dict` is the inverse. Optional fields are there if known."""
         values = dataclasses.asdict(self)
-        labels = values.pop("labels")
-        return values if labels is None else {**values, "labels": list(labels)}
+        values.update({name: list(values[name]) for name in ("labels", "text_columns") if values[name]})
+        return {name: value for name, value in values.items() if name not in _OPTIONAL or value != _OPTIONAL[name]}
 
     @classmethod
     def from_dict(cls, values: Dict) -> "ModelConfig":
-        """Build a configuration from what `to_dict` returned.
+        """The inverse of `to_dict`.
 
         Raises:
-            InputError: a field is unknown or missing; the message names it.
+            InputError: an unknown or missing field, named.
         """
         values = dict(values)
         known = {field.name for field in dataclasses.fields(cls)}
@@ -97,12 +141,18 @@ class ModelConfig:
             raise InputError(f"model: ill-formed configuration ({error})") from None
 
     def replace(self, **changes) -> "ModelConfig":
-        """A copy with some fields changed. If the number of labels changes, the labels are dropped."""
+        """A copy with some fields changed; labels and problem_type go where the number of labels changes."""
         if changes.get("num_labels", self.num_labels) != self.num_labels:
-            changes.setdefault("labels", None)
+            changes = {"labels": None, "problem_type": None, **changes}
         return dataclasses.replace(self, **changes)
 
 
+_TEXTS = {"max_length": None, "cut": "longest", "text_columns": ()}
+"""What is known of the texts of a task, by default nothing."""
+_OPTIONAL = {"labels": None, "problem_type": None, "embedding": None, **_TEXTS}
+"""Later fields of `ModelConfig` with their defaults. Files hold other values only."""
+
+
 def is_text(value: Any) -> bool:
-    """Whether a value is text that can be written as UTF-8: a string without unpaired surrogates."""
+    """Whether a value is a text that can be written: Unicode without half characters."""
     return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
-from bort_mx.pretraining.losses import distillation_loss, masked_lm_loss
+from bort_mx.pretraining.losses import distillation_loss, masked_lm_loss, number_right
 from bort_mx.training.step import Sums
 
 
@@ -53,8 +53,7 @@ class PretrainingObjective:
             metrics["kd_loss"] = distillation_loss(logits, teacher_logits, weights, self._temperature, reduction="sum")
             loss = self._kd_weight * metrics["kd_loss"] + (1 - self._kd_weight) * loss
         if detailed:
-            with mx.autograd.pause():
-                metrics["mlm_accuracy"] = ((logits.argmax(axis=-1) == labels) * weights).sum()
+            metrics["mlm_accuracy"] = number_right(logits, labels, weights)
         return Sums(loss, float(batch.weights.sum()), metrics)
 
     @staticmethod

@@ -30,7 +30,7 @@ from bort_mx.pretraining.student_and_teacher import (
 from bort_mx.training import schedules
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
-from bort_mx.training.optimizers import OptimizerSettings, build_optimizer
+from bort_mx.training.optimizers import build_optimizer
 from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
 
@@ -61,20 +61,19 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     parameters = parameters_of(model)
     # All workers start from rank 0's weights.
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    step = TrainingStep(objective, build_optimizer(parameters, settings), workers, options.clip,
-                        half=options.dtype == "float16")
+    training_step = TrainingStep(objective, build_optimizer(parameters, options.optimizer_settings), workers,
+                                 options.clip, half=options.dtype == "float16")
     cadence = Cadence(options.max_steps, options.log_interval, options.evaluation_interval,
                       options.checkpoint_interval, options.keep_checkpoints)
     at_once = (options.evaluation_batch_size or min(micro, MOST_EVALUATED_AT_ONCE)) * workers.size
-    loop = Loop(run, step, model, parts.tokenizer, workers, cadence,
-                _learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
-                lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
-                lambda batch: batch.num_tokens,
-                lambda: evaluate(objective, held_out.evaluation(
-                    at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
-                options.seed, "pre-training")
+    loop = Loop(
+        run, training_step, model, parts.tokenizer, workers, cadence,
+        learning_rate=_learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
+        batches=lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
+        tokens=lambda batch: batch.num_tokens,
+        evaluate=lambda: evaluate(objective, held_out.evaluation(
+            at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
+        seed=options.seed, description="pre-training")
     try:
         with workers.agreeing("opened"):
             run.open()
@@ -145,7 +144,7 @@ def _said_of(micro: int, share: int, given: Optional[int]) -> str:
     """A line on how a worker's share of the batch is split; empty if it is not, or as the user asked."""
     if given or micro == share:
         return ""
-    return (f"a worker's {share} sequences of a step go in {share // micro} micro-batches of {micro}, as free memory "
+    return (f"{share} sequences of a worker and step go in {share // micro} micro-batches of {micro}, as free memory\n"
             "and MXNet's limit on tensors allow; --micro-batch-size sets another size")
 
 
@@ -199,9 +198,9 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     size = sum(int(np.prod(p.shape)) for p in parameters_of(model).values())
     how = (f"distilling from {options.teacher} <{teacher.config.architecture}>" if teacher is not None
            else "self-supervised")
-    return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}: {options.max_steps} "
-            f"steps of {options.batch_size} sequences of {options.seq_len} tokens on {workers} worker"
-            f"{'s' if workers > 1 else ''}, {sequences:,} sequences an epoch, into {options.output_dir}")
+    return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
+            f"{options.output_dir}\n{options.max_steps} steps of {options.batch_size} sequences of {options.seq_len} "
+            f"tokens on {workers} worker{'s' if workers > 1 else ''}; {sequences:,} sequences an epoch")
 
 
 def _results(run: RunDirectory, model: BERT, last: Dict[str, float]) -> Dict[str, Any]:

@@ -1,5 +1,6 @@
 """The two models of distillation: the student (new or from a checkpoint) and the teacher, with one vocabulary."""
 
+import dataclasses
 import os
 from typing import Any, Optional
 
@@ -85,6 +86,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
     if theirs is not None and theirs.digest != tokenizer.digest:
         raise InputError(f"{path}: its vocabulary is not the data's (same size, other entries); prepare the data "
                          "with the checkpoint's tokenizer")
+    weights = dataclasses.replace(weights, config=weights.config.without_texts())  # a limit of tasks, not of this text
     model = loading.assemble(weights, "mlm", seed=seed, **changes)
     model.collect_params().reset_ctx(ctx)
     return model

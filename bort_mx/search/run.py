@@ -33,7 +33,6 @@ from bort_mx.search.report import REPORT, SearchReport, write_report
 from bort_mx.search.sources import find_sources
 from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, check_epsilon, read_space
 from bort_mx.search.surrogates import TrainedError
-from bort_mx.training.optimizers import OptimizerSettings
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 
@@ -86,10 +85,8 @@ def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, archi
         workers.agree(setting.of_an_evaluation(), "search.inputs")
     with phases.timed("teacher"):
         states = _run_teacher(setting, options.output_dir, options.cache_memory * 1_000_000, workers, ctx)
-    settings = OptimizerSettings(options.optimizer, options.weight_decay, options.beta1, options.beta2,
-                                 options.adam_epsilon)
-    error = TrainedError(setting.config, setting.batches, states, options.theta, settings, options.clip, options.seed,
-                         ctx)
+    error = TrainedError(setting.config, setting.batches, states, options.theta, options.optimizer_settings,
+                         options.clip, options.seed, ctx)
     try:
         found = {name: _run(strategy, name, setting, workers, phases)
                  for name, strategy in _strategies(setting, space, architectures, error).items()}
@@ -155,7 +152,7 @@ def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, ph
     """Run one search with the log. Measuring of latency counts as a phase of its own."""
     log = CandidateLog(setting.options.output_dir, setting.of_an_evaluation(), workers.rank)
     workers.say(*log.notes)
-    workers.gather(None, "search.log")  # all must have read the log before any worker writes
+    workers.wait("search.log")  # all must have read the log before any worker writes
     latency_before = phases.get("latency", 0.0)
 
     def measure(architecture: Architecture) -> float:
@@ -170,7 +167,7 @@ def _run(strategy: Strategy, name: str, setting: Evaluator, workers: Workers, ph
                            np.nan)
         result = strategy(point, Execution(workers, log, setting.cost, measure if measured else None,
                                            watch.begin, watch.finished))
-    workers.gather(None, "search.merged")  # the next search opens the log only after the merge
+    workers.wait("search.merged")  # the next search opens the log only after the merge
     phases[name] -= phases.get("latency", 0.0) - latency_before
     return result
 

@@ -48,4 +48,4 @@ def newest_checkpoint(path: pathlib.Path) -> pathlib.Path:
 
 def digest(weights: Weights) -> str:
     """SHA-256 of a checkpoint's configuration and tensors. It does not depend on the checkpoint's format."""
-    return tensors_digest(weights.tensors, before=repr(sorted(weights.config.to_dict().items())))
+    return tensors_digest(weights.tensors, before=repr(sorted(weights.config.without_texts().to_dict().items())))

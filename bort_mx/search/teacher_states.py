@@ -177,7 +177,7 @@ def _allocate(shape: Sequence[int], path: Optional[pathlib.Path], workers: Worke
     if path is None:
         return np.empty(shape, np.float32)
     made = new_array(path, shape) if workers.is_first else None
-    workers.gather(None, "search.teacher file")  # the others wait until the file exists
+    workers.wait("search.teacher file")  # the others wait until the file exists
     return made if made is not None else np.lib.format.open_memmap(path, "r+")
 
 

@@ -10,6 +10,7 @@ from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.distributed import Workers
 from bort_mx.durations import in_words
 from bort_mx.progress import Progress
+from bort_mx.training.interval_means import IntervalMeans
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
 from bort_mx.training.step import NonFiniteError, StepResult, TrainingStep
@@ -72,7 +73,7 @@ class Loop:
         self._run, self._core, self._model, self._tokenizer, self._workers = run, core, model, tokenizer, workers
         self._cadence, self._learning_rate, self._batches, self._tokens = cadence, learning_rate, batches, tokens
         self._evaluate, self._seed, self._description = evaluate, seed, description
-        self._selection = selection
+        self._selection, self._interval = selection, IntervalMeans()
         self._since, self._counted, self._saved = time.perf_counter(), 0, None
 
     def restore(self) -> None:
@@ -84,6 +85,7 @@ class Loop:
         progress = checkpoint_directory.read_progress(path)
         self._core.skipped, self._core.skipped_in_a_row = progress["skipped"], progress["skipped_in_a_row"]
         self._core.scaler.scale, self._core.scaler.good = progress["loss_scale"], progress["loss_scale_good"]
+        self._interval.load_state(progress.get("interval", {}))
         self._saved = progress["step"]
         if self._selection is not None:
             self._selection.load_state(progress["selection"])
@@ -137,8 +139,8 @@ class Loop:
         if seconds < QUICK:
             seconds = min(seconds, self._core.rehearse(batches))
         step = seconds * len(batches)
-        print(f"about {in_words(step)} a step, by one micro-batch: {in_words(step * steps)} for {steps:,} steps, "
-              "evaluations not counted", flush=True)
+        print(f"about {in_words(step)} a step: {in_words(step * steps)} for {steps:,} steps, without evaluations",
+              flush=True)
 
     def _ended(self) -> bool:
         return self._selection is not None and self._selection.stopped
@@ -155,7 +157,7 @@ class Loop:
         if step > self._run.start_step:
             self._save(step)
         # Wait for all workers: horovodrun kills the others as soon as one has exited.
-        self._workers.gather(step, "stopped")
+        self._workers.wait("stopped")
         raise StopRequested(f"stopped at step {step}, after its checkpoint; continue with --resume auto" if step
                             else "stopped before the first step was done")
 
@@ -164,26 +166,29 @@ class Loop:
         random.seed_mxnet(self._seed, "training step", step, self._workers.rank)
         batches = list(self._batches(step - 1))  # batches count steps from 0
         self._counted += sum(self._tokens(batch) for batch in batches) * self._workers.size
-        return self._core(batches, self._learning_rate(step), detailed=self._due(step, self._cadence.log), asked=asked)
+        return self._core(batches, self._learning_rate(step), detailed=True, asked=asked)
 
     def _log(self, step: int, result: StepResult, progress: Progress) -> None:
+        self._interval.add(result)
         if not self._due(step, self._cadence.log):
             progress.advance()
             return
         rate = self._counted / (time.perf_counter() - self._since)
         self._since, self._counted = time.perf_counter(), 0
-        shown = {"loss": _short(result.loss), **{k: _short(v) for k, v in result.metrics.items()},
-                 "tokens/s": f"{rate:,.0f}"}
-        self._run.log(step, {"loss": result.loss, **result.metrics, "learning_rate": self._learning_rate(step),
-                             "grad_norm": result.grad_norm, "tokens_per_s": rate, "skipped": self._core.skipped})
-        progress.advance(shown)
+        means = self._interval.means()
+        # The last step logs in any case. It ends no interval: a run resumed with more steps goes on as one of them all.
+        if self._cadence.log and step % self._cadence.log == 0:
+            self._interval.clear()
+        self._run.log(step, {**means, "learning_rate": self._learning_rate(step), "grad_norm": result.grad_norm,
+                             "tokens_per_s": rate, "skipped": self._core.skipped})
+        progress.advance({**shown(means), "": f"{rate:,.0f} tokens/s"})
 
     def _evaluation(self, step: int, progress: Progress) -> Dict[str, float]:
         # Settle before the evaluation, not in between: a resumed run must round in the same places.
         self._core.optimizer.settle()
         values = self._evaluate()
         self._run.log(step, values)
-        progress.write(f"step {step}: " + ", ".join(f"{name} {_short(value)}" for name, value in values.items()))
+        progress.write(evaluation_line(step, values))
         if self._selection is not None:
             self._selection.observe(step, values)
         # Time spent evaluating does not count in tokens/s.
@@ -196,6 +201,7 @@ class Loop:
         scaler, optimizer = self._core.scaler, self._core.optimizer
         progress = {"skipped": self._core.skipped, "skipped_in_a_row": self._core.skipped_in_a_row,
                     "loss_scale": scaler.scale, "loss_scale_good": scaler.good, "workers": self._workers.size,
+                    "interval": self._interval.state(),
                     **({} if self._selection is None else {"selection": self._selection.state()})}
         # Read the state first: `settled` changes the weights only for the time of the block.
         states = optimizer.state()
@@ -204,7 +210,28 @@ class Loop:
         self._saved = step
 
 
+SHORT = {"mlm_loss": "mlm", "kd_loss": "kd", "mlm_accuracy": "accuracy"}
+
+
+def shown(values: Dict[str, float]) -> Dict[str, str]:
+    """Metrics for people: short names and figures. The MLM loss is left out where it is the whole loss."""
+    alone = values.get("mlm_loss") == values.get("loss")
+    return {SHORT.get(name, name): _short(value) for name, value in values.items()
+            if not (alone and name == "mlm_loss")}
+
+
+def evaluation_line(step: int, values: Dict[str, float]) -> str:
+    """ "step 100, dev: accuracy 0.6250, loss 0.6612": the metrics of an evaluation, their common prefix once."""
+    prefix = next(iter(values), "").partition("_")[0]
+    if values and all(name.startswith(f"{prefix}_") for name in values):
+        values = {name[len(prefix) + 1:]: value for name, value in values.items()}
+        prefix = f", {prefix}"
+    else:
+        prefix = ""
+    return f"step {step}{prefix}: " + ", ".join(f"{name} {value}" for name, value in shown(values).items())
+
+
 def _short(value: float) -> str:
     if not math.isfinite(value):
         return str(value)
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
+    return f"{value:.{1 if abs(value) >= 100 else 3 if abs(value) >= 1 else 4}f}"

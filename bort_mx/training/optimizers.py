@@ -5,12 +5,13 @@ For float16 parameters, the optimizer keeps a float32 master copy and updates th
 
 import contextlib
 import math
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
+from typing import Callable, Dict, Iterator, List, Sequence
 
 import mxnet as mx
 import numpy as np
 
 from bort_mx.errors import InputError
+from bort_mx.training.options import OptimizerSettings
 
 
 class Optimizer:
@@ -138,18 +139,6 @@ class SGD(Optimizer):
         if decay:
             weight *= 1 - learning_rate * decay  # decoupled from the gradient step, as in AdamW
         mx.nd.sgd_update(weight, gradient, lr=learning_rate, wd=0.0, rescale_grad=scale, out=weight)
-
-
-class OptimizerSettings(NamedTuple):
-    """The optimizer's name and its hyperparameters. An optimizer ignores those that it does not have."""
-
-    name: str = "adamw"
-    """A key of `OPTIMIZERS`."""
-    weight_decay: float = 0.01
-    """λ of decoupled weight decay."""
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
 
 
 OPTIMIZERS: Dict[str, Callable[[Dict[str, mx.gluon.Parameter], OptimizerSettings], Optimizer]] = {

@@ -6,13 +6,25 @@ is a value, None is refused.
 """
 
 import dataclasses
-from typing import ClassVar, Dict, List, Literal, Optional, Tuple, get_args
+from typing import ClassVar, Dict, List, Literal, NamedTuple, Optional, Tuple, get_args
 
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, positive, within
 
 OptimizerName = Literal["adamw", "sgd"]
 """The keys of `bort_mx.training.optimizers.OPTIMIZERS`. That is not imported here, because it imports MXNet."""
+class OptimizerSettings(NamedTuple):
+    """The optimizer's name and its hyperparameters. An optimizer ignores those that it does not have."""
+
+    name: str = "adamw"
+    """A key of `OPTIMIZERS`."""
+    weight_decay: float = 0.01
+    """λ of decoupled weight decay."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+
 OTHER_PROGRAM = "a run of another program"
 """The answer of a stage's `kind_of` for a directory whose options belong to another stage."""
 
@@ -92,6 +104,11 @@ class OptimizerOptions(RunOptions):
         positive(self, "adam_epsilon")
         one_of(self, get_args(OptimizerName), "optimizer")
         within(self, "[0, 1)", "dropout", "beta1", "beta2")
+
+    @property
+    def optimizer_settings(self) -> OptimizerSettings:
+        """What `bort_mx.training.optimizers.build_optimizer` takes."""
+        return OptimizerSettings(self.optimizer, self.weight_decay, self.beta1, self.beta2, self.adam_epsilon)
 
 
 @dataclasses.dataclass

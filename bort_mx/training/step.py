@@ -37,8 +37,10 @@ Objective = Callable[..., Sums]
 class StepResult:
     """What a step did. All values are over the global batch."""
 
-    loss: float
-    metrics: Dict[str, float]
+    sums: Dict[str, float]
+    """Sums over the terms of the batch: "loss", and the objective's metrics."""
+    weight: float
+    """Number of these terms."""
     grad_norm: float
     """Norm of the averaged gradient before clipping."""
     skipped: bool
@@ -47,6 +49,16 @@ class StepResult:
     """True if any worker was asked to stop."""
     abandoned: bool = False
     """True if any worker was asked to stop between its micro-batches. No update was made; the step does not count."""
+
+    @property
+    def loss(self) -> float:
+        """Mean of the loss."""
+        return self.sums["loss"] / self.weight
+
+    @property
+    def metrics(self) -> Dict[str, float]:
+        """Means of the objective's metrics."""
+        return {name: value / self.weight for name, value in self.sums.items() if name != "loss"}
 
 
 class LossScaler:
@@ -122,7 +134,7 @@ class TrainingStep:
         weight = max(weight, 1e-12)
         # The gradients are still sums, times the loss scale. Dividing the norm by both gives the mean's norm.
         norm = gradient_norm(gradients) / (weight * self.scaler.scale)
-        result = StepResult(loss / weight, {n: v / weight for n, v in zip(names, rest)}, norm,
+        result = StepResult(dict(zip(["loss", *names], map(float, [loss, *rest]))), float(weight), norm,
                             not (math.isfinite(norm) and math.isfinite(loss)), bool(stopping), bool(left))
         if result.abandoned:  # on every worker alike: the flags were summed
             return result

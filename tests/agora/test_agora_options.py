@@ -3,7 +3,7 @@
 import pytest
 
 from bort_mx.agora.baselines import Baselines
-from bort_mx.agora.budget import spelled, within_budget
+from bort_mx.agora.budget import within_budget
 from bort_mx.agora.hyperparameters import Theta, load_thetas
 from bort_mx.agora.perturbation_edits import make_tau
 from bort_mx.errors import InputError
@@ -28,10 +28,6 @@ def test_the_budget_counts_the_trainings_beside():
         assert len(within_budget(thetas, 1.0, seconds, "worst", beside=lambda count: 1 + count)) == count
     with pytest.raises(InputError, match="one training alone takes 10 s, and a Theta of one set needs 3"):
         within_budget(thetas, 10.0, 29, "worst", beside=lambda count: 1 + count)
-
-
-def test_durations_are_spelled_in_the_unit_that_suits_them():
-    assert [spelled(seconds) for seconds in (4.2, 119, 600, 9000)] == ["4 s", "119 s", "10 min", "2.5 h"]
 
 
 def test_baselines_tell_long_seeds_apart():

@@ -149,20 +149,18 @@ def test_gluonnlp_reads_what_we_wrote(tmp_path):
     assert_reads_as(tmp_path, model)
 
 
-def test_heads_come_from_the_presets_or_must_be_given(tmp_path):
-    def heads(D, H, I):
+def test_heads_must_be_given_where_no_file_says_them(tmp_path):
+    def heads(D, H, I, given=None):
         names = {"word_embed.0.weight": np.zeros((5, H)),
                  f"encoder.transformer_cells.{D - 1}.ffn.ffn_1.weight": np.zeros((I, H)),
                  "encoder.transformer_cells.0.ffn.ffn_1.weight": np.zeros((I, H))}
-        return tensor_names.architecture_of(names, None, "x.params").num_heads
+        return tensor_names.architecture_of(names, given, "x.params").num_heads
 
-    assert heads(4, 1024, 768) == 8  # bort
-    assert heads(24, 1024, 4096) == 16  # roberta-large
-    assert heads(3, 128, 7) == 2  # H/64
-    with pytest.raises(InputError, match="8 or 16"):  # bort-a2 and bort-a3
-        heads(4, 1024, 512)
-    with pytest.raises(InputError, match="num_heads"):
-        heads(4, 100, 512)
+    assert heads(6, 384, 1536, given=12) == 12  # MiniLM: H/64 would be 6
+    for sizes, said in (((4, 1024, 768), "bort has 8"), ((4, 1024, 512), "bort-a2 has 16, bort-a3 has 8"),
+                        ((6, 384, 1536), "--num-heads")):
+        with pytest.raises(InputError, match=said):
+            heads(*sizes)
 
 
 # -- fairseq -------------------------------------------------------------------------------------------------------
@@ -583,7 +581,8 @@ def test_numbers_of_a_foreign_configuration_are_checked(changes, said, folders):
 
 
 @pytest.mark.parametrize("text, said", [
-    ("[" * 200_000, "recursion"), ('{"format": "bort_mx", "x": ' + "1" * 5000 + "}", "digits"), ("[]", "not a")])
+    ("[" * 200_000, "JSON nested too deep"),
+    ('{"format": "bort_mx", "x": ' + "1" * 5000 + "}", "digits"), ("[]", "not a")])
 def test_json_that_python_cannot_take_is_refused(text, said, folders):
     (folders / "ours" / "config.json").write_text(text)
     (folders / "hf" / "config.json").write_text(text)

@@ -27,7 +27,8 @@ def read_toy(path, num_heads):
 
 def test_a_new_format_is_one_line(model, tmp_path, monkeypatch):
     np.savez(tmp_path / "toy.npz", **checkpoint_directory.tensors_of(model))
-    with pytest.raises(InputError, match="not a checkpoint; known are a folder of bort_mx, a Hugging Face folder .* "
+    with pytest.raises(InputError, match="not a checkpoint; known are a folder of bort_mx, a folder of "
+                                         "sentence-transformers .*, a Hugging Face folder .* "
                                          "fairseq's model.pt and GluonNLP's .params$"):
         load(tmp_path / "toy.npz", num_heads=2)
     toy = Format("NumPy's .npz", lambda path: path.suffix == ".npz", read_toy, suffixes=(".npz",))

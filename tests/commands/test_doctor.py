@@ -121,7 +121,7 @@ def test_this_installation_is_usable(capsys, tmp_path):
     assert doctor.main(["--output-dir", str(tmp_path / "not" / "yet")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ok", "bort_mx", "0.1.0"]
-    assert lines[-1].startswith("usable: 0 problem(s)")
+    assert lines[-2].startswith("usable: 0 problem(s)") and lines[-1].startswith("next: ")
 
 
 def test_a_problem_makes_the_exit_code_1(monkeypatch, capsys):

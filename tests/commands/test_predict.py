@@ -67,6 +67,19 @@ def test_classify(checkpoints, form, capsys, caplog, tmp_path):
     assert [set(answer["probabilities"]) for answer in written] == [{"0", "1"}] * 6
 
 
+def test_one_class_for_every_text_is_noted_beside_a_file(checkpoints, tmp_path, capsys, caplog):
+    (tmp_path / "same.txt").write_text("a dog\n" * 12, encoding="utf-8")
+    arguments = ("--checkpoint", checkpoints / "classifier", "--classify", tmp_path / "same.txt", "--task", "RTE")
+    said = run(capsys, *arguments)
+    label = json.loads(said.splitlines()[0])["label"]
+    assert "always" not in caplog.text  # on standard output it is seen
+    run(capsys, *arguments, "--output", tmp_path / "a.jsonl")
+    assert f"a.jsonl: the model predicts one class always: {label}, for all 12 examples" in caplog.text
+    caplog.clear()
+    run(capsys, *arguments[:3], checkpoints / "lines.txt", "--output", tmp_path / "a.jsonl")
+    assert "always" not in caplog.text
+
+
 @pytest.mark.parametrize("form", ["", "model.onnx"])
 @pytest.mark.parametrize("pooling", pipeline.POOLINGS)
 def test_embed(checkpoints, form, pooling, capsys, tmp_path):

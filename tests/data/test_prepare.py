@@ -181,7 +181,13 @@ def test_special_tokens_written_in_a_corpus_stay_text(tmp_path):
      ['He said "Go!"', "She left.", '"Why?" he asked.', "What?!", "No\u2026", "Yes."]),
     ("He said no. Then No. 5 came, e.g. This one. So did I. He knew.",
      ["He said no.", "Then No. 5 came, e.g. This one.", "So did I.", "He knew."]),
-    ("No end here", ["No end here"]), ])
+    ("No end here", ["No end here"]),
+    ("天气很好。我们走吧！他说：“好。”走了。",
+     ["天气很好。", "我们走吧！", "他说：“好。”", "走了。"]),
+    ("「行け。」と言った。彼は？！ はい。",
+     ["「行け。」と言った。", "彼は？！", "はい。"]),
+    ("यह घर है। वह आया।",
+     ["यह घर है।", "वह आया।"])])
 def test_sentence_splitting(document, expected):
     assert split_sentences([document]) == expected
 
@@ -354,7 +360,9 @@ def test_the_command_reports_what_it_did(tmp_path, capsys):
     assert "train: 160 sentences" in shown and "dropped: 200 duplicates" in shown
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["inputs"] == [{"path": str(tmp_path / "a.txt"), "bytes": os.path.getsize(tmp_path / "a.txt"),
-                                   "sha256": hashlib.sha256((tmp_path / "a.txt").read_bytes()).hexdigest()}]
+                                   "sha256": hashlib.sha256((tmp_path / "a.txt").read_bytes()).hexdigest(),
+                                   "read_as": "sentences"}]
+    assert "read as: sentences (1 file)" in shown
     for name, entry in manifest["files"].items():
         assert hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest() == entry["sha256"]
 

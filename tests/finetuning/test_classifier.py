@@ -7,7 +7,7 @@ import pathlib
 import mxnet as mx
 import numpy as np
 import pytest
-from finetuning_runs import TINY, described, weights
+from finetuning_runs import TINY, described, results_of, weights
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.convert import convert
@@ -176,3 +176,20 @@ def test_a_classifier_is_drawn_anew_unless_it_is_to_be_kept(trained, tmp_path):
     assert np.abs(first["classifier.1.weight"] - before["classifier.1.weight"]).max() > 0.1
     with pytest.raises(InputError, match="has no trained classifier; give a checkpoint fine-tuned on"):
         finetune(dataclasses.replace(options, keep_classifier=True, output_dir=str(tmp_path / "none")))
+
+
+def test_a_classifier_that_always_says_one_class_is_noted(small, tmp_path, capsys):
+    """Without a step worth the name, the classifier says one class; of each set that is noted."""
+    options = dataclasses.replace(small, epochs=1, learning_rate=1e-12, output_dir=str(tmp_path / "run"))
+    found = finetune(options)
+    said = {line.split("\t")[-3] for line in (tmp_path / "run" / "predictions.tsv").read_text().splitlines()[1:]}
+    assert len(said) == 1 and found["dev"]["accuracy"] == 0.5
+    always = f"predicts the majority class always: {said.pop()}, for all 40 examples"
+    assert {f"dev: {always}", f"test: {always}"} <= set(found["notes"])
+    assert found["notes"] == results_of(tmp_path / "run")["notes"]
+    assert f"note: dev: {always}" in capsys.readouterr().out
+
+
+def test_a_trained_classifier_is_not(trained):
+    options, _ = trained
+    assert not any("always" in note for note in results_of(options.output_dir)["notes"])

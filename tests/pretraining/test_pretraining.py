@@ -91,6 +91,29 @@ def test_a_run_writes_what_the_design_says(uninterrupted):
     assert list((uninterrupted / "tensorboard").iterdir())
 
 
+def test_logged_values_are_means_over_the_interval_and_survive_a_kill(uninterrupted, prepared, tmp_path):
+    """Checkpoints stand within an interval; resuming from any, and with more steps, logs the same numbers."""
+    often, seldom = rows(uninterrupted), [*TINY, "--log-interval", "5", "--checkpoint-interval", "3"]
+    run("--data", prepared, "--output-dir", tmp_path / "whole", *seldom)
+    whole = [row for row in rows(tmp_path / "whole") if "loss" in row]
+    assert [row["step"] for row in whole] == [5, 10, 12]
+    for row, (begin, end) in zip(whole, ((1, 5), (6, 10), (11, 12))):
+        each = [one for one in often if "loss" in one and begin <= one["step"] <= end]
+        for name in ("loss", "mlm_loss", "mlm_accuracy"):  # steps differ a little in their number of masked positions
+            assert row[name] == pytest.approx(np.mean([one[name] for one in each]), rel=0.02, abs=0.003)
+        assert row["grad_norm"] == each[-1]["grad_norm"]
+    # Killed after step 9, which is in the middle of an interval.
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    shutil.rmtree(tmp_path / "killed/checkpoints/step-12")
+    run("--data", prepared, "--output-dir", tmp_path / "killed", *seldom, "--resume", "auto")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    # Given more steps, it goes on as the longer run, though step 12 was logged.
+    for name in ("killed", "long"):
+        run("--data", prepared, "--output-dir", tmp_path / name, *seldom, "--max-steps", "16", "--resume", "auto")
+    assert [row for row in rows(tmp_path / "killed") if row["step"] > 12] == [
+        row for row in rows(tmp_path / "long") if row["step"] > 12]
+
+
 def test_validation_perplexity_is_the_exponential_of_the_loss(uninterrupted):
     row = rows(uninterrupted)[-1]
     assert row["validation_perplexity"] == pytest.approx(np.exp(row["validation_mlm_loss"]))
@@ -203,7 +226,7 @@ def test_two_workers_equal_one(prepared, tmp_path):
     for mine, theirs in zip(one, two):
         for name in mine:
             assert theirs[name] == pytest.approx(mine[name], abs=1e-4, rel=1e-4 if "perplexity" in name else 1e-6), name
-    assert (output.count("step 20: validation_loss")) == 1  # rank 0 alone speaks
+    assert (output.count("step 20, validation: loss")) == 1  # rank 0 alone speaks
 
 
 @pytest.mark.parametrize("limit", [1, 13, 16])

@@ -4,7 +4,7 @@ from typing import Callable, NamedTuple
 
 
 class CorpusFormat(NamedTuple):
-    """A format of text files in which every line stands for itself."""
+    """A format of text files."""
 
     plain_text: Callable[[str, str], str]
     """(whole lines of a file, the file's path for errors) → plain text, a sentence or a document a line."""

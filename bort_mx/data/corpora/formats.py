@@ -8,11 +8,13 @@ from typing import Counter, Dict, List, Tuple
 from bort_mx.data.corpora.corpus_format import CorpusFormat
 from bort_mx.data.corpora.plain_lines import DOCUMENTS, SENTENCES
 from bort_mx.data.corpora.text_files import Block, decode
+from bort_mx.data.corpora.wrapped_lines import WRAPPED
 from bort_mx.data.text import clean_sentences
 
 FORMATS: Dict[str, CorpusFormat] = {
     "sentences": SENTENCES,
     "documents": DOCUMENTS,
+    "wrapped": WRAPPED,
 }
 
 

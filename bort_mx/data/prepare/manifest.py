@@ -33,7 +33,8 @@ def make_manifest(made_with: Mapping[str, Any], tokenizer: Tokenizer, texts: Lis
     hashed = {name: entry for writer in writers.values() for name, entry in writer.files.items()}
     for path in sorted((work / TOKENIZER).iterdir()):
         hashed[f"{TOKENIZER}/{path.name}"] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
-    inputs = [{"path": str(text.path), "bytes": text.position, "sha256": text.digest} for text in texts]
+    inputs = [{"path": str(text.path), "bytes": text.position, "sha256": text.digest, "read_as": text.read_as}
+              for text in texts]
     return {
         "format": FORMAT, "version": VERSION, "options": dict(made_with),
         "versions": {"bort_mx": bort_mx.__version__, "tokenizers": tokenizers.__version__, "numpy": np.__version__,

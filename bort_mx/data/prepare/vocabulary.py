@@ -29,11 +29,12 @@ def load_vocabulary(path: os.PathLike) -> Tokenizer:
     return tokenizer
 
 
-def sample_sentences(paths: List[pathlib.Path], text_format: str, megabytes: int) -> Iterator[str]:
+def sample_sentences(paths: List[pathlib.Path], text_format: str, megabytes: int,
+                     text_column: str = "text") -> Iterator[str]:
     """Sentences of about so many MB of text, in runs of at least 64 kB, evenly spread over the files."""
     total = sum(text_bytes(path) for path in paths)
     share, due = min(1.0, megabytes * 1e6 / max(total, 1)), float(RUN)
-    blocks = itertools.chain.from_iterable(TextFile(path, text_format).blocks() for path in paths)
+    blocks = itertools.chain.from_iterable(TextFile(path, text_format, text_column).blocks() for path in paths)
     with Progress(sum(path.stat().st_size for path in paths), "Reading for the vocabulary", "B") as progress:
         for block in blocks:
             due += share * len(block.data)

@@ -41,6 +41,7 @@ class Task:
         files: split → names the file may have, the official one first.
         folders: names its folder may have, the official one first.
         download_name: its entry in downloads.yaml, where that is not `name`.
+        text_names: what an example's one or two texts are called, as columns of a table; () where that is not known.
     """
 
     name = ""
@@ -57,6 +58,7 @@ class Task:
     folders: Sequence[str] = ()
     submission_name = ""
     download_name = ""
+    text_names: Sequence[str] = ()
 
     def __init__(self):
         self.labels = list(self.labels)
@@ -95,9 +97,11 @@ class Task:
             MissingSplit, InputError: as `read`.
         """
         path = self.locate(data_dir, split)
-        examples = self.parse(path, split)
+        examples = self.parse(path, split).cleaned()
         if not examples:
             raise InputError(f"{path}: no examples in it; expected the {split} set of {self.key}")
+        if examples.doubles():
+            examples.notes.append(f"examples with an idx that an earlier one has: {examples.doubles()}")
         found, official = len(self.submission_ids(examples)), self.official_count(split)
         if official not in (None, found):
             why = "a part of it, or a file that was cut off" if found < official else "more than it, or another release"
@@ -292,3 +296,4 @@ class Task:
     def format_submission(self, ids: Sequence[Hashable], values: Sequence) -> str:
         """The text of a submission file: by default a TSV with the header `index<TAB>prediction`."""
         return "".join(f"{index}\t{value}\n" for index, value in [("index", "prediction"), *zip(ids, values)])
+

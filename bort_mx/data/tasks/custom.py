@@ -2,9 +2,9 @@
 
     name: reviews                       # optional; the file's own name by default
     files:                              # paths from the YAML file's folder, or from --data-dir where that is given
-      train: train.csv                  # .tsv, .csv or .jsonl; all with named columns
+      train: train.csv                  # .tsv, .csv, .jsonl or .json; all with named columns
       dev: dev.csv
-      test: test.csv                    # optional
+      test: test.csv                    # optional; alone it is enough to predict
     columns: {text: body, text_pair: title, label: stars, idx: id}      # text_pair and idx are optional
     labels: [bad, good]                 # as spelled in the files; the second is the positive one for f1
     metrics: [accuracy, f1]             # accuracy, f1 (macro for more than two labels), matthews
@@ -12,23 +12,24 @@
     batch_size: 16                      # 8 by default
     cut: first                          # which text truncation shortens: longest (default) or first
 
-A regression has `regression: true` instead of `labels`; its metrics are pearson (default) and spearman. TSV files are
-read with quotes as ordinary characters, CSV files with the usual quoting, JSON lines one object a line.
+A regression has `regression: true` instead of `labels`; its metrics are pearson (default) and spearman. CSV files
+have the usual quotes. TSV files have them where `bort_mx.data.table_files.quoted_fields` finds them; else quotes are
+ordinary characters. JSON lines have one object a line. What is tolerated in a file is noted with its count.
 """
 
-import csv
 import os
 import pathlib
 import re
-import sys
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
+from typing import Any, Dict, Iterable, Mapping, Sequence, Union
 
 import numpy as np
 
+from bort_mx.data.table_files import Tolerances
+from bort_mx.data.table_records import records_of
 from bort_mx.data.task_registry import register_description
 from bort_mx.data.tasks.base import Folder, Task
-from bort_mx.data.tasks.common import check_header, read_json_lines, read_lines, read_table, without_blank_end
 from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
+from bort_mx.data.tasks.spellings import means_no_label, read_label
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -95,9 +96,11 @@ class CustomTask(Task):
              f"name: {self.name!r} names the submission file; give a plain file name, and not 'predictions'"),
             (set(self.files) - {"train", "dev", "test"}, "files: only train, dev and test are splits"),
             (not _all_texts(name for name, in self.files.values()), "files: each split is the name of one file"),
-            ("train" not in self.files or "dev" not in self.files, "files: train and dev are needed"),
+            (not self.files or "train" in self.files and "dev" not in self.files,
+             "files: train and dev are needed, or test alone to predict"),
             (set(self._columns) - {"text", "text_pair", "label", "idx"}, "columns: only text, text_pair, label, idx"),
-            (not {"text", "label"} <= set(self._columns), "columns: text and label are needed"),
+            ("text" not in self._columns, "columns: text is needed"),
+            ("label" not in self._columns and set(self.files) & {"train", "dev"}, "columns: label is needed"),
             (not _all_texts(self._columns.values()), "columns: each is the name of one column"),
             (self.is_regression and self.labels, "labels and regression: true exclude each other"),
             (not self.is_regression and len(set(self.labels)) < 2, "labels: at least two different ones are needed, "
@@ -124,7 +127,8 @@ class CustomTask(Task):
 
     def _names(self, split: str):
         if split in ("train", "dev", "test") and split not in self.files:
-            raise MissingSplit(f"{self._path}: files names no {split} set")
+            why = "" if split == "test" else "; train and dev are needed for training"
+            raise MissingSplit(f"{self._path}: files names no {split} set{why}")
         return super()._names(split)
 
     def parse(self, path: pathlib.Path, split: str) -> Examples:
@@ -133,27 +137,41 @@ class CustomTask(Task):
         Raises:
             InputError: another kind of file, a missing column, a wrong number of columns, an unknown label, no number.
         """
-        readers = {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": read_json_lines}
-        if path.suffix.lower() not in readers:
-            raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join(readers)}")
-        rows = readers[path.suffix.lower()](path)
-        examples = [self._example(row, fields, split, where) for row, (where, fields) in enumerate(rows)]
-        again = len(examples) - len({str(example.idx) for example in examples})
-        return Examples(examples, [f"examples with an idx that an earlier one has: {again}"] if again else [])
+        tolerated, needed = Tolerances(), list(self._columns.values())
+        if split == "test" and "label" in self._columns:
+            needed.remove(self._columns["label"])
+        rows = records_of(path, needed, tolerated)
+        examples = Examples([self._example(row, fields, split, where, tolerated)
+                             for row, (where, fields) in enumerate(rows)])
+        if split == "test" and self.is_regression and {example.label for example in examples} == {-1.0}:
+            tolerated.say(f"labels of the test set that mean none (-1): {len(examples)}")
+            examples = Examples([example._replace(label=None) for example in examples])
+        return Examples(examples, tolerated.notes())
 
-    def _example(self, row: int, fields: Mapping[str, Any], split: str, where: str) -> Example:
+    @property
+    def text_names(self) -> Sequence[str]:
+        """The columns of its texts."""
+        return tuple(self._columns[kind] for kind in ("text", "text_pair") if kind in self._columns)
+
+    def _example(self, row: int, fields: Mapping[str, Any], split: str, where: str, tolerated: Tolerances) -> Example:
         for kind, name in self._columns.items():
             if name not in fields and not (kind == "label" and split == "test"):
                 raise InputError(f"{where}: no column {name!r}; found {', '.join(map(str, fields))}")
-        names = [self._columns[kind] for kind in ("text", "text_pair") if kind in self._columns]
-        texts = [fields[name] for name in names]
-        for name, text in zip(names, texts):
+        texts = [fields[name] for name in self.text_names]
+        for name, text in zip(self.text_names, texts):
             if not isinstance(text, str):
                 raise InputError(f"{where}: column {name!r} is {text!r}; expected a text")
         index = self._index(row, fields, where)
-        label = fields.get(self._columns["label"])
-        unlabelled = label in (None, "") and split == "test"
-        return Example(index, tuple(texts), None if unlabelled else self._label(label, where))
+        label = fields.get(self._columns.get("label"))
+        if split == "test" and self._has_none(label):
+            if label not in (None, ""):
+                tolerated.add(f"labels of the test set that mean none ({label!r})", where)
+            return Example(index, tuple(texts))
+        return Example(index, tuple(texts), self._label(label, where, tolerated))
+
+    def _has_none(self, label: Any) -> bool:
+        """Whether a test set's field says that there is no label; -1 may be a regression's target."""
+        return means_no_label(label, self.labels) and not (self.is_regression and str(label).strip().startswith("-"))
 
     def _index(self, row: int, fields: Mapping[str, Any], where: str):
         """What names an example in the submission: its idx, else the row's number."""
@@ -165,17 +183,17 @@ class CustomTask(Task):
                              "without tabs and line ends")
         return index
 
-    def _label(self, value: Any, where: str):
+    def _label(self, value: Any, where: str, tolerated: Tolerances) -> Union[str, float]:
         if value is None or value == "":
             raise InputError(f"{where}: column {self._columns['label']!r} is empty; give a label, or leave the example "
                              "out")
         if not self.is_regression:
-            label = _spelled(value)
-            if label not in self.labels:
+            try:
+                return read_label(value, self.labels, where, tolerated)
+            except InputError as error:
                 hint = " (quote yes and no in the YAML file, where they mean true and false)" if set(
                     self.labels) & {"true", "false"} else ""
-                raise InputError(f"{where}: unknown label {label!r}; expected one of {', '.join(self.labels)}{hint}")
-            return label
+                raise InputError(f"{error}{hint}") from None
         try:
             number = np.nan if isinstance(value, int) and abs(value) > LARGEST else float(value)
         except (TypeError, ValueError):
@@ -202,28 +220,3 @@ def _spelled(value: Any) -> str:
     """A label as text. YAML and JSON read yes, true and 1 as values of their own types."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
-
-def _tsv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
-    for number, fields in read_table(path):
-        yield f"{path}:{number}", fields
-
-
-def _csv_rows(path: pathlib.Path) -> Iterator[Tuple[str, Dict[str, str]]]:
-    csv.field_size_limit(sys.maxsize)  # by default a text has at most 131,072 characters
-    reader = csv.reader((line + "\n" for _, line in without_blank_end(read_lines(path))), strict=True)
-    header: List[str] = []
-    try:
-        for fields in reader:
-            where = f"{path}:{reader.line_num}"
-            if not header:
-                header = fields
-                check_header(header, where)
-            elif len(fields) != len(header):
-                raise InputError(f"{where}: {len(fields)} column(s) found, {len(header)} expected "
-                                 f"({', '.join(header)})")
-            else:
-                yield where, dict(zip(header, fields))
-    except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: not CSV ({error})") from None
-    if not header:
-        raise InputError(f"{path}: the file is empty; expected a header line and one example a line")

@@ -2,6 +2,7 @@
 
 from typing import Any, Hashable, List, Mapping, NamedTuple, Sequence, Tuple, Union
 
+from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
 
 SPLITS = ("train", "dev", "test")
@@ -37,3 +38,13 @@ class Examples(List[Example]):
     def __init__(self, examples: Sequence[Example] = (), notes: Sequence[str] = ()):
         super().__init__(examples)
         self.notes: List[str] = list(notes)
+
+    def doubles(self) -> int:
+        """How many examples have the index, group and candidate of an earlier one."""
+        return len(self) - len({(example.group, str(example.idx), example.meta.get("candidate")) for example in self})
+
+    def cleaned(self) -> "Examples":
+        """The same examples with every text as `clean_text` makes it. Texts that are equal are one object."""
+        texts = {text: clean_text(text) for text in dict.fromkeys(text for example in self for text in example.texts)}
+        return Examples([example._replace(texts=tuple(map(texts.__getitem__, example.texts))) for example in self],
+                        self.notes)

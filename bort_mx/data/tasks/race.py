@@ -11,11 +11,11 @@ import zlib
 from typing import Any, Hashable, Iterator, List, Mapping, Sequence, Tuple
 
 from bort_mx import random
+from bort_mx.data.json_lines import field, json_lines, json_object
 from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.archives import tar_members
 from bort_mx.data.tasks.balancing import balanced
 from bort_mx.data.tasks.base import Folder
-from bort_mx.data.tasks.common import field, json_lines, json_object
 from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
 from bort_mx.data.tasks.pick_one import PickOneTask
 from bort_mx.errors import InputError
@@ -41,6 +41,7 @@ class RaceTask(PickOneTask):
     batch_size = 16
     level = ""
     download_name = "RACE"
+    text_names = ("article", "question and option")
 
     def locate(self, data_dir: Folder, split: str) -> pathlib.Path:
         """The folder of a split, or the archive that holds it.

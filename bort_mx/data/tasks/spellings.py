@@ -1,10 +1,48 @@
 """Predictions and labels as people and files spell them: names in any case, indices, numbers."""
 
-from typing import Any, List, Sequence
+import re
+from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
+from bort_mx.data.table_files import Tolerances
 from bort_mx.errors import InputError
+
+NO_LABEL = ("", "-1", "-1.0", "null", "none", "nan", "hidden")
+"""What stands for a label in test sets that have none, in any case."""
+
+
+def means_no_label(value: Any, labels: Sequence[str] = ()) -> bool:
+    """Whether a test set's value says that there is no label: null, empty, -1, hidden, and no label is so spelled."""
+    return value is None or str(value) not in labels and str(value).strip().lower() in NO_LABEL
+
+
+def read_label(value: Any, labels: Sequence[str], where: str, tolerated: Tolerances) -> str:
+    """The label that a file's value spells: itself, or else with other spaces, in another case, as 1.0 for 1, as true
+    for a boolean, or in CSV's quotes. What is not spelled as the label is counted.
+
+    Raises:
+        InputError: no label, or more than one.
+    """
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if text in labels:
+        return text
+    found = _spelled_otherwise(text, labels)
+    if found is None:
+        raise InputError(f"{where}: unknown label {text!r}; expected one of {', '.join(labels)}")
+    tolerated.add(f"labels {text!r} read as {found!r}", where)
+    return found
+
+
+def _spelled_otherwise(text: str, labels: Sequence[str]) -> Optional[str]:
+    plain = " ".join(text.split())
+    whole = re.sub(r"(?<=\d)\.0+$", "", plain)
+    written = '"' + text.replace('"', '""') + '"'
+    for spelling in (plain, whole, written):
+        if spelling in labels:
+            return spelling
+    alike = [label for label in labels if label.lower() == plain.lower() or re.sub(r"\.0+$", "", label) == whole]
+    return alike[0] if len(alike) == 1 else None
 
 
 def spelled_index(value: Any, spellings: Sequence[str], where: str) -> int:

@@ -12,10 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
-
-import tokenizers
 
 from bort_mx.data.tokenizers.added_tokens import ADDED, CONFIG, AddedToken, with_added
 from bort_mx.errors import InputError
@@ -26,7 +23,7 @@ class Tokenizer(abc.ABC):
     """Text to ids and back.
 
     Attributes:
-        kind: "byte-bpe", "wordpiece" or "sentencepiece".
+        kind: "byte-bpe", "wordpiece", "sentencepiece", or "words" for another tokenizer.json.
         vocab_size: number of ids, special tokens included.
         bos_id, eos_id: `<s>` and `</s>`, or `[CLS]` and `[SEP]`.
         pad_id, unk_id, mask_id: the other special tokens.
@@ -55,8 +52,6 @@ class Tokenizer(abc.ABC):
         five = frozenset(self._ids[token] for token in specials.values())
         self.added = tuple(token for token in sorted(added, key=lambda token: token.id) if token.id not in five)
         self.special_ids: FrozenSet[int] = five | {token.id for token in self.added if token.special}
-        others = [re.escape(token) for name, token in specials.items() if name != "mask"]
-        self._special_pattern = re.compile("|".join([f"({self._mask_regex()}", *others]) + ")")
         self._digest: Optional[str] = None
 
     # -- text to ids ---------------------------------------------------------------------------------------------
@@ -115,16 +110,28 @@ class Tokenizer(abc.ABC):
         """Token types that belong to `encode(text, text_pair, **options)`."""
         return self.token_types(self.encode(text, text_pair, **options))
 
+    @abc.abstractmethod
     def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
-        pieces = [self._special_pattern.split(text) for text in texts]  # text, special token, text, …, text
-        encoded = iter(self.encode_plain([piece for parts in pieces for piece in parts[::2]]))
-        result = []
-        for parts in pieces:
-            ids = list(next(encoded))
-            for token in parts[1::2]:
-                ids += [self._ids.get(token, self.mask_id), *next(encoded)]
-            result.append(ids)
-        return result
+        """As `encode_plain`, with special tokens that are written in the texts read as such."""
+
+    def encode_around_masks(self, parts: Sequence[str]) -> List[int]:
+        """Ids of a text that was cut at its masks, without special tokens around: each mask is one id.
+
+        Special tokens written in the parts are read as plain characters.
+
+        Args:
+            parts: what stands before, between and after the masks, at least one text.
+        """
+        *before, last = parts
+        first, *rest = [*(part.rstrip() for part in before), last]  # a mask stands for a word with its space
+        ids = list(self.encode_plain([first])[0])
+        for part in self.encode_continuation(rest):
+            ids += [self.mask_id, *part]
+        return ids
+
+    def encode_continuation(self, texts: List[str]) -> List[List[int]]:
+        """Ids of texts that go on after a special token; as `encode_plain`, but no text begins here."""
+        return self.encode_plain(texts)
 
     @abc.abstractmethod
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
@@ -174,7 +181,10 @@ class Tokenizer(abc.ABC):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that decides which ids a text gets. Equal vocabularies have equal digests."""
+        """SHA-256 of everything that decides which ids a text gets. Equal vocabularies have equal digests.
+
+        How a special token takes the white space around it is left out, as texts of a corpus hold none.
+        """
         if self._digest is None:
             added = canonical_bytes([dataclasses.astuple(token) for token in self.added]) if self.added else b""
             self._digest = hashlib.sha256(self._content() + added).hexdigest()
@@ -193,10 +203,15 @@ class Tokenizer(abc.ABC):
         if len(self._tokens) > self._own:
             files.write_json(directory / ADDED, {token: self._ids[token] for token in self._tokens[self._own:]})
             names = [*names, ADDED]
-        if self.added:
-            config["added_tokens_decoder"] = {str(t.id): {"content": t.content, **t.flags()} for t in self.added}
+        if self._said_added():
+            config["added_tokens_decoder"] = {str(token.id): {"content": token.content, **token.flags()}
+                                              for token in self._said_added()}
         files.write_json(directory / CONFIG, config)
         return [*names, CONFIG]
+
+    def _said_added(self) -> Sequence[AddedToken]:
+        """The added tokens that the files must tell of."""
+        return self.added
 
     @abc.abstractmethod
     def _content(self) -> bytes:
@@ -208,18 +223,6 @@ class Tokenizer(abc.ABC):
 
     def _config(self) -> dict:
         return {}
-
-    def _mask_regex(self) -> str:
-        return re.escape(self.mask_token)
-
-    def _find_added(self, rust: tokenizers.Tokenizer, added: Sequence[AddedToken]) -> None:
-        """Make the library find the added tokens in texts. The five special tokens only get their ids."""
-        found = {token.id for token in self.added}
-        beyond = [token for token in added if token.id in found or token.id >= self._own]
-        if beyond:
-            rust.encode_special_tokens = True  # leaves those that are special to the library, the five, unread
-            rust.add_tokens([dataclasses.replace(token, special=token.id not in found).as_rust()
-                             for token in sorted(beyond, key=lambda token: token.id)])
 
 
 def tokens_in_order(vocab: Dict[str, int], source: str) -> List[str]:

@@ -1,19 +1,25 @@
 """From files to a tokenizer. The names of the files tell which layout it is."""
 
+import logging
 import os
 import pathlib
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
-from bort_mx.data.tokenizers.added_tokens import CONFIG, read_added_tokens
-from bort_mx.data.tokenizers.base import Tokenizer, tokens_in_order
+from bort_mx.data.tokenizers.added_tokens import CONFIG, SINGLE_FILE, SPECIAL_MAP, read_added_tokens
+from bort_mx.data.tokenizers.base import Tokenizer
 from bort_mx.data.tokenizers.byte_bpe import ByteBPETokenizer
+from bort_mx.data.tokenizers.program import BERT_SPECIALS, ROBERTA_SPECIALS, ProgramTokenizer, kind_of, tokens_of
 from bort_mx.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from bort_mx.data.tokenizers.settings import check_class, with_settings
 from bort_mx.data.tokenizers.wordpiece import WordPieceTokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
 SENTENCEPIECE_NAMES = ("sentencepiece.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
                        "tokenizer.model", "spm")
+_SPECIAL_NAMES = {"bos": ("cls_token", "bos_token"), "eos": ("sep_token", "eos_token"), "pad": ("pad_token",),
+                  "unk": ("unk_token",), "mask": ("mask_token",)}
+logger = logging.getLogger(__name__)
 
 FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space")
 """Fields of tokenizer_config.json that are read and are true or false."""
@@ -22,22 +28,21 @@ FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix
 def load_tokenizer(path: os.PathLike) -> Tokenizer:
     """Read a vocabulary from a directory, or from one of its files.
 
-    A directory may hold vocab.json + merges.txt, vocab.txt, a SentencePiece model, fairseq's dict.txt + encoder.json
-    + vocab.bpe, or, where none of these is there, tokenizer.json. One written by `Tokenizer.save` says its kind in
-    tokenizer_config.json. A Hugging Face directory's casing is read from there too. Its added tokens are read from the
-    four files that may name them (see `bort_mx.data.tokenizers.added_tokens`).
+    A directory may hold tokenizer.json, which is run as it stands; or, where that is absent, vocab.json + merges.txt,
+    vocab.txt, a SentencePiece model, or fairseq's dict.txt + encoder.json + vocab.bpe. One written by `Tokenizer.save`
+    says its kind in tokenizer_config.json. Of a Hugging Face directory, the settings of tokenizer_config.json are
+    honoured or refused (see `bort_mx.data.tokenizers.settings`). Its added tokens are read from the four files that may
+    name them (see `bort_mx.data.tokenizers.added_tokens`).
 
     Raises:
-        InputError: no such path, no vocabulary in it, or a damaged one.
+        InputError: no such path, no vocabulary in it, a damaged one, or a tokenizer of a class that cannot be read.
     """
     path = pathlib.Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or directory; give a folder with vocab.json and merges.txt, "
                          "vocab.txt, or sentencepiece.model")
     directory = path if path.is_dir() else path.parent
-    config = files.read_json(directory / CONFIG) if (directory / CONFIG).is_file() else {}
-    if not isinstance(config, dict):
-        raise InputError(f"{directory / CONFIG}: not a JSON object")
+    config = _object_in(directory / CONFIG)
     odd = [name for name in FLAGS if not isinstance(config.get(name), (bool, type(None)))]
     if odd:
         raise InputError(f"{directory / CONFIG}: {odd[0]} is {config[odd[0]]!r:.60}; expected true or false")
@@ -46,9 +51,17 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
     return _load_directory(directory, config)
 
 
-def _load_file(path: pathlib.Path, config: dict) -> Tokenizer:
-    if path.name == "tokenizer.json":
-        return _load_tokenizer_json(path, config)
+def _object_in(path: pathlib.Path) -> Dict:
+    """A JSON object; {} where there is no such file."""
+    values = files.read_json(path) if path.is_file() else {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a JSON object")
+    return values
+
+
+def _load_file(path: pathlib.Path, config: Dict) -> Tokenizer:
+    if path.name == SINGLE_FILE:
+        return _load_program(path, config)
     if path.suffix == ".json" or path.name == "merges.txt":
         return _load_directory(path.parent, config)
     if path.suffix in (".model", ".spm", ".vocab") or path.name in SENTENCEPIECE_NAMES:
@@ -56,41 +69,52 @@ def _load_file(path: pathlib.Path, config: dict) -> Tokenizer:
     return _load_wordpiece(path, config)
 
 
-def _load_directory(directory: pathlib.Path, config: dict) -> Tokenizer:
+def _load_directory(directory: pathlib.Path, config: Dict) -> Tokenizer:
     names = {entry.name for entry in directory.iterdir()}
     kind = config.get("kind")
     models = [directory / name for name in SENTENCEPIECE_NAMES if name in names]
     models = models or sorted(directory / name for name in names if name.endswith((".model", ".spm")))
+    if models and kind == "sentencepiece":  # ours, also where it was converted
+        return _load_sentencepiece(models[0], config)
+    if SINGLE_FILE in names:
+        return _load_program(directory / SINGLE_FILE, config)
     if {"vocab.json", "merges.txt"} <= names and kind in (None, "byte-bpe"):
         return _load_byte_bpe(directory, config)
     if "vocab.txt" in names and kind in (None, "wordpiece"):
         return _load_wordpiece(directory / "vocab.txt", config)
-    if models and kind in (None, "sentencepiece"):
+    if models and kind is None:
         return _load_sentencepiece(models[0], config)
     if {"dict.txt", "encoder.json", "vocab.bpe"} <= names:
         return _load_fairseq(directory)
-    if "tokenizer.json" in names:
-        return _load_tokenizer_json(directory / "tokenizer.json", config)
     raise InputError(f"{directory}: no vocabulary here; expected vocab.json and merges.txt, vocab.txt, "
                      "sentencepiece.model, fairseq's dict.txt, encoder.json and vocab.bpe, or tokenizer.json")
 
 
-def _load_byte_bpe(directory: pathlib.Path, config: dict) -> ByteBPETokenizer:
+def _load_byte_bpe(directory: pathlib.Path, config: Dict) -> Tokenizer:
+    check_class(directory, config, "byte-bpe")
     path = directory / "vocab.json"
     vocab = _read_vocab(path)
-    return ByteBPETokenizer(vocab, _read_merges(directory / "merges.txt"), config.get("add_prefix_space", False),
+    merges = _read_merges(directory / "merges.txt")
+    _check_reach(vocab, merges, directory / "merges.txt")
+    return ByteBPETokenizer(vocab, merges, config.get("add_prefix_space", False),
                             str(path), read_added_tokens(directory, config, vocab))
 
 
-def _load_wordpiece(path: pathlib.Path, config: dict) -> WordPieceTokenizer:
+def _load_wordpiece(path: pathlib.Path, config: Dict) -> Tokenizer:
+    check_class(path.parent, config, "wordpiece")
     tokens = files.read_lines(path)
+    lower = config.get("do_lower_case")
+    if lower is None and _is_cased(tokens):
+        logger.warning("%s: taken as cased, as it has upper-case letters and no %s says do_lower_case", path, CONFIG)
     added = read_added_tokens(path.parent, config, {token: i for i, token in enumerate(tokens)})
-    return WordPieceTokenizer(tokens, config.get("do_lower_case", not _is_cased(tokens)), config.get("strip_accents"),
+    return WordPieceTokenizer(tokens, not _is_cased(tokens) if lower is None else lower, config.get("strip_accents"),
                               config.get("tokenize_chinese_chars", True), str(path), added)
 
 
-def _load_sentencepiece(path: pathlib.Path, config: dict) -> SentencePieceTokenizer:
+def _load_sentencepiece(path: pathlib.Path, config: Dict) -> Tokenizer:
     """Read a SentencePiece model. It finds only its own symbols in a text, so further added tokens are refused."""
+    if config.get("kind") is None:
+        check_class(path.parent, config, "sentencepiece")
     tokenizer = SentencePieceTokenizer(path.read_bytes(), str(path))
     vocab = {tokenizer.id_to_token(i): i for i in range(tokenizer.vocab_size)}
     for token in read_added_tokens(path.parent, config, vocab):
@@ -100,7 +124,7 @@ def _load_sentencepiece(path: pathlib.Path, config: dict) -> SentencePieceTokeni
     return tokenizer
 
 
-def _load_fairseq(directory: pathlib.Path) -> ByteBPETokenizer:
+def _load_fairseq(directory: pathlib.Path) -> Tokenizer:
     """fairseq numbers the lines of dict.txt after its four special tokens, and puts `<mask>` last."""
     encoder = _read_vocab(directory / "encoder.json")
     token_of = {str(index): token for token, index in encoder.items()}
@@ -112,44 +136,47 @@ def _load_fairseq(directory: pathlib.Path) -> ByteBPETokenizer:
             raise InputError(f"{directory / 'dict.txt'}:{number}: {symbol!r} is not a number of encoder.json")
         tokens.append(token)
     vocab = {token: i for i, token in enumerate([*tokens, "<mask>"])}
-    return ByteBPETokenizer(vocab, _read_merges(directory / "vocab.bpe"), source=str(directory / "dict.txt"))
+    merges = _read_merges(directory / "vocab.bpe")
+    _check_reach(vocab, merges, directory / "vocab.bpe")
+    return ByteBPETokenizer(vocab, merges, source=str(directory / "dict.txt"))
 
 
-def _load_tokenizer_json(path: pathlib.Path, config: dict) -> Tokenizer:
-    """Vocabulary out of Hugging Face's single file."""
-    content = files.read_json(path)
-    try:
-        model = content["model"]
-        vocab, kind = model["vocab"], model.get("type") or ("BPE" if "merges" in model else "WordPiece")
-        merges = model["merges"] if kind == "BPE" else []
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a tokenizer.json (no {error})") from None
-    if kind not in ("BPE", "WordPiece"):
-        raise InputError(f"{path}: a {kind} model; of tokenizer.json files BPE and WordPiece can be read, "
-                         "for SentencePiece give the .model file")
-    _check_vocab(vocab, path)
+def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
+    """A tokenizer.json, with the settings, special tokens and added tokens that the files beside it tell of."""
+    program = _object_in(path)
+    vocab = {token: i for i, token in tokens_of(program).items()}
     added = read_added_tokens(path.parent, config, vocab)
-    last = max(vocab.values(), default=-1)
-    vocab = {**vocab, **{token.content: token.id for token in added if token.id < last}}  # they may fill gaps
-    if kind == "BPE":
-        pairs = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in merges]
-        prefix = (content.get("pre_tokenizer") or {}).get("add_prefix_space", False)
-        return ByteBPETokenizer(vocab, pairs, prefix, str(path), added)
-    tokens, normalizer = tokens_in_order(vocab, str(path)), content.get("normalizer") or {}
-    return WordPieceTokenizer(tokens, normalizer.get("lowercase", not _is_cased(tokens)),
-                              normalizer.get("strip_accents"), normalizer.get("handle_chinese_chars", True),
-                              str(path), added)
+    if not vocab:
+        raise InputError(f"{path}: not a tokenizer.json (no model with a vocabulary)")
+    check_class(path.parent, config, None)
+    program = with_settings(program, config, path)
+    specials = _special_tokens(path.parent, config, {*vocab, *(token.content for token in added)}, kind_of(program))
+    # transformers 5 writes this class, whose calls return token types only where model_input_names has them
+    default = [] if config.get("tokenizer_class") == "TokenizersBackend" else ["token_type_ids"]
+    typed = "token_type_ids" in (config.get("model_input_names") or default)
+    return ProgramTokenizer(program, specials, str(path), added, typed)
+
+
+def _special_tokens(directory: pathlib.Path, config: Dict, known: set, kind: str) -> Dict[str, str]:
+    """The five special tokens: as tokenizer_config.json or special_tokens_map.json say, else by their usual names."""
+    said = {**_object_in(directory / SPECIAL_MAP), **config}
+    usual = (BERT_SPECIALS, ROBERTA_SPECIALS) if kind == "wordpiece" else (ROBERTA_SPECIALS, BERT_SPECIALS)
+    found = {}
+    for name, keys in _SPECIAL_NAMES.items():
+        entries = [said[key].get("content") if isinstance(said[key], dict) else said[key]
+                   for key in keys if said.get(key)]
+        options = [*entries[:1], *(names[name] for names in usual)] if not entries else entries[:1]
+        found[name] = next((token for token in options if token in known), options[0])
+        if not isinstance(found[name], str):
+            raise InputError(f"{directory / CONFIG}: {keys[0]} is {found[name]!r}; expected a token")
+    return found
 
 
 def _read_vocab(path: pathlib.Path) -> Dict[str, int]:
     vocab = files.read_json(path)
-    _check_vocab(vocab, path)
-    return vocab
-
-
-def _check_vocab(vocab: Any, path: pathlib.Path) -> None:
     if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
         raise InputError(f"{path}: expected one JSON object of token: id")
+    return vocab
 
 
 def _read_merges(path: pathlib.Path) -> List[Tuple[str, str]]:
@@ -162,6 +189,16 @@ def _read_merges(path: pathlib.Path) -> List[Tuple[str, str]]:
             raise InputError(f"{path}:{number}: expected two tokens and one space, found {line!r}")
         merges.append(pair)
     return merges
+
+
+def _check_reach(vocab: Dict[str, int], merges: Sequence[Tuple[str, str]], path: pathlib.Path) -> None:
+    """Refuse merges that make only a part of the vocabulary: less than 99 % of the tokens of several bytes."""
+    made = {first + second for first, second in merges}
+    due = [token for token in vocab if len(token) > 1 and not token.startswith(("<", "madeupword"))]
+    reached = sum(token in made for token in due)
+    if len(due) - reached > max(32, 0.01 * len(due)):
+        raise InputError(f"{path}: makes {reached:,} of the {len(due):,} tokens of several bytes that the vocabulary "
+                         "has; is it a download that broke off? Fetch it again")
 
 
 def _is_cased(tokens: Sequence[str]) -> bool:

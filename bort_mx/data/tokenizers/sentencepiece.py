@@ -4,7 +4,7 @@ import io
 import os
 import pathlib
 import re
-from typing import Dict, Iterable, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import sentencepiece
 
@@ -27,6 +27,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, model: bytes, source: str = "vocabulary"):
         self._model = model
+        self._continuing: Optional[Tuple[Any, Any]] = None
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
             tokens = self._processor.id_to_piece(list(range(self._processor.get_piece_size())))
@@ -40,7 +41,10 @@ class SentencePieceTokenizer(Tokenizer):
         mask = next((token for token in ("<mask>", "[MASK]") if token in tokens), "<mask>")
         if mask not in tokens:
             tokens.append(mask)
-        super().__init__(tokens, {**self._model_specials(source), "mask": mask}, source)
+        specials = {**self._model_specials(source), "mask": mask}
+        super().__init__(tokens, specials, source)
+        others = "|".join(re.escape(token) for name, token in specials.items() if name != "mask")
+        self._special_pattern = re.compile(rf"(\s*{re.escape(mask)}|{others})")  # the mask takes the space before it
 
     def _model_specials(self, source: str) -> Dict[str, str]:
         model = self._processor
@@ -55,11 +59,43 @@ class SentencePieceTokenizer(Tokenizer):
         """As `Tokenizer`'s."""
         return self._processor.encode(texts, num_threads=_threads(len(texts)))
 
+    def encode_continuation(self, texts: List[str]) -> List[List[int]]:
+        """As `Tokenizer`'s: without the space that SentencePiece puts before a text, which stands before the mask."""
+        if not texts:
+            return []
+        after_space, glued = self._continuing or self._make_continuing()
+        return [(after_space if text[:1].isspace() else glued).encode(text) for text in texts]
+
+    def _make_continuing(self) -> Tuple[Any, Any]:
+        """The model for a text that goes on after a space, and for one that is glued to what stands before it.
+
+        A model that strips its text would lose the space that the text begins with: it adds one itself.
+        """
+        from sentencepiece import sentencepiece_model_pb2  # brings protobuf, which only masks in a text need
+
+        made = []
+        proto = sentencepiece_model_pb2.ModelProto()
+        proto.ParseFromString(self._model)
+        for prefix in (proto.normalizer_spec.remove_extra_whitespaces, False):
+            proto.normalizer_spec.add_dummy_prefix = prefix
+            made.append(sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString()))
+        self._continuing = made[0], made[1]
+        return self._continuing
+
     def _decode_plain(self, ids: List[int]) -> str:
         return self._processor.decode(ids)
 
-    def _mask_regex(self) -> str:
-        return r"\s*" + re.escape(self.mask_token)
+    def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
+        pieces = [self._special_pattern.split(text) for text in texts]  # text, special token, text, …, text
+        first = self.encode_plain([parts[0] for parts in pieces])
+        rest = iter(self.encode_continuation([piece for parts in pieces for piece in parts[2::2]]))
+        result = []
+        for ids, parts in zip(first, pieces):
+            ids = list(ids)
+            for token in parts[1::2]:
+                ids += [self._ids.get(token, self.mask_id), *next(rest)]
+            result.append(ids)
+        return result
 
     def _content(self) -> bytes:
         return self._model + b"\0" + self.mask_token.encode() + str(self.mask_id).encode()
@@ -99,9 +135,19 @@ def train_sentencepiece(sentences: Iterable[str], vocab_size: int, source: str =
     except (RuntimeError, OSError) as error:
         if failures:  # the library buries what its iterator raises
             raise failures[0] from None
-        reason = str(error).strip().splitlines()[-1][:200]
-        raise InputError(f"{source}: cannot train a vocabulary of {vocab_size} tokens on it: {reason}") from None
+        raise InputError(f"{source}: cannot train a vocabulary of {vocab_size} tokens on it: "
+                         f"{_plain_reason(str(error))}") from None
     return SentencePieceTokenizer(model.getvalue(), "the trained vocabulary")
+
+
+def _plain_reason(message: str) -> str:
+    """What to do, of the library's message, which names its own source files and fields."""
+    most, least = (re.search(pattern, message) for pattern in (r"to a value <= (\d+)", r"smaller than required_chars"))
+    if most:
+        return f"the text gives {int(most.group(1)) + 1} at most; lower --train-vocab, or give more text"
+    if least:
+        return "its characters alone are more; raise --train-vocab"
+    return message.strip().splitlines()[-1][:200]
 
 
 def _nonempty(sentences: Iterable[str], source: str, failures: List[InputError]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 import pathlib
 
+from bort_mx.data.table_files import Tolerances, read_table
 from bort_mx.data.task_registry import register
-from bort_mx.data.tasks.common import TableTask, read_table
+from bort_mx.data.tasks.common import TableTask
 from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.data.tasks.glue.mnli import LABELS
 from bort_mx.errors import InputError
@@ -30,10 +31,12 @@ class AX(TableTask):
         """Read the official file, or the labelled one with its other columns (and an empty one at the end)."""
         if split == "test":
             return super().parse(path, split)
-        examples = Examples()
-        for row, (number, fields) in enumerate(read_table(path)):
+        examples, tolerated = Examples(), Tolerances()
+        rows = read_table(path, needed=("Premise", "Hypothesis", "Label"), tolerated=tolerated)
+        for row, (where, fields) in enumerate(rows):
             if not {"Premise", "Hypothesis", "Label"} <= set(fields):
                 raise InputError(f"{path}:1: expected columns Premise, Hypothesis and Label; found {', '.join(fields)}")
-            label = self._label(fields["Label"], f"{path}:{number}")
+            label = self._label(fields["Label"], where, tolerated)
             examples.append(Example(row, (fields["Premise"], fields["Hypothesis"]), label))
+        examples.notes += tolerated.notes()
         return examples

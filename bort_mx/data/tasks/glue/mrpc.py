@@ -2,8 +2,9 @@
 
 import pathlib
 
+from bort_mx.data.table_files import read_lines
 from bort_mx.data.task_registry import register
-from bort_mx.data.tasks.common import TableTask, read_lines
+from bort_mx.data.tasks.common import TableTask
 from bort_mx.errors import InputError
 from bort_mx.io.files import atomic_path
 

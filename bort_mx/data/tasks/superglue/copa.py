@@ -2,8 +2,9 @@
 
 from typing import Any, List, Mapping
 
+from bort_mx.data.json_lines import field
 from bort_mx.data.task_registry import register
-from bort_mx.data.tasks.common import JsonChoiceTask, field
+from bort_mx.data.tasks.common import JsonChoiceTask
 from bort_mx.data.tasks.examples import Example
 from bort_mx.errors import InputError
 
@@ -20,6 +21,7 @@ class COPA(JsonChoiceTask):
     answers = ("0", "1")
     label_kind = int
     cut = "first"
+    text_fields = ("premise and question", "alternative")
     submission_name = "COPA.jsonl"
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:

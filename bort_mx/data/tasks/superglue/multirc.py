@@ -1,12 +1,14 @@
 """MultiRC: a passage, questions about it, and for each any number of right answers."""
 
 import collections
+import pathlib
 from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
 
+from bort_mx.data.json_lines import field, json_lines
 from bort_mx.data.metrics import Scores
 from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.balancing import balanced
-from bort_mx.data.tasks.common import JsonTask, field, json_lines
+from bort_mx.data.tasks.common import JsonTask
 from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.errors import InputError
 
@@ -27,7 +29,25 @@ class MultiRC(JsonTask):
     metrics = ("f1a", "em")
     criterion = "f1a"
     cut = "first"
+    text_fields = ("passage", "question and answer")
     submission_name = "MultiRC.jsonl"
+
+    def parse(self, path: pathlib.Path, split: str) -> Examples:
+        """Read the file. Answers that a question has twice are kept and counted, as the official files have some.
+
+        Raises:
+            InputError: as every JSON-lines file.
+        """
+        examples = super().parse(path, split)
+        labels: Dict[Hashable, Any] = {}
+        again = [(example, labels[key]) for example in examples
+                 for key in [(example.group, " ".join(example.texts[1].split()))]
+                 if labels.setdefault(key, example) is not example]
+        if again:
+            other = sum(example.label != first.label for example, first in again)
+            examples.notes.append(f"answers that a question has twice: {len(again)}, {other} with another label (the "
+                                  f"first: passage, question, answer {(*again[0][0].group, again[0][0].idx)})")
+        return examples
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:
         """One passage → its (question, answer) pairs."""
@@ -85,3 +105,4 @@ class MultiRC(JsonTask):
         return json_lines({"idx": passage, "passage": {"questions": [
             {"idx": question, "answers": answers} for question, answers in questions.items()]}}
             for passage, questions in passages.items())
+

@@ -2,10 +2,11 @@
 
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
+from bort_mx.data.json_lines import field
 from bort_mx.data.metrics import Scores, reading_scores
 from bort_mx.data.task_registry import register
 from bort_mx.data.tasks.balancing import balanced
-from bort_mx.data.tasks.common import JsonChoiceTask, field
+from bort_mx.data.tasks.common import JsonChoiceTask
 from bort_mx.data.tasks.examples import Example, Examples
 from bort_mx.errors import InputError
 
@@ -26,6 +27,7 @@ class ReCoRD(JsonChoiceTask):
     metrics = ("f1", "em")
     criterion = "em"
     cut = "first"
+    text_fields = ("passage", "query with entity")
     submission_name = "ReCoRD.jsonl"
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:

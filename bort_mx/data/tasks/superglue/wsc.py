@@ -2,8 +2,9 @@
 
 from typing import Any, List, Mapping, Tuple
 
+from bort_mx.data.json_lines import field
 from bort_mx.data.task_registry import register
-from bort_mx.data.tasks.common import JsonTask, field
+from bort_mx.data.tasks.common import JsonTask
 from bort_mx.data.tasks.spans import MARKS, find_words, mark_spans
 from bort_mx.errors import InputError
 
@@ -19,6 +20,7 @@ class WSC(JsonTask):
     folders = ("WSC",)
     labels = ("False", "True")
     label_kind = bool
+    text_fields = ("text",)
     submission_name = "WSC.jsonl"
 
     def texts(self, record: Mapping[str, Any], where: str, notes: List[str]) -> Tuple[str, ...]:

@@ -1,0 +1,48 @@
+"""Records of a file that is a table, whatever its kind: .tsv, .csv, JSON lines, or a list of JSON objects."""
+
+import itertools
+import pathlib
+from typing import Any, Collection, Dict, Iterator, List, Optional, Tuple
+
+from bort_mx.data.json_lines import read_json_lines
+from bort_mx.data.table_files import Tolerances, columns_of, read_rows
+from bort_mx.errors import InputError
+
+TABLES = (".tsv", ".csv")
+JSON = (".jsonl", ".ndjson", ".json")
+Record = Tuple[str, Dict[str, Any]]
+"""A record's place as "file:line", and its values by column."""
+
+
+def is_table(path: pathlib.Path) -> bool:
+    """Whether a file's name says that it is a table."""
+    return path.suffix.lower() in (*TABLES, *JSON)
+
+
+def records_of(path: pathlib.Path, needed: Collection[str] = (),
+               tolerated: Optional[Tolerances] = None) -> Iterator[Record]:
+    """Yield ("file:line", column → value) of a table.
+
+    Args:
+        path: the file; its name tells its kind.
+        needed: the columns that will be read.
+        tolerated: counts what is tolerated.
+    Raises:
+        InputError: another kind of file, or a bad one.
+    """
+    if not is_table(path):
+        raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join((*TABLES, *JSON))}")
+    if path.suffix.lower() in TABLES:
+        return read_rows(path, needed, tolerated)
+    return read_json_lines(path, tolerated)
+
+
+def names_of_columns(path: pathlib.Path, needed: Collection[str] = ()) -> List[str]:
+    """The columns of a table: of its header, or the fields of its first object.
+
+    Raises:
+        InputError: as `records_of`.
+    """
+    if path.suffix.lower() in TABLES:
+        return columns_of(path, needed)
+    return [name for _, record in itertools.islice(records_of(path), 1) for name in record]

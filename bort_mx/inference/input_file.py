@@ -1,0 +1,102 @@
+"""The texts of a file that is to be predicted: one or two in each line, or the columns of a table."""
+
+import logging
+import pathlib
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+
+from bort_mx.data.table_files import Tolerances
+from bort_mx.data.table_records import is_table, names_of_columns, records_of
+from bort_mx.errors import InputError
+from bort_mx.inference.pipeline import Text, wrong_number_of_texts
+from bort_mx.io import files
+
+USUAL = (("text", "text_pair"), ("sentence1", "sentence2"), ("text",), ("sentence",))
+"""Columns that are read where neither the options nor the checkpoint name others; which is said."""
+HINT = ("name the columns by --text-column and --text-pair-column; if the file has no header line, let its name end in "
+        ".txt: a line is then one text, or two with a tab between")
+logger = logging.getLogger(__name__)
+
+
+def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[str] = (),
+               must_fit: bool = False) -> List[Text]:
+    """The texts of a file, in order.
+
+    A .tsv, .csv, .jsonl or .json file is a table with named columns. In other files each line is one text, or a pair if
+    it has a tab; empty lines count too.
+
+    Args:
+        path: the file.
+        given: the columns of the one or two texts, as the options name them.
+        trained: the columns of the checkpoint's task, where they are known.
+        must_fit: refuse pairs where the task has single texts, and the other way round.
+    Raises:
+        InputError: no such file, not UTF-8, no text in it, a line with more than one tab, no such column, or another
+            number of texts than in the training.
+    """
+    if is_table(path):
+        found = list(_of_table(path, _columns(path, given, trained)))
+    elif given:
+        raise InputError(f"--text-column {given[0]}: {path} is no table; a table's name ends in .tsv, .csv, .jsonl or "
+                         ".json")
+    else:
+        found = list(_of_lines(path))
+    if not any(part and part.strip() for _, text in found for part in text):
+        raise InputError(f"{path}: holds no text; put a text in each line")
+    for place, text in found if must_fit else ():
+        problem = wrong_number_of_texts(text, trained)
+        if problem:
+            raise InputError(f"{place}: {problem}; in a table, " + HINT)
+    return [text for _, text in found]
+
+
+def _of_lines(path: pathlib.Path) -> Iterator[Tuple[str, Text]]:
+    for number, line in enumerate(files.read_lines(path), 1):
+        parts = line.split("\t")
+        if len(parts) > 2:
+            raise InputError(f"{path}:{number}: {len(parts) - 1} tabs; a line is one text, or two with one tab between")
+        yield f"{path}:{number}", (parts[0], parts[1] if len(parts) == 2 else None)
+
+
+def _of_table(path: pathlib.Path, columns: Sequence[str]) -> Iterator[Tuple[str, Text]]:
+    tolerated = Tolerances()
+    for place, fields in records_of(path, columns, tolerated):
+        texts = [_text(fields, name, place) for name in columns]
+        yield place, (texts[0], texts[1] if len(texts) == 2 else None)
+    for note in tolerated.notes():
+        logger.warning("%s: %s", path, note)
+
+
+def _text(fields: Any, name: str, place: str) -> str:
+    if name not in fields:
+        raise InputError(f"{place}: no column {name!r}; found {', '.join(map(str, fields))}")
+    if not isinstance(fields[name], str):
+        raise InputError(f"{place}: column {name!r} is {fields[name]!r:.60}; expected a text")
+    return fields[name]
+
+
+def _columns(path: pathlib.Path, given: Sequence[str], trained: Sequence[str]) -> Sequence[str]:
+    """The columns to read: as given, else the task's own, else the only one, else usual ones, which is said."""
+    wanted = given or trained
+    there = names_of_columns(path, wanted)
+    if trained and given and len(given) != len(trained):
+        raise InputError(f"{path}: {_count(len(given))} named, but the checkpoint was trained on "
+                         f"{_count(len(trained))} ({', '.join(trained)}); give --text-column"
+                         + (" and --text-pair-column" if len(trained) == 2 else " alone"))
+    absent = next((name for name in wanted if name not in there), None)
+    usual = _usual(there, len(trained) or None)
+    if absent is None and wanted:
+        return wanted
+    if given or usual is None:
+        name = f"no column {absent!r}" if absent else "no column whose name tells that it is the text"
+        raise InputError(f"{path}: {name}; found {', '.join(map(str, there)) or 'none'}; {HINT}")
+    logger.warning("%s: read column%s %s as the text%s", path, "s" * (len(usual) > 1), " and ".join(usual),
+                   f", for the task's {' and '.join(trained)}" if trained else "")
+    return usual
+
+
+def _usual(there: Sequence[str], count: Optional[int]) -> Optional[Sequence[str]]:
+    return next((names for names in USUAL if set(names) <= set(there) and count in (None, len(names))), None)
+
+
+def _count(texts: int) -> str:
+    return "one column" if texts == 1 else "two columns"

@@ -1,0 +1,133 @@
+"""How much an 8-bit file differs from its float32 model on texts.
+
+Random ids do not tell: a good file of a fine-tuned model may be off by a third on them.
+
+B batch, s length, M masked positions, V vocabulary size, H hidden size, N texts (or masks, or tokens).
+"""
+
+import itertools
+import logging
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from bort_mx.data import sample_text
+from bort_mx.errors import RunError
+from bort_mx.inference.engines import forward
+from bort_mx.inference.pipeline import Text, pad
+
+SAMPLE, STRIDE = 64, 8
+"""Number of paragraphs of the built-in text, and the distance between two of them."""
+MOST_TEXTS = 256
+"""Of more texts, so many are taken, evenly."""
+MASK_EVERY = 7
+"""An MLM is asked for every seventh token."""
+LEAST_SAME_CLASS, MOST_CHANGE = 0.9, 0.1
+"""A classifier's worst share of texts with the same class, and largest mean change of a probability."""
+LEAST_SAME_WORD = 0.75
+"""An MLM's worst share of masks with the same word. At 0.90 the accuracy was the same within 0.3 points."""
+LEAST_COSINE = 0.95
+"""An encoder's lowest mean cosine of hidden states."""
+MOST_SHIFT = 0.2
+"""A regression's largest mean change, in standard deviations of its values."""
+REMEDY = "use the float32 file (without --int8), or judge on texts of the model's own task by --texts FILE"
+logger = logging.getLogger(__name__)
+
+
+class Quality(NamedTuple):
+    """A comparison of two outputs."""
+
+    text: str
+    """The figures, in words."""
+    good: bool
+
+
+def sample_texts() -> List[Text]:
+    """Some paragraphs of the text that every machine has."""
+    return [(text, None) for text in itertools.islice(sample_text.paragraphs(), 0, SAMPLE * STRIDE, STRIDE)]
+
+
+def judge(model: Any, exported: Any, tokenizer: Any, texts: Optional[Sequence[Text]], strict: bool) -> List[str]:
+    """Compare an 8-bit file with its model on texts. A bad one is a warning, or refused.
+
+    Args:
+        model: the float32 model, a `BERT`.
+        exported: the file, an `Engine` with the same head.
+        tokenizer: their tokenizer, or None: then nothing can be compared, which counts as bad.
+        texts: what to judge on; None: `sample_texts`.
+        strict: refuse a bad file.
+    Returns:
+        Lines with the figures.
+    Raises:
+        RunError: the file is bad, and `strict`.
+    """
+    given = sample_texts() if texts is None else texts
+    taken = given[::-(-len(given) // MOST_TEXTS)]
+    if tokenizer is None:
+        quality = Quality("not compared with float32 on texts, as there is no tokenizer", False)
+    else:
+        quality = compare_on_texts(model, exported, tokenizer, taken)
+    source = "the built-in text; --texts FILE takes others" if texts is None else f"{len(given):,} given"
+    said = f"int8 beside float32, {len(taken)} texts ({source}):\n  {quality.text}"
+    if not quality.good and strict:
+        raise RunError(f"int8: not written, as it is far from float32: {quality.text}; {REMEDY}")
+    if not quality.good:
+        logger.warning("int8 is far from float32: %s; %s", quality.text, REMEDY)
+    return said.splitlines()
+
+
+def compare_on_texts(model: Any, exported: Any, tokenizer: Any, texts: Sequence[Text]) -> Quality:
+    """Run both on texts, and compare by the head that they have."""
+    config = model.config
+    batch_size = 1 if config.head == "mlm" else 8  # logits of an MLM's file are (B, s, V)
+    outputs: Tuple[List[np.ndarray], List[np.ndarray]] = [], []
+    for begin in range(0, len(texts), batch_size):
+        ids = [tokenizer.encode(*text, recognise_specials=False, max_length=config.num_positions)
+               for text in texts[begin:begin + batch_size]]
+        positions = None
+        if config.head == "mlm":
+            positions = np.arange(1, len(ids[0]), MASK_EVERY)[None]  # (1, M)
+            ids = [[tokenizer.mask_id if i in positions else token for i, token in enumerate(ids[0])]]
+        batch = pad(ids, tokenizer, config.token_types)
+        real = np.arange(batch["ids"].shape[1])[None] < batch["lengths"][:, None]  # (B, s)
+        for found, engine in zip(outputs, (model, exported)):
+            output = forward(engine, batch["ids"], batch["lengths"], positions, batch["types"])
+            found.append({"mlm": lambda out: out[0], "encoder": lambda out, real=real: out[real],
+                          "classifier": lambda out: out}[config.head](output))  # (N, C), C = V, H or labels
+    want, got = (np.concatenate(found).astype(np.float64) for found in outputs)
+    if config.head == "encoder":
+        return of_states(want, got)
+    return of_values(want, got) if want.shape[1] == 1 else of_classes(want, got, "word" if positions is not None
+                                                                     else "class")
+
+
+def of_classes(want: np.ndarray, got: np.ndarray, what: str = "class") -> Quality:
+    """Compare logits (N, C): the share of equal classes, and the change of the probability of float32's class."""
+    first = want.argmax(axis=1)
+    same = int((first == got.argmax(axis=1)).sum())
+    before, after = (_probabilities(logits)[np.arange(len(first)), first] for logits in (want, got))
+    change = np.abs(before - after)
+    least = LEAST_SAME_WORD if what == "word" else LEAST_SAME_CLASS
+    return Quality(f"same {what} at {same} of {len(first)} ({same / len(first):.1%}), its probability changes by "
+                   f"{change.mean():.3f} (at most {change.max():.3f})",
+                   bool(same >= least * len(first) and change.mean() <= MOST_CHANGE))
+
+
+def of_values(want: np.ndarray, got: np.ndarray) -> Quality:
+    """Compare a regression's values (N, 1)."""
+    change, deviation = np.abs(want - got), float(want.std())
+    return Quality(f"values change by {change.mean():.3f} (at most {change.max():.3f}); their standard deviation is "
+                   f"{deviation:.3f}", bool(change.mean() <= MOST_SHIFT * deviation))
+
+
+def of_states(want: np.ndarray, got: np.ndarray) -> Quality:
+    """Compare hidden states (N, H) by their cosine."""
+    norms = np.linalg.norm(want, axis=1) * np.linalg.norm(got, axis=1)
+    cosine = (want * got).sum(axis=1) / np.maximum(norms, 1e-30)
+    return Quality(f"cosine of {len(cosine):,} hidden states {cosine.mean():.4f} (at least {cosine.min():.4f})",
+                   bool(cosine.mean() >= LEAST_COSINE))
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)

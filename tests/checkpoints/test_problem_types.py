@@ -1,0 +1,83 @@
+"""How a classifier's outputs are read lives in its configuration, and goes through predict, ONNX and conversions."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+from foreign import PAIR, TEXTS, transformers, whole  # noqa: E402
+
+from bort_mx.checkpoints import load, read  # noqa: E402
+from bort_mx.checkpoints.convert import convert  # noqa: E402
+from bort_mx.commands import export, predict  # noqa: E402
+from bort_mx.data.tasks import get_task  # noqa: E402
+from bort_mx.errors import InputError  # noqa: E402
+from bort_mx.finetuning.classifier import classifier_of, without_classifier  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+KINDS = [("multi_label_classification", 3), ("multi_label_classification", 2), ("multi_label_classification", 1),
+         ("regression", 3), ("regression", 1), ("single_label_classification", 3), (None, 3), (None, 1)]
+
+
+def make(folder, kind, labels):
+    return whole("BertForSequenceClassification", "classifier", num_labels=labels, problem_type=kind)(folder)
+
+
+def answers(path, tmp_path):
+    """What predict --classify writes for the texts."""
+    (tmp_path / "texts.txt").write_text("\n".join([*TEXTS, "\t".join(PAIR)]) + "\n", encoding="utf-8")
+    assert predict.main(["--checkpoint", str(path), "--classify", str(tmp_path / "texts.txt"), "--output",
+                         str(tmp_path / "answers.jsonl")]) == 0
+    return [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def wanted(folder):
+    """Scores by transformers' own pipeline, which reads problem_type too; [{label: score}]."""
+    classify = transformers.pipeline("text-classification", model=str(folder), top_k=None, device="cpu")
+    found = [*classify(TEXTS), classify({"text": PAIR[0], "text_pair": PAIR[1]})]
+    return [{entry["label"]: entry["score"] for entry in (row[0] if isinstance(row[0], list) else row)}
+            for row in found]
+
+
+@pytest.mark.parametrize("kind, labels", KINDS)
+def test_predict_onnx_and_conversions_read_outputs_alike(kind, labels, tmp_path):
+    make(tmp_path / "theirs", kind, labels)
+    config = read(tmp_path / "theirs").config
+    assert config.problem_type == kind and config.num_labels == labels
+    first = answers(tmp_path / "theirs", tmp_path)
+    for to in ("hf", "bort-mx", "gluon"):
+        convert(read(tmp_path / "theirs"), tmp_path / to, to)
+        assert read(tmp_path / to).config.problem_type == (kind if to != "hf" or labels > 1 or kind else "regression")
+        assert_alike(answers(tmp_path / to, tmp_path), first)
+    pytest.importorskip("onnxruntime")
+    assert export.main([str(tmp_path / "theirs"), str(tmp_path / "onnx" / "m.onnx")]) == 0
+    assert_alike(answers(tmp_path / "onnx" / "m.onnx", tmp_path), first)
+    if (kind, labels) != (None, 1):  # one output without a word is a regression; transformers shows its sigmoid
+        for answer, scores in zip(first, wanted(tmp_path / "theirs")):
+            ours = answer.get("probabilities") or answer.get("values") or {"LABEL_0": answer["value"]}
+            want = [score for _, score in sorted(scores.items())]
+            np.testing.assert_allclose(list(ours.values()), want, atol=1e-5)
+            if kind == "multi_label_classification":
+                assert answer["labels"] == [label for label, score in ours.items() if score > 0.5]
+
+
+def assert_alike(found, wanted_answers):
+    for one, other in zip(found, wanted_answers):
+        assert one.keys() == other.keys() and one["text"] == other["text"]
+        for key in ("probabilities", "values"):
+            if key in one:
+                np.testing.assert_allclose(list(one[key].values()), list(other[key].values()), atol=2e-5)
+
+
+def test_it_fits_no_task_of_another_kind_and_goes_with_its_classifier(tmp_path):
+    make(tmp_path, "multi_label_classification", 2)
+    weights = read(tmp_path)
+    with pytest.raises(InputError, match="problem_type is multi_label_classification, but .*RTE has one label"):
+        classifier_of(weights, str(tmp_path), get_task("RTE"))
+    with pytest.raises(InputError, match="problem_type is multi_label_classification; leave --task out"):
+        predict._label_names("RTE", weights.config)
+    assert without_classifier(weights).config.problem_type is None
+    assert load(tmp_path, "classifier", num_labels=5)[2].problem_type is None
+    assert load(tmp_path, "encoder")[2].problem_type is None

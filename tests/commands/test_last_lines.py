@@ -1,0 +1,108 @@
+"""The last lines of every command: where it wrote, and a command that may come next."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from bort_mx.architecture import Architecture
+from bort_mx.checkpoints import directory
+from bort_mx.cli import COMMANDS
+from bort_mx.commands import convert, export, finetune, predict, prepare, pretrain, search
+from bort_mx.commands.last_lines import command_line, predict_with, say_last
+from bort_mx.data.tokenizers import train_sentencepiece
+from bort_mx.models import build_model
+
+
+def last(capsys):
+    return capsys.readouterr().out.splitlines()[-2:]
+
+
+def test_the_next_command_can_be_pasted_into_a_shell(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command_line("finetune", "--task", "RTE") == "python -m bort_mx finetune --task RTE"
+    (tmp_path / "run_finetune.py").touch()
+    assert command_line("finetune", "--checkpoint", "a b") == "python run_finetune.py --checkpoint 'a b'"
+    assert shlex.split(command_line(*predict_with("m", "mlm")))[-1] == "The <mask> of the function"
+    say_last("x.txt", "doctor")
+    assert capsys.readouterr().out == "wrote x.txt\nnext: python -m bort_mx doctor\n"
+    monkeypatch.setenv("HOROVOD_RANK", "1")
+    say_last("x.txt", "doctor")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("last")
+    tokenizer = train_sentencepiece(["the quick brown fox jumps over the lazy dog"] * 3, 300)
+    for head in ("encoder", "mlm", "classifier"):
+        directory.save(folder / head, build_model(Architecture(1, 2, 8, 8), tokenizer.vocab_size, head,
+                                                  num_positions=32), tokenizer)
+    (folder / "texts.txt").write_text("the dog\na fox\n")
+    return folder
+
+
+@pytest.mark.parametrize("head, option", [("encoder", "--embed"), ("mlm", "--fill-mask"),
+                                          ("classifier", "--classify")])
+def test_after_converting_and_exporting_one_predicts(head, option, checkpoints, tmp_path, capsys):
+    assert convert.main([str(checkpoints / head), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    wrote, following = last(capsys)
+    assert wrote == f"wrote {tmp_path}/hf"
+    assert following.startswith(f"next: python -m bort_mx predict --checkpoint {tmp_path}/hf {option} ")
+    pytest.importorskip("onnxruntime")
+    assert export.main([str(checkpoints / head), str(tmp_path / "x" / "m.onnx")]) == 0
+    assert last(capsys)[1].startswith(f"next: python -m bort_mx predict --checkpoint {tmp_path}/x/m.onnx {option} ")
+
+
+def test_answers_on_standard_output_stand_alone(checkpoints, tmp_path, capsys):
+    words = ["--checkpoint", str(checkpoints / "classifier"), "--classify", str(checkpoints / "texts.txt")]
+    assert predict.main(words) == 0
+    assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == ["the dog", "a fox"]
+    assert predict.main([*words, "--output", str(tmp_path / "a.jsonl")]) == 0
+    assert last(capsys) == [f"wrote {tmp_path}/a.jsonl",
+                            f"next: python -m bort_mx export {checkpoints}/classifier model.onnx --int8"]
+
+
+def test_a_chain_of_commands_names_each_next_one(tmp_path, monkeypatch, capsys):
+    """prepare, pre-training, search and fine-tuning, each by the command before it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("".join(f"the {a} dog {b} a {c} fox .\n" for a in "abcdef" for b in "ghijkl"
+                                               for c in "mnopqr"))
+    assert prepare.main(["--data", "text.txt", "--train-vocab", "300", "--output-dir", "shards"]) == 0
+    assert last(capsys) == ["wrote shards", "next: python -m bort_mx pretrain --data shards"]
+    tiny = ["--architecture", "2,2,8,8", "--max-steps", "2", "--batch-size", "4", "--seq-len", "32",
+            "--evaluation-sequences", "4"]
+    assert pretrain.main(["--data", "shards", *tiny, "--output-dir", "runs/mlm"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == ["wrote runs/mlm: checkpoints/step-2, results.json, metrics.jsonl",
+                         "next: python -m bort_mx finetune --task RTE --checkpoint runs/mlm"]
+    assert [line for line in said if len(line) > 80] == []
+    (tmp_path / "space.yaml").write_text("num_layers: [2]\nnum_heads: [1, 2]\nhidden_size: [8]\n"
+                                         "intermediate_size: [8]\n")
+    assert search.main(["--data", "shards", "--teacher", "runs/mlm", "--space", "space.yaml", "--epsilon", "1",
+                        "--latency", "flops", "--batch-size", "4", "--seq-len", "32", "--evaluation-lines", "4",
+                        "--output-dir", "runs/search"]) == 0
+    assert last(capsys)[1] == ("next: python -m bort_mx pretrain --data shards --teacher runs/mlm --architecture "
+                               "runs/search/results.json")
+    assert finetune.main(["--task", "demo", "--checkpoint", "runs/mlm", "--epochs", "1", "--batch-size", "64",
+                          "--output-dir", "runs/ft"]) == 0
+    wrote, following = last(capsys)
+    assert wrote.startswith("wrote predictions.tsv") and wrote.endswith("into runs/ft")
+    assert following == "next: python -m bort_mx predict --checkpoint runs/ft --classify your-texts.txt"
+
+
+@pytest.mark.parametrize("name, module", [(name, module) for name, (module, _) in COMMANDS.items()])
+def test_no_command_is_left_out(name, module):
+    import importlib
+    import inspect
+
+    assert "say_last(" in inspect.getsource(importlib.import_module(module))
+
+
+def test_the_doctor_names_a_first_command(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "bort_mx", "doctor"], capture_output=True, text=True, cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, check=False)
+    assert done.stdout.splitlines()[-1] == "next: python -m bort_mx demo" or done.returncode == 1
