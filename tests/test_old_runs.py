@@ -1,8 +1,8 @@
 """Run directories and checkpoints that version 0.1 wrote, before files and options were renamed, continue and load.
 
-tests/golden/old_runs/version_0.1.tar.xz holds, of models of a few kilobytes: prepared text, a pre-training run of 10 steps
-(with AdamW's ε 1e-7 under its former name), a fine-tuning run stopped at step 10 of 16, a teacher, a run of Agora that
-was stopped after 2 of 4 trainings, and a search with 3 of 6 candidates finished.
+tests/golden/old_runs/version_0.1.tar.xz holds, of models of a few kilobytes: prepared text, a pre-training run of 10
+steps (with AdamW's ε 1e-7 under its former name), a fine-tuning run stopped at step 10 of 16, a teacher, a run of Agora
+that was stopped after 2 of 4 trainings, and a search with 3 of 6 candidates finished.
 """
 
 import json

@@ -67,7 +67,7 @@ def test_every_command_of_the_readme_runs_as_printed_and_in_order(checkout):
         if "write_corpus" in command:
             text = checkout / "text" / "standard-library.txt"
             text.write_text("".join(text.read_text().splitlines(keepends=True)[:PARAGRAPHS]))
-    assert ran >= 14
+    assert ran >= 13  # 14 with Horovod
     written = {"shards/manifest.json", "runs/agora/agora/report.md", "runs/search/report.md", "my-bort/config.json",
                "onnx/bort.onnx", *(f"runs/{name}/results.json" for name in (
                    "teacher", "distilled", "found", "socrates", "plain", "agora"))}
