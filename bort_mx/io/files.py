@@ -208,19 +208,10 @@ def read_yaml(path: os.PathLike) -> Any:
         InputError: see `compose_yaml`; or a value does not fit its YAML type.
     """
     node = compose_yaml(path)
-    return None if node is None else yaml_value(node, path)
-
-
-def yaml_value(node: yaml.Node, path: os.PathLike) -> Any:
-    """The value of a node of `compose_yaml`.
-
-    Raises:
-        InputError: a value does not fit its YAML type.
-    """
     try:
-        return yaml.SafeLoader("").construct_document(node)
+        return None if node is None else yaml.SafeLoader("").construct_document(node)
     except YAML_ERRORS as error:
-        raise _not_yaml(path, error, node) from None
+        raise _not_yaml(path, error) from None
 
 
 def compose_yaml(path: os.PathLike) -> Optional[yaml.Node]:
@@ -268,13 +259,13 @@ def _counted(number: int) -> str:
     return f"{number:,}" if number < 10 ** 12 else "more than 1,000,000,000,000"
 
 
-def _not_yaml(path: os.PathLike, error: Exception, node: Optional[yaml.Node] = None) -> InputError:
+def _not_yaml(path: os.PathLike, error: Exception) -> InputError:
     """The error for a bad YAML file, on one line."""
     if isinstance(error, yaml.reader.ReaderError):
         return InputError(f"{path}: not YAML (character {error.character:#x} at position {error.position:,})")
     if isinstance(error, RecursionError):
         return InputError(f"{path}: not YAML that can be read (nested too deep)")
-    mark = getattr(error, "problem_mark", None) or getattr(node, "start_mark", None)
+    mark = getattr(error, "problem_mark", None)
     reason = " ".join(str(getattr(error, "problem", None) or error or type(error).__name__).split())
     return InputError(f"{path}:{mark.line + 1}: not YAML ({reason})" if mark else f"{path}: not YAML ({reason})")
 

@@ -183,8 +183,15 @@ def _read_fields(path: pathlib.Path) -> Dict[str, Tuple[int, Any]]:
         line, name = key.start_mark.line + 1, _field_name(path, key)
         if name in fields:
             raise InputError(f"{path}:{line}: {name} is given a second time (first on line {fields[name][0]})")
-        fields[name] = line, files.yaml_value(value, path)
+        fields[name] = line, _construct(value, f"{path}:{line}: {name}")
     return fields
+
+
+def _construct(node: yaml.Node, where: str) -> Any:
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except files.YAML_ERRORS as error:
+        raise InputError(f"{where}: cannot be read ({getattr(error, 'problem', None) or error})") from None
 
 
 def _field_name(path: pathlib.Path, key: yaml.Node) -> str:

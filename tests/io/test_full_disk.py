@@ -138,10 +138,11 @@ LONG, NOT_UTF8 = "n" * 300, os.fsdecode(b"caf\xe9")
 
 @pytest.mark.parametrize("words", [
     ["pretrain", "--data", "{name}"], ["pretrain", "--data", "{data}", *TINY, "--output-dir", "{name}"],
-    ["pretrain", "--init", "{name}"], ["pretrain", "--architecture", "{name}.json"],
+    ["pretrain", "--init", "{name}"], ["pretrain", "--data", "{data}", "--architecture", "{name}.json"],
     ["finetune", "--task", "{name}.yaml"], ["finetune", "--task", "demo", "--checkpoint", "{name}"],
     ["finetune", "--task", "demo", "--output-dir", "{name}"], ["finetune", "--task", "RTE", "--data-dir", "{name}"],
-    ["search", "--space", "{name}"], ["search", "--teacher", "{name}", "--data", "{data}", "--output-dir", "out"],
+    ["search", "--space", "{name}", "--teacher", "x", "--data", "{data}", "--output-dir", "out"],
+    ["search", "--teacher", "{name}", "--data", "{data}", "--output-dir", "out"],
     ["prepare", "--data", "{name}", "--train-vocab", "400", "--output-dir", "out"],
     ["prepare", "--data", "{text}", "--train-vocab", "400", "--output-dir", "{name}"],
     ["prepare", "--data", "{text}", "--tokenizer", "{name}", "--output-dir", "out"],
