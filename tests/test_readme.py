@@ -1,7 +1,7 @@
 """Every command of the README runs as printed, in order, at reduced size.
 
 The commands run in a temporary folder that has the scripts and configs of the checkout. What reduces them is appended
-to a command, by its program (`REDUCED`); the text is cut to its first paragraphs. Everything else is as printed.
+to a command, by a word of it (`REDUCED`); the text is cut to its first paragraphs. Everything else is as printed.
 """
 
 import os
@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 REDUCED = {
     "run_pretraining.py": "--max-steps 4 --batch-size 8 --warmup 2 --evaluation-sequences 16",
     "run_search.py": "--steps 1 --batch-size 8 --micro-batch-size 8 --evaluation-lines 8 --epsilon 6",
-    "run_finetune.py": "--epochs 1 --batch-size 128",
+    "run_finetune.py": "--epochs 1 --batch-size 128 --max-length 24",
+    "--agora": "--baselines enumeration --points 20",
 }
 PARAGRAPHS = 1500
 SKIPPED = {"make": "installs, or runs these very tests", ".": "activates .venv; here it is active"}
@@ -38,8 +39,8 @@ def test_commands_are_found():
 
 
 def reduced(command):
-    """A command with the flags of its program."""
-    return " ".join([command, *(flags for program, flags in REDUCED.items() if program in command)])
+    """A command with the flags that reduce it."""
+    return " ".join([command, *(flags for word, flags in REDUCED.items() if word in command.split())])
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_every_command_of_the_readme_runs_as_printed_and_in_order(checkout):
         if "write_corpus" in command:
             text = checkout / "text" / "standard-library.txt"
             text.write_text("".join(text.read_text().splitlines(keepends=True)[:PARAGRAPHS]))
-    assert ran >= 14
+    assert ran >= 13  # 14 with Horovod
     written = {"shards/manifest.json", "runs/agora/agora/report.md", "runs/search/report.md", "my-bort/config.json",
                "onnx/bort.onnx", *(f"runs/{name}/results.json" for name in (
                    "teacher", "distilled", "found", "socrates", "plain", "agora"))}

@@ -31,8 +31,8 @@ class ExportOptions:
     texts."""
 
     texts: Optional[str] = None
-    """File to compare an --int8 file on: one text per line, or two with a tab between. Default: built-in text. Texts of
-    the model's own task tell most."""
+    """Texts to compare an --int8 file on: a text per line, two with a tab between, or a table. Default: built-in text.
+    Texts of the model's own task tell most."""
 
     strict: bool = False
     """Refuse an --int8 file that is far from float32 on the texts. Without this option, a warning says so."""
@@ -61,11 +61,12 @@ def main(argv: List[str]) -> int:
     options = parse_options(ExportOptions, argv, "bort-mx export", DESCRIPTION)
     from bort_mx import checkpoints  # MXNet is loaded only now: --help and bad options stay quick
     from bort_mx.checkpoints.onnx_export import export
-    from bort_mx.commands.predict import read_texts
+    from bort_mx.inference.input_file import read_texts
     from bort_mx.inference.int8_quality import judge
 
-    texts = None if options.texts is None else read_texts(pathlib.Path(options.texts))
     weights = checkpoints.read(options.checkpoint, options.num_heads)
+    texts = (None if options.texts is None
+             else read_texts(pathlib.Path(options.texts), trained=weights.config.text_columns))
     for line in export(weights, options.output, options.head, options.int8, options.opset, options.seed,
                        lambda model, exported: judge(model, exported, weights.tokenizer, texts, options.strict)):
         print(line, flush=True)

@@ -14,7 +14,7 @@ import numpy as np
 from bort_mx.data import sample_text
 from bort_mx.errors import RunError
 from bort_mx.inference.engines import forward
-from bort_mx.inference.pipeline import Text, pad
+from bort_mx.inference.pipeline import Text, encode_texts, pad, problem_type
 
 SAMPLE, STRIDE = 64, 8
 """Number of paragraphs of the built-in text, and the distance between two of them."""
@@ -82,8 +82,7 @@ def compare_on_texts(model: Any, exported: Any, tokenizer: Any, texts: Sequence[
     batch_size = 1 if config.head == "mlm" else 8  # logits of an MLM's file are (B, s, V)
     outputs: Tuple[List[np.ndarray], List[np.ndarray]] = [], []
     for begin in range(0, len(texts), batch_size):
-        ids = [tokenizer.encode(*text, recognise_specials=False, max_length=config.num_positions)
-               for text in texts[begin:begin + batch_size]]
+        ids, _ = encode_texts(model, tokenizer, texts[begin:begin + batch_size])
         positions = None
         if config.head == "mlm":
             positions = np.arange(1, len(ids[0]), MASK_EVERY)[None]  # (1, M)
@@ -97,8 +96,10 @@ def compare_on_texts(model: Any, exported: Any, tokenizer: Any, texts: Sequence[
     want, got = (np.concatenate(found).astype(np.float64) for found in outputs)
     if config.head == "encoder":
         return of_states(want, got)
-    return of_values(want, got) if want.shape[1] == 1 else of_classes(want, got, "word" if positions is not None
-                                                                     else "class")
+    if config.head == "mlm":
+        return of_classes(want, got, "word")
+    return {"regression": of_values, "multi_label_classification": of_labels,
+            "single_label_classification": of_classes}[problem_type(config)](want, got)
 
 
 def of_classes(want: np.ndarray, got: np.ndarray, what: str = "class") -> Quality:
@@ -113,9 +114,17 @@ def of_classes(want: np.ndarray, got: np.ndarray, what: str = "class") -> Qualit
                    bool(same >= least * len(first) and change.mean() <= MOST_CHANGE))
 
 
+def of_labels(want: np.ndarray, got: np.ndarray) -> Quality:
+    """Compare logits (N, labels) of labels that are each for themselves: the share of equal answers, and the change."""
+    same, change = (want > 0) == (got > 0), np.abs(np.tanh(want / 2) - np.tanh(got / 2)) / 2  # of the sigmoid
+    return Quality(f"same answer for {same.sum()} of {same.size} labels ({same.mean():.1%}), probabilities change by "
+                   f"{change.mean():.3f} (at most {change.max():.3f})",
+                   bool(same.mean() >= LEAST_SAME_CLASS and change.mean() <= MOST_CHANGE))
+
+
 def of_values(want: np.ndarray, got: np.ndarray) -> Quality:
-    """Compare a regression's values (N, 1)."""
-    change, deviation = np.abs(want - got), float(want.std())
+    """Compare a regression's values (N, outputs)."""
+    change, deviation = np.abs(want - got), float(want.std(axis=0).mean())
     return Quality(f"values change by {change.mean():.3f} (at most {change.max():.3f}); their standard deviation is "
                    f"{deviation:.3f}", bool(change.mean() <= MOST_SHIFT * deviation))
 

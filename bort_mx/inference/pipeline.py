@@ -154,7 +154,7 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
     """`answer` to the model's output for each text, in order. Texts are cut to the model's `config.longest`."""
     cut, size = 0, WINDOW * batch_size
     for begin in range(0, len(texts), size):
-        window, shortened = _encode(model, tokenizer, texts[begin:begin + size], clean)
+        window, shortened = encode_texts(model, tokenizer, texts[begin:begin + size], clean)
         cut += shortened
         order = sorted(range(len(window)), key=lambda i: len(window[i]))
         answers: List[Any] = [None] * len(window)
@@ -171,8 +171,8 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
         yield from answers
 
 
-def _encode(model: Any, tokenizer: Any, texts: Sequence[Text],
-            clean: Callable[[str], str]) -> Tuple[List[List[int]], int]:
+def encode_texts(model: Any, tokenizer: Any, texts: Sequence[Text],
+                 clean: Callable[[str], str] = clean_text) -> Tuple[List[List[int]], int]:
     """Ids of texts or pairs, cleaned and cut as in the model's training, and how many were cut."""
     examples = [Example(i, text[:1] if text[1] is None else text) for i, text in enumerate(texts)]
     encoded = encode_examples(tokenizer, examples, model.config.longest, model.config.cut, clean)

@@ -35,6 +35,10 @@ def test_classes_words_values_and_states():
     assert int8_quality.of_values(values, values + 0.1).good and not int8_quality.of_values(values, values + 1).good
     assert int8_quality.of_values(values, values + 0.5).text == (
         "values change by 0.500 (at most 0.500); their standard deviation is 2.872")
+    logits = np.array([[2.0, -2.0, 1.0]] * 10)
+    assert int8_quality.of_labels(logits, logits).good and not int8_quality.of_labels(logits, -logits).good
+    assert int8_quality.of_labels(logits, logits * [1, 1, -1]).text == (
+        "same answer for 20 of 30 labels (66.7%), probabilities change by 0.154 (at most 0.462)")
     states = np.random.default_rng(0).normal(size=(50, 16))
     assert int8_quality.of_states(states, 3 * states) == ("cosine of 50 hidden states 1.0000 (at least 1.0000)", True)
     assert not int8_quality.of_states(states, states[::-1]).good
