@@ -503,8 +503,11 @@ def test_fills_with_whole_words_in_order(name, tokenizer, timaeus, tmp_path, req
         shares = [share for _, share in candidates]
         assert shares == sorted(shares, reverse=True) and 0 < shares[-1] < 1
     first = next(iter(fill_masks(model, own, [short], own.vocab_size)))["fills"]
-    rank = {fill["token"].strip(): (-i, fill["probability"]) for i, fill in reversed(list(enumerate(first)))}
-    assert all(rank[word.strip()][1] == pytest.approx(share, rel=1e-4) for word, share in found[1][0])
+    shares = {}  # two tokens may be spelled the same: with the space before a word, and without
+    for fill in first:
+        shares.setdefault(fill["token"].strip(), []).append(fill["probability"])
+    assert all(any(share == pytest.approx(other, rel=1e-4) for other in shares[word.strip()])
+               for word, share in found[1][0])
     tau = mlm(filler, top_k=5)
     example = Example(0, ("the § king § slept .", "the queen ate , and the king sang ."))
     made = [tau([example], generator(seed, "tau"))[0].texts for seed in (0, 0, 1)]
