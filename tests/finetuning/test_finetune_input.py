@@ -247,7 +247,7 @@ def test_the_script_exits_with_2_and_one_line(tmp_path):
 def test_without_a_task_the_demo_is_taken(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     taken = []
-    monkeypatch.setattr(command, "run", taken.append)
+    monkeypatch.setattr(command, "run", lambda options: taken.append(options) or {"predictions_of": "dev"})
     command.main(["--epochs", "2"])
     assert (taken[0].task, taken[0].checkpoint, taken[0].epochs) == ("demo", "fresh", 2)
     assert "not pre-trained" in capsys.readouterr().out

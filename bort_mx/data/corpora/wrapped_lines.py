@@ -9,9 +9,13 @@ WRAPPED_LINES = 0.8
 OPEN_LINES = 0.3
 """Share of those lines that do not end a sentence, from which on it is wrapped: lists and verses of one length are
 not."""
+WITHIN = 0.1
+"""Share of lines within which a sentence ends and another begins, from which on it is wrapped: a list of sentences
+without full stops, all of one length, is not."""
 FEWEST = 8  # lines that another follows
 WIDTHS = range(40, 121)  # characters
 _ENDS = re.compile("[.!?\u2026\u3002\u0964:;][\"'\u201d\u2019)\\]_*]*$")
+_INNER_END = re.compile("[.!?\u2026\u3002\u0964][\"'\u201d\u2019)\\]_*]*\\s+\\S")
 _JOINT = re.compile(r"[^\S\n]*\n[^\S\n]*")
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")
 PARAGRAPH_END = re.compile(rb"\n[ \t\r]*\n")
@@ -22,7 +26,7 @@ def looks_wrapped(text: str) -> bool:
 
     The width is the length that 98 % of the lines do not exceed; it must be 40 to 120 characters. The text is wrapped
     if 80 % of the lines that another line follows would exceed it with that line's first word, and 30 % of them do not
-    end a sentence. There must be 8 such lines.
+    end a sentence, and a sentence ends within 10 % of them. There must be 8 such lines.
     """
     lines = [line.strip() for line in text.split("\n")]
     lengths = sorted(len(line) for line in lines if line)
@@ -32,7 +36,9 @@ def looks_wrapped(text: str) -> bool:
     width = lengths[int(len(lengths) * 0.98)]
     full = [line for line, after in followed if len(line) + 1 + len(after.split(None, 1)[0]) > width]
     opened = sum(not _ENDS.search(line) for line in full)
-    return len(full) >= WRAPPED_LINES * len(followed) and opened >= OPEN_LINES * len(full)
+    within = sum(bool(_INNER_END.search(line)) for line, _ in followed)
+    return (within >= WITHIN * len(followed) and len(full) >= WRAPPED_LINES * len(followed)
+            and opened >= OPEN_LINES * len(full))
 
 
 def join_paragraphs(text: str, path: str) -> str:
