@@ -21,7 +21,7 @@ from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.files import beside, clean_leftovers, give_usual_mode
 from bort_mx.io.output import writing
-from bort_mx.models.sentence_embedding import TENSORS
+from bort_mx.sentence_embedding import TENSORS
 
 TOLERANCE = 1e-4
 """Largest difference of a float32 file's outputs from the model's, over the largest output where that is above 1."""

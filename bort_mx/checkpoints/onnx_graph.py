@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bort_mx.checkpoints.onnx_model import input_names
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.errors import InputError
-from bort_mx.models.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
+from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
 OPSETS = range(13, 20)
 NATIVE_LAYER_NORM = 17

@@ -16,7 +16,7 @@ from bort_mx.checkpoints import huggingface, lazy_tensor, torch_file
 from bort_mx.checkpoints.weights import Format, Weights, check_fit
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.models.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
+from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
 MODULES, CONFIG, OF_TRANSFORMER, OF_ALL = ("modules.json", "config.json", "sentence_bert_config.json",
                                            "config_sentence_transformers.json")

@@ -15,7 +15,7 @@ from bort_mx.data.tasks.examples import Example
 from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward, open_with_engine
-from bort_mx.models.sentence_embedding import SentenceEmbedding, embedded
+from bort_mx.sentence_embedding import SentenceEmbedding, embedded
 
 WINDOW = 64
 """Batches whose texts are sorted by length together. More would pad less, but the first answers would come later."""

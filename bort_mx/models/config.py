@@ -5,7 +5,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
-from bort_mx.models.sentence_embedding import SentenceEmbedding
+from bort_mx.sentence_embedding import SentenceEmbedding
 
 HEADS = ("encoder", "mlm", "classifier")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
