@@ -4,10 +4,9 @@ import itertools
 import math
 import os
 import pathlib
-from typing import Any, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, List, NamedTuple, Set
 
 from bort_mx.agora.points import shorten
-from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -61,22 +60,6 @@ def load_thetas(path: os.PathLike) -> List[Theta]:
 def paper_thetas() -> List[Theta]:
     """The paper's Theta = L x D x W x S, 500 sets."""
     return load_thetas(PAPER)
-
-
-def convergent_set(task: str) -> Tuple[Theta, Optional[int]]:
-    """The convergent hyperparameter set of a task and its batch size, tables 7 to 9 (kept with the tasks).
-
-    Args:
-        task: a name that `bort_mx.data.tasks.get_task` knows, e.g. "RTE" (GLUE's), "superglue/RTE", "RACE-H".
-
-    Returns:
-        (theta, batch size), the batch size None where the paper's text does not give it.
-
-    Raises:
-        InputError: no such task, or the paper gives no set for it.
-    """
-    chs = get_task(task).chs()
-    return _theta(chs[:4], f"convergent set of {task}"), chs.batch_size
 
 
 def _read(path: os.PathLike) -> dict:

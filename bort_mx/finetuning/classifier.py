@@ -117,14 +117,6 @@ def without_classifier(weights: Weights) -> Weights:
 # -- files beside a checkpoint -------------------------------------------------------------------------------------
 
 
-def labels_of(path: str) -> Optional[List[str]]:
-    """The labels of a run's or Hugging Face folder's outputs, in order, if its config.json tells them.
-
-    None if it does not. Empty for a regression.
-    """
-    return _labels_in(run_config(path))
-
-
 def run_config(path: str) -> Dict[str, Any]:
     """The config.json of the run that a checkpoint belongs to, or of a Hugging Face folder; {} if there is none."""
     if not os.path.exists(path):

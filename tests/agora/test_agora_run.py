@@ -19,7 +19,7 @@ from bort_mx.agora import report as agora_report
 from bort_mx.agora import run as agora_run
 from bort_mx.agora import teacher as agora_teacher
 from bort_mx.agora.director import Director
-from bort_mx.agora.hyperparameters import Theta, convergent_set, paper_thetas
+from bort_mx.agora.hyperparameters import Theta, paper_thetas
 from bort_mx.agora.mask_filling import MORE, MaskFiller
 from bort_mx.agora.options import RECORDED, AgoraRunOptions
 from bort_mx.agora.perturbation_edits import MASK, mlm
@@ -35,8 +35,8 @@ from bort_mx.data.tasks import Example, get_task, synthetic
 from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
+from bort_mx.finetuning import classifier
 from bort_mx.finetuning import trainer as finetuning_trainer
-from bort_mx.finetuning.classifier import labels_of
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.models import build_model
@@ -473,10 +473,13 @@ def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
 def test_where_labels_are_found(tmp_path, config, labels):
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "checkpoints/best").mkdir(parents=True)
-    assert labels_of(str(tmp_path / "another/model")) is None  # whose folder merely lies in there
-    found = labels_of(str(tmp_path))
+    def labels_of(path):
+        return classifier._labels_in(classifier.run_config(str(path)))
+
+    assert labels_of(tmp_path / "another/model") is None  # whose folder merely lies in there
+    found = labels_of(tmp_path)
     assert (sorted(found), len(found)) == (sorted(labels), len(labels)) if labels else found == labels
-    assert labels_of(str(tmp_path / "checkpoints/best")) == found
+    assert labels_of(tmp_path / "checkpoints/best") == found
 
 
 # -- the fill function -------------------------------------------------------------------------------------------------
@@ -656,4 +659,4 @@ def test_theta_is_the_papers_where_none_is_given(small):
 def test_with_chs_theta_is_the_tasks_one_set_and_the_plain_baseline_has_the_defaults():
     options, task = AgoraRunOptions(agora=True, socrates="x", chs=True), get_task("RTE")
     (theta,) = options.resolved(task, task).thetas()
-    assert theta == convergent_set("RTE")[0] != options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)
+    assert theta == task.chs()[:4] != options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)

@@ -3,7 +3,8 @@
 import pytest
 
 from bort_mx.agora.budget import estimate, parse_duration, within_budget
-from bort_mx.agora.hyperparameters import Theta, convergent_set, load_thetas, paper_thetas
+from bort_mx.agora.hyperparameters import Theta, load_thetas, paper_thetas
+from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.io.files import read_json
 
@@ -16,14 +17,15 @@ def test_paper_thetas():
 
 
 def test_convergent_sets():
-    assert convergent_set("CoLA") == ((9e-6, 10, 0.45, 3), 8)
-    assert convergent_set("RTE") == convergent_set("glue/RTE") == ((1e-5, 100, 0.5, 2), 8)
-    assert convergent_set("superglue/RTE") == ((1e-5, 10, 0.45, 1), 16)
-    assert convergent_set("RACE-M") == ((5e-5, 0.1, 0.35, 3), 16)
-    assert convergent_set("BoolQ") == ((5e-6, 100, 0.5, 3), None)
+    """Tables 7 to 9: learning rate, weight decay, warm-up, seed, and the batch size where the text gives it."""
+    assert get_task("CoLA").chs() == (9e-6, 10, 0.45, 3, 8)
+    assert get_task("RTE").chs() == get_task("glue/RTE").chs() == (1e-5, 100, 0.5, 2, 8)
+    assert get_task("superglue/RTE").chs() == (1e-5, 10, 0.45, 1, 16)
+    assert get_task("RACE-M").chs() == (5e-5, 0.1, 0.35, 3, 16)
+    assert get_task("BoolQ").chs() == (5e-6, 100, 0.5, 3, None)
     for task in ("SQuAD", "demo"):
         with pytest.raises(InputError, match=task):
-            convergent_set(task)
+            get_task(task).chs()
 
 
 def test_shipped_numbers_are_the_papers(shared):
@@ -33,8 +35,7 @@ def test_shipped_numbers_are_the_papers(shared):
         assert sorted({getattr(theta, name) for theta in paper_thetas()}) == numbers["theta"][short]
     for suite in ("glue", "superglue", "race"):
         for task, row in numbers["chs"][suite].items():
-            theta, batch_size = convergent_set(f"{suite}/{task}")
-            assert [*theta, batch_size] == row
+            assert list(get_task(f"{suite}/{task}").chs()) == row
 
 
 def written(tmp_path, text):

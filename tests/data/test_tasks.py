@@ -637,11 +637,34 @@ def test_answers_survive_a_long_passage(shared):
 # The demo task
 
 
+def facts_of(sentence):
+    """What a sentence says, with every converse turned round, so that equal meanings are equal sets."""
+    stands_for = {}  # of a relation and its converse the first stands for both
+    for plain, converse in [*synthetic._relations(), *((verb, f"was {verb} by") for verb in synthetic.HANDLED)]:
+        if plain not in stands_for:
+            stands_for[converse] = plain
+    facts = set()
+    for clause in " ".join(word for word in sentence.split() if word not in ("the", ".")).split(" but "):
+        who, *relation, whom = clause.split()
+        name = " ".join(relation)
+        if relation[0] == "did":
+            facts.add((f"{name} {whom}", who, None))
+        else:
+            facts.add((stands_for[name], whom, who) if name in stands_for else (name, who, whom))
+    return frozenset(facts)
+
+
+def solved(premise, hypothesis):
+    """The label by rule, from the two texts alone. This proves that word order decides every example."""
+    entailed = facts_of(hypothesis) <= facts_of(premise)
+    return synthetic.ENTAILMENT if entailed else synthetic.NOT_ENTAILMENT
+
+
 def test_demo_rules_agree_with_the_labels_and_splits_are_disjoint():
     splits = synthetic.generate()
     assert {split: len(pairs) for split, pairs in splits.items()} == synthetic.SIZES
     for pairs in splits.values():
-        assert all(synthetic.solve(premise, hypothesis) == label for premise, hypothesis, label in pairs)
+        assert all(solved(premise, hypothesis) == label for premise, hypothesis, label in pairs)
         counts = collections.Counter(label for *_, label in pairs)
         assert counts == dict.fromkeys(get_task("demo").labels, len(pairs) // 2)
     seen = [(premise, hypothesis) for pairs in splits.values() for premise, hypothesis, _ in pairs]
