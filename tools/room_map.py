@@ -47,6 +47,7 @@ def _room(name: str, package: pathlib.Path) -> str:
 def reduced(graph: Dict[str, Set[str]]) -> Dict[str, Set[str]]:
     """The graph without the arrows that a longer way makes superfluous."""
     def reach(start: str) -> Set[str]:
+        """All rooms that lead on from one."""
         seen: Set[str] = set()
         todo = list(graph.get(start, ()))
         while todo:

@@ -183,6 +183,7 @@ def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **c
 def _taken(tensors: Dict[str, Any], shapes: Dict[str, Tuple[int, ...]]) -> Dict[str, Any]:
     """The tensors that a model takes: the encoder's; of heads those that it has; of a classifier those of its size."""
     def is_taken(name: str) -> bool:
+        """Whether the model has a place for this tensor."""
         if not name.startswith(tensor_names.HEADS):
             return True
         other_size = name.startswith("classifier.") and tuple(tensors[name].shape) != shapes.get(name)

@@ -37,6 +37,7 @@ def register(row: Optional[int] = None) -> Callable[[Kind], Kind]:
         ValueError: another task has the same key.
     """
     def add(task: Kind) -> Kind:
+        """Put the class into the table."""
         key = key_of(task)
         if key in TASKS:
             raise ValueError(f"the key {key!r} belongs to {TASKS[key].__module__} and to {task.__module__}")
@@ -51,6 +52,7 @@ def register(row: Optional[int] = None) -> Callable[[Kind], Kind]:
 def register_description(*suffixes: str) -> Callable[[Kind], Kind]:
     """A decorator: files whose names end so describe this kind of task. The class takes the file's path."""
     def add(task: Kind) -> Kind:
+        """Put the class into the table."""
         _DESCRIPTIONS.update(dict.fromkeys(suffixes, task))
         return task
     return add

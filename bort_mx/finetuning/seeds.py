@@ -35,6 +35,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
     run = parent_directory(options, workers)
 
     def begun() -> None:
+        """Called by the first run when nothing is left to refuse."""
         if begin is not None:
             begin()
         run.write_config()

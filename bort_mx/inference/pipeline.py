@@ -117,6 +117,7 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: Optional[s
     own = embedding is model.config.embedding
 
     def answer(output: Output) -> np.ndarray:
+        """Embeddings (B, E) of a batch."""
         if own and hasattr(model, "embeddings"):  # an engine that computes them itself
             return model.embeddings(output.ids, output.lengths, output.types)
         return embedded(embedding, model.embedding_tensors if own else {}, output.run(), output.lengths)
