@@ -15,7 +15,7 @@ export TORCH
 
 help:
 	@echo "make demo     pre-train and distil a small model on text that every machine has, and fill a few masks"
-	@echo "make test     all tests (within 10 minutes on two cores)"
+	@echo "make test     all tests (about 16 minutes on two cores)"
 	@echo "make fuzz     every reader on damaged input, FUZZ_ROUNDS=1000 times each (about 40 minutes)"
 	@echo "make install  .venv with bort_mx, MXNet, GluonNLP, Horovod and ONNX"
 	@echo "make lint     ruff"
