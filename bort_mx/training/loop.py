@@ -16,9 +16,11 @@ from bort_mx.training.signals import StopRequested, StopSignals
 from bort_mx.training.step import NonFiniteError, StepResult, TrainingStep
 
 FEWEST_STEPS_TOLD = 20
-"""Of fewer steps the duration is not told beforehand."""
-QUICK = 5.0
-"""Seconds of a first pass up to which another one is timed."""
+"""Below this many steps, no estimate of the duration is printed."""
+SLOW = 5.0
+"""Seconds of a step from which on one pass stands for it. Of quicker steps the update and the data are a large part."""
+FIRST = 5
+"""Quicker steps are timed themselves, the second to this one: the first compiles the graph and allocates its memory."""
 
 
 @dataclasses.dataclass
@@ -102,8 +104,8 @@ class Loop:
         done = start
         with StopSignals() as signals, Progress(total, self._description, "step", self._workers.is_first,
                                                 initial=start) as progress:
-            if start < total and not self._ended():
-                self._say_how_long(total - start)
+            told = total - start < FEWEST_STEPS_TOLD or self._ended() or self._told_beforehand(total - start)
+            timed = time.perf_counter()
             self._since = time.perf_counter()
             for step in range(start + 1, total + 1):
                 if self._ended():
@@ -113,6 +115,11 @@ class Loop:
                     self._stop(step - 1)
                 done = step
                 self._log(step, result, progress)
+                if step == start + 1:
+                    timed = time.perf_counter()
+                elif step == start + FIRST and not told and self._workers.is_first:
+                    seconds = (time.perf_counter() - timed) / (FIRST - 1)
+                    progress.write(_duration(seconds, total - step))
                 # Evaluate before saving: the checkpoint must hold what the selection concluded from the evaluation.
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
                     last = self._evaluation(step, progress)
@@ -127,20 +134,20 @@ class Loop:
             print(f"{self._core.skipped} steps were skipped: their loss or gradient was not finite")
         return last
 
-    def _say_how_long(self, steps: int) -> None:
-        """Say how long the steps will take, by the time of one micro-batch; rank 0 alone measures.
+    def _told_beforehand(self, steps: int) -> bool:
+        """Time one micro-batch; if steps are slow by it, say how long they will take. Rank 0 alone measures and says.
 
-        The first pass compiles the graph and allocates its memory; a second one is timed if the first was quick.
+        Returns:
+            Whether it was said.
         """
-        if not self._workers.is_first or steps < FEWEST_STEPS_TOLD:
-            return
+        if not self._workers.is_first:
+            return False
         batches = list(self._batches(self._run.start_step))
-        seconds = self._core.rehearse(batches)
-        if seconds < QUICK:
-            seconds = min(seconds, self._core.rehearse(batches))
-        step = seconds * len(batches)
-        print(f"about {in_words(step)} a step: {in_words(step * steps)} for {steps:,} steps, without evaluations",
-              flush=True)
+        seconds = self._core.rehearse(batches) * len(batches)
+        if seconds < SLOW:
+            return False
+        print(_duration(seconds, steps), flush=True)
+        return True
 
     def _ended(self) -> bool:
         return self._selection is not None and self._selection.stopped
@@ -229,6 +236,11 @@ def evaluation_line(step: int, values: Dict[str, float]) -> str:
     else:
         prefix = ""
     return f"step {step}{prefix}: " + ", ".join(f"{name} {value}" for name, value in shown(values).items())
+
+
+def _duration(seconds: float, steps: int) -> str:
+    """How long steps will take, by the seconds of one."""
+    return f"about {in_words(seconds)} a step: {in_words(seconds * steps)} for {steps:,} steps, without evaluations"
 
 
 def _short(value: float) -> str:

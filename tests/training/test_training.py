@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import mxnet as mx
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 from bort_mx.cli import run_command
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.training import loop as training_loop
 from bort_mx.training import schedules
+from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.optimizers import SGD, AdamW
 from bort_mx.training.signals import StopRequested, StopSignals
 from bort_mx.training.step import LossScaler, NonFiniteError, Sums, TrainingStep, gradient_norm
@@ -275,3 +278,25 @@ def test_a_step_that_is_asked_to_stop_between_micro_batches_leaves_no_trace(afte
     result = TrainingStep(objective, optimizer, Workers())(batches, 0.1, asked=lambda: len(seen) >= after)
     assert (result.abandoned, result.stop, len(seen)) == (abandoned, True, after)
     assert (weight.data().asnumpy() == 1).all() == abandoned and optimizer.updates == (0 if abandoned else 1)
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_how_long_a_run_takes_is_told_by_a_pass_or_by_its_first_steps(slow, tmp_path, monkeypatch, capsys):
+    """By a pass before the first step where steps are slow; else by steps, whose update may outweigh the pass."""
+    weight = mx.gluon.Parameter("weight", shape=(2,))
+    weight.initialize(mx.init.One())
+    clock = iter(range(10 ** 6))
+    monkeypatch.setattr(training_loop.time, "perf_counter", lambda: next(clock) * 0.5)
+    monkeypatch.setattr(TrainingStep, "rehearse", lambda self, batches: 40.0 if slow else 0.01)
+    core = TrainingStep(lambda batch, detailed: Sums((weight.data() * mx.nd.array(batch)).sum(), 1.0),
+                        SGD({"weight": weight}), Workers())
+    run = SimpleNamespace(checkpoint=None, start_step=0, log=lambda *a: None, save_checkpoint=lambda *a, **k: None)
+    loop = Loop(run, core, None, None, Workers(), Cadence(1000, log=500, evaluate=0, checkpoint=0),
+                learning_rate=lambda step: 0.0, batches=lambda step: [np.ones(2)] * 2, tokens=lambda batch: 1,
+                evaluate=None, seed=0, description="training")
+    loop.train()
+    said = [line for line in capsys.readouterr().out.splitlines() if " a step: " in line]
+    if slow:
+        assert said == ["about 80 s a step: 22 h 13 min for 1,000 steps, without evaluations"]
+    else:  # the clock of this test goes on by half a second whenever it is read: once in four steps
+        assert said == ["about 0.12 s a step: 2 min for 995 steps, without evaluations"]
