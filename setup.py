@@ -109,7 +109,7 @@ if __name__ == "__main__":
         description="Extract, pre-train and fine-tune an optimal subarchitecture of BERT (Bort) on MXNet and Horovod",
         python_requires=">=3.9,<3.12",
         packages=find_packages(include=["bort_mx", "bort_mx.*"]),
-        package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv"]},
+        package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv", "*.html"]},
         include_package_data=True,
         install_requires=ARRAYS + GLUONNLP + LIBRARIES,
         extras_require=EXTRAS,

@@ -25,6 +25,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "predict": ("bort_mx.commands.predict", "fill masks, classify texts or embed them with a trained model"),
     "convert": ("bort_mx.commands.convert", "convert a checkpoint from or to Hugging Face, fairseq or GluonNLP"),
     "export": ("bort_mx.commands.export", "export a checkpoint to ONNX"),
+    "reproduce": ("bort_mx.commands.reproduce", "put every number of the paper beside ours, in one page"),
     "bench": ("bort_mx.commands.bench", "run the benchmarks on this machine"),
 }
 """Command: the module that does the work, and its line in --help."""

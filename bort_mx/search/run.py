@@ -6,11 +6,10 @@ Every worker makes every call here. Only worker 0 writes and prints.
 import contextlib
 import dataclasses
 import pathlib
-import platform
 import sys
 import time
 import warnings
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping
 
 import mxnet as mx
 import numpy as np
@@ -20,6 +19,7 @@ from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.data.prepared_text import MANIFEST
 from bort_mx.devices import device_of
 from bort_mx.distributed import Workers, connect
+from bort_mx.machine import cpu_name
 from bort_mx.progress import Progress
 from bort_mx.provenance import provenance
 from bort_mx.search import abnc, cost_model, teacher_states
@@ -268,10 +268,4 @@ def _device_name(ctx: mx.Context) -> str:
     if ctx.device_type == "gpu":
         return f"one worker on GPU {ctx.device_id}"
     threads = runtime.set_threads()
-    return f"one worker with {threads} thread{'s' if threads > 1 else ''} on {_cpu_name() or platform.machine()}"
-
-
-def _cpu_name() -> Optional[str]:
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
+    return f"one worker with {threads} thread{'s' if threads > 1 else ''} on {cpu_name()}"
