@@ -4,7 +4,7 @@ Agora trains on perturbed dev examples, so dev accuracy is optimistic from the s
 set is therefore put aside, and every set that is trained on or mined is compared with it by normalised text.
 """
 
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from bort_mx.agora.points import input_of, key, label_of, shorten
 from bort_mx.errors import InputError
@@ -41,7 +41,7 @@ class AuditGuard:
 
 
 def split(points: Sequence[Any], size: int, seed: int = 0, others: Iterable[Any] = (),
-          passages: bool = False) -> Tuple[List[Any], List[Any]]:
+          passages: bool = False, rates: Optional[Mapping[Any, float]] = None) -> Tuple[List[Any], List[Any]]:
     """Split a training set into the part to train on and the audit slice.
 
     Examples with the same normalised texts, or of the same `.group` (a passage with its questions), go to the same
@@ -55,6 +55,8 @@ def split(points: Sequence[Any], size: int, seed: int = 0, others: Iterable[Any]
         others: examples of other sets (dev). An example with the text of one of them, as official files have some, is
             not drawn, nor is its group.
         passages: the first text is a passage that several questions are about, and they go to the same side.
+        rates: label -> its share in dev, which the slice shall have too. Where examples of different labels belong
+            together, and without it, the slice has the shares of `points`.
 
     Returns:
         (train, audit), each in the order of `points`.
@@ -68,7 +70,7 @@ def split(points: Sequence[Any], size: int, seed: int = 0, others: Iterable[Any]
         raise InputError(f"audit slice of {size} out of {len(points)} examples: give a size between 1 and "
                          f"{len(points) - 1}")
     chosen: set = set()
-    for group in _drawn(points, groups, seed):
+    for group in _drawn(points, groups, seed, rates):
         if len(chosen) >= size:
             break
         chosen.update(group)
@@ -106,14 +108,18 @@ def _groups(points: Sequence[Any], passages: bool) -> List[List[int]]:
     return list(groups.values())
 
 
-def _drawn(points: Sequence[Any], groups: List[List[int]], seed: int) -> List[List[int]]:
+def _drawn(points: Sequence[Any], groups: List[List[int]], seed: int, rates: Optional[Mapping[Any, float]]
+           ) -> List[List[int]]:
     """The groups in random order, one of each label (that of the group's first example) in turn."""
     by_label: Dict[Any, List[List[int]]] = {}
     for i in generator(seed, "audit slice").permutation(len(groups)):
         label = label_of(points[groups[i][0]], "audit split")
         by_label.setdefault(label, []).append(groups[i])
-    share = {label: max(len(queue), 1) for label, queue in by_label.items()}
-    # A group's place is its rank within its label over the label's count: every prefix has the labels' proportions.
+    share: Dict[Any, float] = {label: len(queue) for label, queue in by_label.items()}
+    if rates and all(len({label_of(points[i]) for i in group}) == 1 for group in groups):
+        # A label that dev lacks comes last.
+        share = {label: rates.get(label, 0) or 1e-9 for label in by_label}
+    # A group's place is its rank within its label over the label's share: every prefix has the labels' proportions.
     ranked = [((rank + 0.5) / share[label], turn, group) for turn, (label, queue) in enumerate(by_label.items())
               for rank, group in enumerate(queue)]
     return [group for _, _, group in sorted(ranked, key=lambda item: item[:2])]

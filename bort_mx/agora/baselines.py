@@ -11,8 +11,8 @@ from bort_mx.agora.job_log import JobLog
 from bort_mx.agora.labelling import relabel
 from bort_mx.agora.report import Baseline
 from bort_mx.agora.rounds import Job
+from bort_mx.agora.scoring import as_class
 from bort_mx.agora.storage import Storage
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, as_class
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example
 
@@ -26,10 +26,10 @@ class Row(NamedTuple):
     entry: Dict[str, Any]
 
 
-def row_of(name: str, found: Dict[str, Any], trainings: int, note: str) -> Row:
-    """A baseline from what its best job left (`Storage.get_metrics`)."""
+def row_of(name: str, found: Dict[str, Any], score: str, trainings: int, note: str) -> Row:
+    """A baseline from what its best job left (`Storage.get_metrics`); `score` is the name of Agora's."""
     dev, aside = found["dev"], found["audit"]
-    return Row(Baseline(name, dev[EXAMPLE_ACCURACY], aside.get(EXAMPLE_ACCURACY), trainings, note),
+    return Row(Baseline(name, dev[score], aside.get(score), trainings, note),
                {"name": name, "theta": found["theta"], "trainings": trainings, "dev": dev, "audit": aside})
 
 
@@ -69,7 +69,7 @@ class Baselines:
 
     def _best(self, kind: str, thetas: Sequence[Theta], examples: List[Example], note: str) -> Row:
         """The best on dev of a baseline's trainings."""
-        todo = [Job(-1, i, theta, examples) for i, theta in enumerate(thetas)
+        todo = [Job(-1, i, theta, examples, kind == PLAIN) for i, theta in enumerate(thetas)
                 if self._log.get(kind, index=self._index(theta)) is None]
         for done, (job, trained, accuracy) in enumerate(self._pool.train(todo), 1):
             self._storage.put_predictions(self._name(kind, job.theta), job.theta, trained)
@@ -77,7 +77,8 @@ class Baselines:
             self._pool.say(f"{kind}, training {done} of {len(todo)}: {named(job.theta)}: dev {accuracy:.4f}")
         self.trainings += [(kind, len(examples), theta, self._name(kind, theta)) for theta in thetas]
         best = max(thetas, key=lambda theta: self._log.get(kind, index=self._index(theta))["accuracy"])
-        return row_of(kind, self._storage.get_metrics(self._name(kind, best)), len(thetas), f"{note}: {named(best)}")
+        return row_of(kind, self._storage.get_metrics(self._name(kind, best)), self._pool.trainer.score.name,
+                      len(thetas), f"{note}: {named(best)}")
 
     @staticmethod
     def _index(theta: Theta) -> str:

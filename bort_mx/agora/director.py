@@ -1,9 +1,7 @@
 """Rank 0's part of a run of Agora: the loop over the workers, its record, the baselines, the report and the results."""
 
 import dataclasses
-from typing import Any, Callable, Dict, Hashable, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
-
-import numpy as np
+from typing import Any, Callable, Dict, Hashable, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from bort_mx.agora import budget, report
 from bort_mx.agora.balancing import balanced
@@ -13,8 +11,9 @@ from bort_mx.agora.loop import agora
 from bort_mx.agora.loop_options import Hooks, Record
 from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.agora.rounds import AgoraResult, Job, Round
+from bort_mx.agora.scoring import BalancedScore, ExampleScore, as_class
 from bort_mx.agora.storage import Storage, job_name
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Trained, are_right, as_class
+from bort_mx.agora.trainer import Trained
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example, Task
 from bort_mx.durations import in_words
@@ -50,15 +49,15 @@ class Director:
         self._options, self._pool, self._run, self._tau = options, pool, run, tau
         self._thetas, self._plain, self._identity = thetas, plain, identity
         self._data, self._task, self._audit = pool.trainer.data, pool.trainer.data.task, pool.trainer.audit
-        self._folder = run.path / FOLDER
-        self._storage = Storage(self._folder, self._task, self._data.dev, self._audit, pool.trainer.write)
+        self._folder, self._score = run.path / FOLDER, pool.trainer.score
+        self._storage = Storage(self._folder, self._task, self._data.dev, self._audit, self._score, pool.trainer.write)
         self._logged: Set[int] = set()
 
     def direct(self) -> Outcome:
         """Everything from the cost to the report."""
         self._logged = {row["step"] for row in self._run.metrics()}  # only now: the run drops some when it is opened
         thetas = self._afford()
-        hooks = Hooks(rounding_of(self._task), self._measure, self._run_jobs, self._storage.put_model,
+        hooks = Hooks(rounding_of(self._task), self._score, self._measure, self._run_jobs, self._storage.put_model,
                       self._storage.get_model, self._pool.say, self._observe)
         result = agora(thetas, self._train, self._mistakes, self._tau, self._pool.label, self._data.train,
                        dev=self._data.dev, audit=self._audit, hooks=hooks,
@@ -89,21 +88,19 @@ class Director:
         return trained, accuracy
 
     def _mistakes(self, model: Trained) -> List[Example]:
-        right = are_right(self._task, self._data.dev, model.dev)
+        right = self._score.right(self._data.dev, model.dev)
         return [example for example, fine in zip(self._data.dev, right) if not fine]
 
     def _measure(self, model: Trained, examples: List[Example]) -> Dict[str, float]:
-        found = {"train": self._accuracy(examples, self._pool.predict(model.tensors, examples))}
-        return {**found, "audit": self._accuracy(self._audit, model.audit)} if self._audit else found
-
-    def _accuracy(self, examples: Sequence[Example], predictions: Sequence[Any]) -> float:
-        return float(np.mean(are_right(self._task, examples, predictions)))
+        single = BalancedScore() if self._score.name != ExampleScore.name else self._score  # no question is whole
+        found = {"train": single.value(examples, self._pool.predict(model.tensors, examples))}
+        return {**found, "audit": self._score.value(self._audit, model.audit)} if self._audit else found
 
     def _observe(self, this: Round) -> None:
         if this.number not in self._logged:
-            self._run.log(this.number, {f"dev_{EXAMPLE_ACCURACY}": this.best_accuracy, "thetas": len(this.accuracies),
+            self._run.log(this.number, {f"dev_{self._score.name}": this.best_accuracy, "thetas": len(this.accuracies),
                                         "points": this.size, "new_points": this.added, "pruned": len(this.pruned),
-                                        **{f"{name}_{EXAMPLE_ACCURACY}": v for name, v in this.measures.items()}})
+                                        **{f"{name}_{self._score.name}": v for name, v in this.measures.items()}})
 
     # Cost
 
@@ -137,21 +134,23 @@ class Director:
     # Results
 
     def _socrates_on_audit(self) -> Optional[float]:
-        """The teacher's accuracy on the audit slice; it means nothing if the teacher was trained on that slice."""
+        """The teacher's score on the audit slice; it means nothing if the teacher was trained on that slice."""
         if not self._audit:
             return None
-        return self._accuracy(self._audit, self._pool.label([example.texts for example in self._audit])[0])
+        answers = self._pool.label([example.texts for example in self._audit])
+        return self._score.value(self._audit, self._score.from_answers(self._audit, *answers))
 
     def _enumeration(self, result: AgoraResult) -> Row:
         """Round 0 is the enumeration of Theta: the same trainings on the data as given."""
         first = result.rounds[0]
         found = self._storage.get_metrics(job_name(0, result.thetas.index(first.best_theta)))
-        return row_of(ENUMERATION, found, len(first.accuracies), f"round 0: {named(first.best_theta)}")
+        note = f"round 0: {named(first.best_theta)}"
+        return row_of(ENUMERATION, found, self._score.name, len(first.accuracies), note)
 
     def _results(self, result: AgoraResult, rows: List[Row]) -> Dict[str, Any]:
         best = self._storage.get_metrics(job_name(result.best_round, result.thetas.index(result.best_theta)))
         return {
-            "criterion": EXAMPLE_ACCURACY, "best_step": best["steps"], "train_examples": len(self._data.train),
+            "criterion": self._score.name, "best_step": best["steps"], "train_examples": len(self._data.train),
             "dev_examples": best["dev"], "audit": best["audit"],
             "agora": {"chs": result.best_theta._asdict(), "best_round": result.best_round,
                       "rounds": len(result.rounds), "trainings": result.trainings, "thetas": len(result.thetas),

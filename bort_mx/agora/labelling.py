@@ -8,6 +8,7 @@ from typing import Any, Callable, Hashable, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from bort_mx.agora import points
+from bort_mx.agora.scoring import Check, Score
 from bort_mx.errors import InputError
 
 
@@ -45,11 +46,10 @@ class CheckedTeacher:
                              f"{sorted(self._classes, key=repr)!r}; give a Socrates of this task")
         return labels, confidences
 
-    def accuracy(self, labelled: Sequence[Any]) -> float:
-        """The part of the labelled points whose class it gives."""
-        answers, _ = self.ask([points.input_of(point) for point in labelled])
-        return float(np.mean([self._as_class(answer) == self._as_class(points.label_of(point))
-                              for answer, point in zip(answers, labelled)]))
+    def check(self, labelled: Sequence[Any], score: Score) -> Check:
+        """Its score on labelled points, beside the best constant answer's."""
+        answers = self.ask([points.input_of(point) for point in labelled])
+        return score.check(labelled, score.from_answers(labelled, *answers))
 
 
 def parse_answer(answer: Any, count: int) -> Tuple[List[Any], List[Optional[float]]]:

@@ -29,6 +29,7 @@ from bort_mx.agora.mining import Miner
 from bort_mx.agora.perturbation import name_of
 from bort_mx.agora.pruning import check_accuracy, explain
 from bort_mx.agora.rounds import AgoraResult, Job, Round
+from bort_mx.agora.scoring import BalancedScore, Check, ExampleScore
 from bort_mx.agora.training_pool import TrainingPool, keys_of, read_origins, write_origins
 from bort_mx.errors import InputError
 from bort_mx.random import generator
@@ -68,9 +69,9 @@ def agora(thetas: Sequence[Hashable], train: Callable[[Hashable, List[Any]], Tup
         options: the other fields of `AgoraOptions`.
 
     Raises:
-        InputError: an empty Theta, a theta that occurs twice, labels missing from dev, Socrates below the minimum or
-            with other labels, an empty text from tau, an example of the audit slice in the data or mined, a record of
-            another run; one line that says what to do.
+        InputError: an empty Theta, a theta that occurs twice, labels missing from dev, Socrates below the minimum, no
+            better than a constant answer, or with other labels, an empty text from tau, an example of the audit slice
+            in the data or mined, a record of another run; one line that says what to do.
         RunError: a model that a resumed run needs is gone, and training it again gave another accuracy.
     """
     given = AgoraOptions(strategy=strategy, **options)
@@ -104,6 +105,7 @@ class _Agora:
         self.thetas, self.functions, self.options, self.hooks, self.dev = thetas, functions, options, hooks, sets.dev
         self.index = {theta: i for i, theta in enumerate(thetas)}
         self.as_class = hooks.as_class or (lambda label: label)
+        self.score = hooks.score or (ExampleScore(hooks.as_class) if hooks.as_class else BalancedScore())
         self.folder = None if record.folder is None else pathlib.Path(record.folder)
         self.write = record.write
         identity = {"theta": [points.encode(theta) for theta in thetas], "options": options.fingerprint(),
@@ -141,15 +143,26 @@ class _Agora:
         name, labelled = ("dev", self.dev) if self.dev is not None else ("data", self.pool.points)
         if name == "data" and len(labelled) < FEW:
             return None, ""
-        record = self.log.get("socrates") or self.log.put(
-            {"kind": "socrates", "on": name, "examples": len(labelled), "accuracy": self.teacher.accuracy(labelled)})
+        record = self.log.get("socrates")
+        if record is None:
+            found = self.teacher.check(labelled, self.score)
+            record = self.log.put({"kind": "socrates", "on": name, "examples": len(labelled), "accuracy": found.score,
+                                   "constant": found.constant, "margin": found.margin})
+        self._refuse(record, len(labelled))
+        return record["accuracy"], name
+
+    def _refuse(self, record: Dict[str, Any], count: int) -> None:
+        """Say how good Socrates is; refuse one that is not. Records of earlier versions lack the constant answer."""
         accuracy, least = record["accuracy"], self.options.socrates_minimum
-        found = f"accuracy {accuracy:.4f} on the {len(labelled)} examples of {name}"
-        self.hooks.say(f"Socrates: {found}")
+        found = f"{self.score.checked_by.replace('_', ' ')} {accuracy:.4f} on the {count} examples of {record['on']}"
+        check = Check(accuracy, record["constant"], record["margin"]) if "constant" in record else None
+        self.hooks.say(f"Socrates: {found}" + (f", a constant answer {check.constant:.4f}" if check else ""))
+        other = "give a better teacher, or lower socrates_minimum (--accept-socrates takes any)"
         if accuracy < least:
-            raise InputError(f"Socrates: {found} is below {least:.4f}, which Agora needs; give a better teacher, or "
-                             "lower socrates_minimum (--accept-socrates takes any)")
-        return accuracy, name
+            raise InputError(f"Socrates: {found} is below {least:.4f}, which Agora needs; {other}")
+        if least and check and not check.beats_constant:
+            raise InputError(f"Socrates: {found} is not above that of a constant answer, {check.constant:.4f}, by the "
+                             f"{check.margin:.4f} that so many examples support; {other}")
 
     # 1. Train once for each theta
 

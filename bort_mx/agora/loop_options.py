@@ -6,10 +6,11 @@ from typing import Any, Callable, Dict, Hashable, Iterable, List, Mapping, Optio
 
 from bort_mx.agora.pruning import check_strategy
 from bort_mx.agora.rounds import Job, Round
+from bort_mx.agora.scoring import Score
 from bort_mx.errors import InputError
 
 SOCRATES_MINIMUM = 2 / 3
-"""[P] Socrates' accuracy on dev must exceed it; here [I] it may equal it."""
+"""[P] Socrates' score on dev must exceed it; here [I] it may equal it."""
 _FREE_TO_CHANGE = ("max_rounds", "socrates_minimum")
 """A limit on rounds only ends a run earlier; the minimum may be lowered once Socrates is refused."""
 
@@ -36,7 +37,7 @@ class AgoraOptions:
     threshold: Optional[float] = None
     """Take a new point only if Socrates' confidence in its label is at least this, in [0, 1]; None: take all."""
     socrates_minimum: float = SOCRATES_MINIMUM
-    """Refuse a Socrates whose accuracy is below this; 0 takes any."""
+    """Refuse a Socrates whose score is below this, or not better than a constant answer's; 0 takes any."""
     seed: int = 0
     """Random seed for everything that the loop draws."""
 
@@ -70,6 +71,9 @@ class Hooks:
     as_class: Optional[Callable[[Any], Hashable]] = None
     """label -> the class it counts as in balance and agreement; `round` for a regression, where Socrates may give any
     value, and dev need not have all. None: a classification, where the class is the label."""
+    score: Optional[Score] = None
+    """How Socrates is checked: as `train` scores models. None: balanced accuracy, or the share of right classes where
+    `as_class` is given."""
     measure: Optional[Callable[[Any, List[Any]], Dict[str, float]]] = None
     """(best model of a round, its training points) -> numbers to report, e.g. {"train": …, "audit": …}."""
     run_jobs: Optional[Callable[[List[Job]], Iterable[Tuple[Job, Any, float]]]] = None

@@ -23,6 +23,9 @@ RECORDED = (
 """Options in the record of every run. An option that came later is recorded only where it has not its default, so that
 the records of older runs are continued; do not add it here."""
 
+OF_OLDER_RUNS = (("score", "examples"),)
+"""Options with the values of runs that were recorded before these options came; they are not recorded either."""
+
 
 @dataclasses.dataclass
 class AgoraRunOptions(FineTuningOptions):
@@ -46,10 +49,19 @@ class AgoraRunOptions(FineTuningOptions):
     """The teacher: the output directory of a fine-tuning run on this task, or another checkpoint with a classifier."""
 
     accept_socrates: bool = False
-    """Take a teacher even if its accuracy on dev is below 2/3."""
+    """Take a teacher even if its score on dev is below 2/3 or no better than a constant answer's."""
 
     socrates_threshold: Optional[float] = None
     """Take a new point only if the teacher's confidence in its label is at least this. Default: take all."""
+
+    score: Optional[Literal["task", "examples"]] = None
+    """What models are chosen, pruned and mined by, and Socrates is checked by. task: per question where candidates
+    belong to one (COPA, ReCoRD, RACE), else balanced accuracy; STS-B rounded to 0.2. examples: the rule of earlier
+    versions, plain accuracy of examples, by which constant answers win where dev is unbalanced. Default: task."""
+
+    soft_labels: bool = False
+    """Train on the teacher's probabilities too, beside the labels, with --kd-weight and --temperature. The plain
+    baseline is not."""
 
     theta: Optional[str] = None
     """A YAML file with the hyperparameter sets: lists learning_rate, weight_decay, warmup and seed, meaning their
@@ -120,6 +132,9 @@ class AgoraRunOptions(FineTuningOptions):
             raise InputError("--predict-only trains nothing; leave out --agora")
         if self.keep_classifier:
             raise InputError("--keep-classifier: every training of --agora begins with a new classifier; leave it out")
+        if self.teacher is not None:
+            raise InputError(f"--teacher {self.teacher}: Agora's teacher is --socrates; give --soft-labels to train on "
+                             "its probabilities")
         if self.chs and self.theta is not None:
             raise InputError("--chs is a Theta of one set and --theta another; give one of them")
         if self.resume not in ("never", "auto"):
@@ -150,6 +165,10 @@ class AgoraRunOptions(FineTuningOptions):
         given = [name for name, default in own.items() if getattr(self, name) != default]
         if given:
             raise InputError(f"--{given[0].replace('_', '-')} is an option of --agora; give both, or neither")
+
+    def audit_examples(self, count: int) -> int:
+        """Size of the audit slice, where there are so many examples to train on."""
+        return self.audit_size or round(self.audit_share * count)
 
     @property
     def fills_masks(self) -> bool:
@@ -197,7 +216,8 @@ class AgoraRunOptions(FineTuningOptions):
     def fingerprint(self) -> Dict[str, Any]:
         """The options that recorded jobs depend on, as "--name"; of resolved options."""
         later = [field.name for field in dataclasses.fields(self)
-                 if field.name not in (*RECORDED, *self.MAY_CHANGE) and getattr(self, field.name) != field.default]
+                 if field.name not in (*RECORDED, *self.MAY_CHANGE) and getattr(self, field.name) != field.default
+                 and (field.name, getattr(self, field.name)) not in OF_OLDER_RUNS]
         return {f"--{name.replace('_', '-')}": getattr(self, name) for name in (*RECORDED, *later)}
 
     def without_agora(self) -> FineTuningOptions:

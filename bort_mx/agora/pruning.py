@@ -23,7 +23,8 @@ class Pruning:
 def prune(accuracies: Mapping[Hashable, float], strategy: str = "lcs") -> List[Hashable]:
     """Remove at least one theta, given the dev accuracy of each.
 
-    Theta is sorted by accuracy, ascending; with equal accuracies, the earlier theta is the worse one.
+    Theta is sorted by accuracy, ascending; with equal accuracies, the earlier theta is the worse one. But if all of
+    several thetas are equal, the round's best, which is the first, stays, and the last is the worst [I].
 
     `lcs`: [P] removes "the hyperparameters belonging to the longest common sequence, rooted at the first element".
     [I] The first element is the worst theta. Its longest common subsequence of values with each other theta is taken,
@@ -55,7 +56,11 @@ def explain(accuracies: Mapping[Hashable, float], strategy: str = "lcs") -> Prun
     for theta, accuracy in accuracies.items():
         check_accuracy(theta, accuracy)
     ascending = sorted(accuracies, key=lambda theta: float(accuracies[theta]))
-    removed, reason = STRATEGIES[strategy](ascending)
+    best, equal = ascending[0], len(set(map(float, accuracies.values()))) == 1 < len(accuracies)
+    removed, reason = STRATEGIES[strategy](ascending[::-1] if equal else ascending)
+    if equal and best in removed:
+        removed.remove(best)
+        reason += "; all are equally good, and the first stays"
     gone = set(removed)
     return Pruning([theta for theta in accuracies if theta not in gone], removed, reason)
 

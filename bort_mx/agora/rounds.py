@@ -12,6 +12,8 @@ class Job(NamedTuple):
     """Position of theta in Theta as given."""
     theta: Hashable
     data: List[Any]
+    plain: bool = False
+    """Without soft labels: the baseline of plain fine-tuning."""
 
 
 @dataclasses.dataclass

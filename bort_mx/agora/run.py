@@ -5,10 +5,12 @@ all that a resumed run needs: the record of finished jobs, each round's new poin
 models.
 """
 
+import collections
 import dataclasses
+import functools
 import hashlib
 import shutil
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from bort_mx.agora import audit
 from bort_mx.agora.balancing import check_classes
@@ -18,9 +20,10 @@ from bort_mx.agora.mask_filling import MaskFiller
 from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.agora.perturbation import alternatives
 from bort_mx.agora.perturbation_edits import make_tau
+from bort_mx.agora.scoring import EXAMPLE_ACCURACY, score_of
 from bort_mx.agora.storage import MODELS
 from bort_mx.agora.teacher import Socrates
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, JobTrainer
+from bort_mx.agora.trainer import JobTrainer
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights, tensors_digest
@@ -31,9 +34,10 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
 from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished, read_weights, starting_weights
 from bort_mx.finetuning.options import kind_of
-from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, resolve
+from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, resolve, with_discarded
+from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import Session
-from bort_mx.training.run_directory import RunDirectory
+from bort_mx.training.run_directory import RunDirectory, started_without
 
 
 def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
@@ -51,11 +55,13 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
     workers = connect(options)
     task, asked = resolve(options.task)
     plain = options.plain_theta(task, asked)
-    options = options.resolved(task, asked)
-    thetas = options.thetas()
-    data = read_task_data(task, asked, options.data_dir, options.seed, workers)
-    audit_size = options.audit_size or round(options.audit_share * len(data.train))
-    data, put_aside = _with_audit(data, audit_size, options.seed)
+    # A run of an earlier version keeps the rule by which it chose.
+    older = workers.gather(started_without(options.output_dir, options.resume, "score"), "score")[0]
+    options = dataclasses.replace(options.resolved(task, asked),
+                                  score=options.score or ("examples" if older else "task"))
+    thetas, older = options.thetas(), options.score == "examples"
+    data = read_task_data(task, asked, options.data_dir, options.seed, workers, discards=older)
+    data, put_aside = _sets(data, options.audit_examples, options.seed, older)
     known = data.identity()
     extra = {**known, "data": {**known["data"], "audit": examples_digest(put_aside)},
              "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
@@ -63,6 +69,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
                        kind_of)
     if not run.before:
         options.refuse_unused()
+        options.refuse_without_teacher(options.soft_labels, "--soft-labels")
     check_same_checkpoint(run, options.checkpoint)
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
@@ -81,14 +88,44 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
 # -- before the start ----------------------------------------------------------------------------------------------
 
 
-def _with_audit(data: TaskData, size: int, seed: int) -> Tuple[TaskData, Examples]:
+def _sets(data: TaskData, size_of: Callable[[int], int], seed: int, older: bool) -> Tuple[TaskData, Examples]:
+    """The data to train on, and the audit slice.
+
+    The slice is drawn before the task discards training examples: its questions are whole, and its labels are as
+    frequent as dev's. By the older rule the examples are discarded already, and the slice is drawn from what is left.
+
+    Args:
+        data: as read.
+        size_of: number of examples to train on -> size of the slice.
+        seed: of the run.
+        older: whether the older rule holds.
+    """
+    size = size_of(len((data if older else with_discarded(data, seed)).train))
+    rates = None if older or data.task.is_regression else collections.Counter(example.label for example in data.dev)
+    rest, put_aside = _with_audit(data, size, seed, rates)
+    return rest if older else with_discarded(rest, seed), put_aside
+
+
+def _with_audit(data: TaskData, size: int, seed: int, rates: Optional[Mapping[Any, float]]
+                ) -> Tuple[TaskData, Examples]:
     """The data without the audit slice, and that slice; where the second text asks about the first, by passage."""
     if not size:
         data.notes.append("no audit slice: dev accuracies after round 0 are optimistic, and nothing shows by how much")
         return data, Examples()
-    train, aside = audit.split(data.train, size, seed, data.dev, passages=data.task.cut == "first")
-    data.notes.append(f"train: {len(aside)} of {len(data.train)} examples put aside as the audit slice")
+    train, aside = audit.split(data.train, size, seed, data.dev, passages=data.task.cut == "first",
+                              rates=rates)
+    data.notes.append(f"train: {len(aside)} of {len(data.train)} examples put aside as the audit slice"
+                      + _beside_dev(aside, rates))
     return dataclasses.replace(data, train=Examples(train)), Examples(aside)
+
+
+def _beside_dev(aside: Sequence[Example], counts: Optional[Mapping[Any, float]]) -> str:
+    """The labels' shares in the audit slice and in dev, for a note."""
+    if not counts:
+        return ""
+    here, total = collections.Counter(example.label for example in aside), sum(counts.values())
+    return "; its labels (dev's): " + ", ".join(f"{label} {here[label] / len(aside):.1%} ({count / total:.1%})"
+                                                for label, count in sorted(counts.items()))
 
 
 def _is_finished(run: RunDirectory, asked: Dict[str, Any]) -> bool:
@@ -110,13 +147,20 @@ def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run:
                          "teacher has no confidence; leave it out")
     check_classes(data.train, data.dev, rounding_of(task))
     ctx = device_of(options.device, workers, options.dtype)
-    weights, notes = starting_weights(options.checkpoint, options.seed, data, workers)
-    teacher = read_weights(options.socrates, workers)
+    weights, notes = starting_weights(options.checkpoint, options.seed, data, workers,
+                                      options.transfer_from is not None)
+    taught = read_weights(options.socrates, workers)
+    teacher = Teacher(taught, options.socrates, task, ctx, options.evaluation_batch_size, options.dtype == "float16",
+                      "--socrates")
     targets = [example.label for example in data.train] if task.is_regression else [0]
-    socrates = Socrates(teacher, options.socrates, task, workers, ctx, options.evaluation_batch_size,
-                        options.dtype == "float16", (min(targets), max(targets)))
-    data.notes += notes + socrates.notes
-    trainer = JobTrainer(options, data, put_aside, weights, ctx)
+    socrates = Socrates(teacher, task, workers, (min(targets), max(targets)))
+    data.notes += notes + teacher.notes
+    soften = None
+    if options.soft_labels:
+        how = Distillation(options.kd_weight, options.temperature)
+        data.notes += soft_note(options.socrates, how)
+        soften = functools.partial(teacher.soft_labels, how)
+    trainer = JobTrainer(options, data, put_aside, weights, score_of(task, options.score), ctx, soften)
     trainer.check(workers if options.data_parallel else Workers())
     filler = None
     if options.fills_masks:
@@ -125,7 +169,7 @@ def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run:
     tau = _tau(options.tau, options.tau_which, task, filler, copies=options.tau_copies, top_k=options.tau_top_k,
                temperature=options.tau_temperature)
     sets = {f"{name} set": run.config["data"][name] for name in ("train", "dev", "audit")}
-    identity = {**_identity(options.fingerprint(), task, weights, teacher, filler,
+    identity = {**_identity(options.fingerprint(), task, weights, taught, filler,
                             workers.size if options.data_parallel else None), **sets}
     workers.agree(identity, "agora.identity")
     pool = WorkerPool(trainer, socrates, workers, options.data_parallel)
@@ -205,7 +249,8 @@ def _finish(trainer: JobTrainer, run: RunDirectory, workers: Workers, outcome: O
     model = trainer.model_of(outcome.best.tensors)
     session = Session(trainer.options, trainer.data, model, trainer.weights.tokenizer, workers, trainer.ctx)
     results = {**outcome.results, **conclude(session, run, trained=False)}
-    results["dev"][EXAMPLE_ACCURACY] = results.pop("dev_examples")[EXAMPLE_ACCURACY]
+    on_dev = results.pop("dev_examples")
+    results["dev"].update({name: on_dev[name] for name in (EXAMPLE_ACCURACY, trainer.score.name)})
     if workers.is_first:
         for path in checkpoint_directory.steps(run.path / checkpoint_directory.CHECKPOINTS):
             shutil.rmtree(path)

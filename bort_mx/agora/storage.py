@@ -12,7 +12,8 @@ import numpy as np
 
 from bort_mx.agora.hyperparameters import Theta
 from bort_mx.agora.rounds import AgoraResult
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, Tensors, Trained, metrics_of
+from bort_mx.agora.scoring import Score
+from bort_mx.agora.trainer import Tensors, Trained
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.data.tasks import Examples, Task
 from bort_mx.errors import InputError
@@ -27,20 +28,22 @@ class Storage:
     Args:
         folder: of the run of Agora.
         task, dev, audit: the task and the examples that are predicted.
+        score: Agora's.
         write_model: (path, weights, progress) writes a checkpoint.
     """
 
-    def __init__(self, folder: os.PathLike, task: Task, dev: Examples, audit: Examples,
+    def __init__(self, folder: os.PathLike, task: Task, dev: Examples, audit: Examples, score: Score,
                  write_model: Callable[[pathlib.Path, Tensors, Dict[str, Any]], None]):
         self.folder = pathlib.Path(folder)
-        self._task, self._dev, self._audit, self._write_model = task, dev, audit, write_model
+        self._task, self._dev, self._audit, self._score = task, dev, audit, score
+        self._write_model = write_model
 
     # Predictions
 
     def put_predictions(self, name: str, theta: Theta, trained: Trained) -> None:
         """Write a job's predictions and metrics, as one JSON object."""
-        found = {"theta": list(theta), "dev": metrics_of(self._task, self._dev, trained.dev),
-                 "audit": metrics_of(self._task, self._audit, trained.audit), **self._as_json(trained)}
+        found = {"theta": list(theta), "dev": self._score.metrics(self._task, self._dev, trained.dev),
+                 "audit": self._score.metrics(self._task, self._audit, trained.audit), **self._as_json(trained)}
         files.write_text(self._path(name), json.dumps(found) + "\n")
 
     def get_metrics(self, name: str) -> Dict[str, Any]:
@@ -94,7 +97,7 @@ class Storage:
     # All trainings
 
     def write_trainings(self, result: AgoraResult, baselines: List[Tuple[str, int, Theta, str]]) -> None:
-        """Write one row for each training: round (or baseline), hyperparameters, accuracy on dev and audit, if pruned.
+        """Write one row for each training: round (or baseline), hyperparameters, score on dev and audit, if pruned.
 
         Args:
             result: of the run.
@@ -112,7 +115,7 @@ class Storage:
 
     def _scores(self, name: str) -> List[Any]:
         found = self.get_metrics(name)
-        return [*(found[split].get(EXAMPLE_ACCURACY, "") for split in ("dev", "audit")), int(found["diverged"])]
+        return [*(found[split].get(self._score.name, "") for split in ("dev", "audit")), int(found["diverged"])]
 
 
 def job_name(number: int, index: int) -> str:

@@ -1,9 +1,6 @@
 """One job of Agora: a training with one hyperparameter set on a round's data, by the loop of all fine-tuning.
 
-Agora's accuracy (paper §5) is the share of single examples whose class is right: a regression's predictions
-and targets are rounded, and a candidate answer is an example by itself.
-
-Dimensions: N examples, C labels (1 in a regression).
+Agora's score is in `bort_mx.agora.scoring`.
 """
 
 import contextlib
@@ -12,29 +9,28 @@ import gc
 import logging
 import pathlib
 import time
-from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from bort_mx import random
 from bort_mx.agora.hyperparameters import Theta
+from bort_mx.agora.scoring import ExampleScore, Score
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import TrainingBatches
-from bort_mx.data.tasks import Example, Examples, Task
-from bort_mx.data.tasks.pick_one import PickOneTask
+from bort_mx.data.tasks import Example, Examples
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
+from bort_mx.finetuning.objective import SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.task_data import TaskData
 from bort_mx.finetuning.trainer import Session, build_classifier, longest_sequence, outputs_of, train
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 
-EXAMPLE_ACCURACY = "example_accuracy"
-"""Agora's accuracy among the metrics of a set."""
 REHEARSED = 8
 """Steps and evaluation batches that are timed to tell the cost of a run."""
 NEVER = 10 ** 9
@@ -47,9 +43,9 @@ class Trained:
     """What a job leaves."""
 
     accuracy: float
-    """Agora's accuracy on dev of the best epoch. [I] It also picks that epoch."""
+    """Agora's score on dev of the best epoch. [I] It also picks that epoch."""
     dev: List[Any]
-    """The label (or number) predicted for each dev example."""
+    """The label (or number) predicted for each dev example; of a question's candidates, "1" for the best one."""
     audit: List[Any]
     """The same of the audit slice."""
     steps: int
@@ -58,30 +54,6 @@ class Trained:
     """The training ended without a finite loss. [I] The weights of its best epoch until then count."""
     tensors: Optional[Tensors] = None
     """The weights, where they are at hand."""
-
-
-def as_class(task: Task) -> Callable[[Any], Hashable]:
-    """What a label counts as: a regression's target rounded (paper §5.1), any other as it is."""
-    return (lambda label: round(float(label))) if task.is_regression else (lambda label: label)
-
-
-def predicted(task: Task, scores: np.ndarray) -> List[Any]:
-    """The label, or a regression's number, of each row of scores (N, C)."""
-    return [float(row[0]) if task.is_regression else task.labels[int(row.argmax())] for row in scores]
-
-
-def are_right(task: Task, examples: Sequence[Example], predictions: Sequence[Any]) -> List[bool]:
-    """Whether each example got its class."""
-    to_class = as_class(task)
-    return [to_class(prediction) == to_class(example.label) for example, prediction in zip(examples, predictions)]
-
-
-def metrics_of(task: Task, examples: Examples, predictions: Sequence[Any]) -> Dict[str, float]:
-    """Agora's accuracy, and the task's own metrics unless they are about groups of examples; {} of no examples."""
-    if not examples:
-        return {}
-    own = {} if isinstance(task, PickOneTask) else task.metrics_of(examples, list(predictions))
-    return {EXAMPLE_ACCURACY: float(np.mean(are_right(task, examples, predictions))), **own}
 
 
 class Quiet(Workers):
@@ -96,19 +68,28 @@ class Quiet(Workers):
 
 
 class JobSession(Session):
-    """A session whose best epoch is picked by Agora's accuracy."""
+    """A session whose best epoch is picked by Agora's score.
+
+    Args:
+        score: the score.
+        arguments: of `Session`.
+    """
+
+    def __init__(self, score: Score, *arguments: Any):
+        self._score = score
+        super().__init__(*arguments)
 
     @property
     def criterion(self) -> str:
         """See `Session`."""
-        return f"dev_{EXAMPLE_ACCURACY}"
+        return f"dev_{self._score.name}"
 
     def dev_values(self) -> Dict[str, float]:
-        """See `Session`; with Agora's accuracy."""
+        """See `Session`; with Agora's score."""
         found, task = self.evaluate_dev(), self.data.task
-        right = are_right(task, found.examples, predicted(task, found.scores))
+        predictions = self._score.predictions(task, found.examples, found.scores)
         return {**{f"dev_{name}": value for name, value in found.metrics.items()},
-                self.criterion: float(np.mean(right))}
+                self.criterion: self._score.value(found.examples, predictions)}
 
 
 class JobTrainer:
@@ -119,13 +100,17 @@ class JobTrainer:
         data: the task's, without the audit slice.
         audit: that slice.
         weights: what every job starts from.
+        score: what picks epochs.
         ctx: the device.
+        soften: (examples, workers) -> Socrates' soft labels, to train on beside the labels; None: labels alone.
     """
 
-    def __init__(self, options: FineTuningOptions, data: TaskData, audit: Examples, weights: Weights, ctx: mx.Context):
+    def __init__(self, options: FineTuningOptions, data: TaskData, audit: Examples, weights: Weights, score: Score,
+                 ctx: mx.Context, soften: Optional[Callable[[Sequence[Example], Workers], SoftLabels]] = None):
         fields = dataclasses.fields(FineTuningOptions)
         self.options = FineTuningOptions(**{field.name: getattr(options, field.name) for field in fields})
-        self.data, self.audit, self.weights, self.ctx = data, audit, weights, ctx
+        self.data, self.audit, self.weights, self.score, self.ctx = data, audit, weights, score, ctx
+        self._soften, self._softened = soften, ([], None)
 
     def check(self, workers: Workers) -> None:
         """Check lengths and batch sizes before the first job of these workers.
@@ -136,31 +121,42 @@ class JobTrainer:
         longest_sequence(self.options.max_length, self.weights.config.num_positions, self.options.checkpoint)
         self._micro(workers)
 
-    def train(self, theta: Theta, examples: Sequence[Example], workers: Workers) -> Trained:
+    def train(self, theta: Theta, examples: Sequence[Example], workers: Workers, plain: bool = False) -> Trained:
         """Train on the examples from the starting weights.
 
+        Args:
+            theta, examples: what is trained on what.
+            workers: that share the training.
+            plain: without soft labels.
         Raises:
             StopRequested: stopped by the user.
         """
         session = self._session(JobSession, theta, examples, workers, log_interval=NEVER, checkpoint_interval=0)
+        session.soft = None if plain else self._soft_labels(examples, workers)
         keeper, diverged = BestInMemory(session.model), False
         try:
             train(session, JobRun(), keeper, self._micro(workers))
         except RunError:  # a theta that does not converge is a bad one, and no reason to end the run
             diverged = True
             keeper.restore()
-        dev, audit = (self._predict(session, examples, name)
+        dev, audit = (self._predict(session, examples, name, self.score)
                       for name, examples in (("dev", self.data.dev), ("audit", self.audit)))
-        accuracy = float(np.mean(are_right(self.data.task, self.data.dev, dev)))
-        result = Trained(accuracy, dev, audit, keeper.step, diverged, checkpoint_directory.tensors_of(session.model))
+        result = Trained(self.score.value(self.data.dev, dev), dev, audit, keeper.step, diverged,
+                         checkpoint_directory.tensors_of(session.model))
         del session, keeper
         gc.collect()  # a compiled model refers to itself: hundreds of jobs would fill the memory
         return result
 
+    def _soft_labels(self, examples: Sequence[Example], workers: Workers) -> Optional[SoftLabels]:
+        """Of all examples at once, as a resumed run asks for them too: in other batches the last bits would differ."""
+        if self._soften is not None and self._softened[0] != list(examples):
+            self._softened = list(examples), self._soften(examples, workers)
+        return self._softened[1]
+
     def predict(self, tensors: Tensors, examples: Sequence[Example], workers: Workers) -> List[Any]:
-        """What a trained model says of examples."""
+        """What a trained model says of examples, of each by itself: a training set has no whole questions."""
         session = Session(self.options, self.data, self.model_of(tensors), self.weights.tokenizer, workers, self.ctx)
-        return self._predict(session, Examples(examples), "train")
+        return self._predict(session, Examples(examples), "train", ExampleScore())
 
     def model_of(self, tensors: Tensors) -> BERT:
         """The model with a job's weights."""
@@ -197,16 +193,17 @@ class JobTrainer:
         with _without_warnings():  # that the checkpoint has no classifier, for every job anew
             model = build_classifier(self.weights, options, self.data.task, self.ctx)
         data = dataclasses.replace(self.data, train=Examples(examples))
-        return kind(options, data, model, self.weights.tokenizer, workers, self.ctx)
+        return kind(self.score, options, data, model, self.weights.tokenizer, workers, self.ctx)
 
     def _micro(self, workers: Workers) -> int:
         return workers.micro_batch(self.options.batch_size, self.options.micro_batch_size)
 
-    def _predict(self, session: Session, examples: Examples, split: str) -> List[Any]:
+    def _predict(self, session: Session, examples: Examples, split: str, score: Score) -> List[Any]:
         if not examples:
             return []
         scores = session.scores(session.batches(self.data.task, examples, split))
-        return predicted(self.data.task, np.where(np.isfinite(scores), scores, 0))  # not finite only if it diverged
+        return score.predictions(self.data.task, examples,
+                                 np.where(np.isfinite(scores), scores, 0))  # not finite only if it diverged
 
 
 class _Rehearsal(JobSession):

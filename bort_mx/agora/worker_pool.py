@@ -112,7 +112,8 @@ class WorkerPool:
         own = None
         try:
             if rank < len(wave):
-                own = self.trainer.train(wave[rank].theta, wave[rank].data, self._training_workers)
+                job = wave[rank]
+                own = self.trainer.train(job.theta, job.data, self._training_workers, job.plain)
         except StopRequested:
             raise StopRequested("every training that was finished is recorded; go on with --resume auto") from None
         if self._shared:

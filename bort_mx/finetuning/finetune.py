@@ -21,6 +21,7 @@ from bort_mx.finetuning.best_checkpoint import BestOnDisk
 from bort_mx.finetuning.classifier import classifier_of, without_classifier
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
+from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
 from bort_mx.models.bert import BERT
 from bort_mx.models.build import build_from_config
@@ -55,13 +56,17 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
+        options.refuse_without_teacher(options.teacher is not None, "--teacher")
     check_same_checkpoint(run, options.checkpoint)
+    if options.teacher is not None:
+        check_same_checkpoint(run, options.teacher, "teacher")
     done = options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()
     if workers.gather(bool(done), "finished")[0]:  # rank 0 decides: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     model, tokenizer, notes, options = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     session.notes += notes
+    teacher = _teacher(options, data.task, workers, ctx)
     run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
@@ -70,6 +75,10 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         # A finished run that goes back to a checkpoint has results, which no longer hold.
         (run.path / checkpoint_directory.RESULTS).unlink(missing_ok=True)
     try:
+        if teacher is not None:
+            how = Distillation(options.kd_weight, options.temperature)
+            session.notes += [*teacher.notes, *soft_note(options.teacher, how)]
+            session.soft = teacher.soft_labels(how, session.training_set, workers)
         found = {} if options.predict_only else _train(session, run, micro)
     finally:
         run.close()
@@ -91,24 +100,36 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     return results
 
 
-def check_same_checkpoint(run: RunDirectory, checkpoint: str) -> None:
+def _teacher(options: FineTuningOptions, task: Task, workers: Workers, ctx: mx.Context) -> Optional[Teacher]:
+    """The model of --teacher, or None.
+
+    Raises:
+        InputError: it is no classifier of the task.
+    """
+    if options.teacher is None:
+        return None
+    return Teacher(read_weights(options.teacher, workers), options.teacher, task, ctx, options.evaluation_batch_size,
+                   options.dtype == "float16")
+
+
+def check_same_checkpoint(run: RunDirectory, checkpoint: str, name: str = "checkpoint") -> None:
     """Record in config.json which --checkpoint the run starts from, and compare it when the run is resumed.
 
     The record is the checkpoint's fingerprint. If the disk has no such file, it is the name (fresh, or a name on the
     Hub). A resumed run must start from the same checkpoint. The checkpoint may have moved. It may also be gone, if
-    --checkpoint is unchanged.
+    --checkpoint is unchanged. `name` is that of the option: --teacher is recorded and compared alike.
 
     Raises:
         InputError: the run started from another checkpoint.
     """
-    name = f"name: {checkpoint}"
+    absent = f"name: {checkpoint}"
     there = checkpoint != FRESH and os.path.exists(checkpoint)
-    now = loading.fingerprint(checkpoint) if there else name
-    then = run.keep("checkpoint", now)
-    called = run.before.get("options", {}).get("checkpoint")
-    gone = now == name and not str(then).startswith("name: ") and called == checkpoint
+    now = loading.fingerprint(checkpoint) if there else absent
+    then = run.keep(name, now)
+    called = run.before.get("options", {}).get(name)
+    gone = now == absent and not str(then).startswith("name: ") and called == checkpoint
     if then != now and not gone:
-        raise InputError(f"--resume: --checkpoint {checkpoint} is not what {run.path} started from, which was "
+        raise InputError(f"--resume: --{name} {checkpoint} is not what {run.path} started from, which was "
                          f"{called}; give that checkpoint unchanged, or start anew in another --output-dir")
 
 
@@ -128,7 +149,8 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
     elif options.predict_only or options.keep_classifier:
         weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
     else:
-        weights, notes = starting_weights(options.checkpoint, options.seed, data, workers)
+        weights, notes = starting_weights(options.checkpoint, options.seed, data, workers,
+                                          options.transfer_from is not None)
     trained = weights.config.max_length
     if options.predict_only and options.max_length is None and trained is not None:
         options = dataclasses.replace(options, max_length=weights.config.longest)
@@ -138,16 +160,20 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
     return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes, options
 
 
-def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Workers) -> Tuple[Weights, List[str]]:
+def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Workers,
+                     transfers: bool = False) -> Tuple[Weights, List[str]]:
     """The weights of --checkpoint that a new classifier starts from, with their tokenizer; and notes.
 
     Raises:
-        InputError: there is no such checkpoint, it is damaged, or it has no tokenizer.
+        InputError: there is no such checkpoint, it is damaged, or it has no tokenizer; or it `transfers` from another
+            task, and has no classifier.
     """
     if checkpoint == FRESH:
         return _fresh(data, seed), []
     weights = read_weights(checkpoint, workers)
     if weights.config.head != "classifier":
+        if transfers:
+            raise InputError(f"--transfer-from {checkpoint}: is not fine-tuned on any task; give it as --checkpoint")
         return weights, []
     return without_classifier(weights), [f"the classifier of {checkpoint} is left out for a new one"]
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Mapping, Optional, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
-from bort_mx.options import at_least, positive
+from bort_mx.options import at_least, positive, within
 from bort_mx.training.options import OTHER_PROGRAM, LoopOptions
 
 BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
@@ -36,9 +36,9 @@ class FineTuningOptions(LoopOptions):
     """
 
     GROUP: ClassVar[str] = ""
-    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "data_dir", "checkpoint", "seeds",
-                                             "evaluation_batch_size")
-    """Options that may differ when a run is resumed. Of --checkpoint, the content is compared instead of the path."""
+    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "data_dir", "checkpoint", "transfer_from",
+                                             "teacher", "seeds", "evaluation_batch_size")
+    """Options that may differ when a run is resumed. Of checkpoints, the content is compared instead of the path."""
 
     task: Optional[str] = None
     """The task: one of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes your
@@ -47,6 +47,20 @@ class FineTuningOptions(LoopOptions):
     checkpoint: str = "amazon/bort"
     """Model to fine-tune: a checkpoint of this program, the output directory of a run, a Hugging Face or fairseq
     folder, GluonNLP's .params, or a name on the Hugging Face Hub. fresh: a small model without pre-training."""
+
+    transfer_from: Optional[str] = None
+    """In place of --checkpoint: a checkpoint fine-tuned on another task, such as MNLI for RTE. Its classifier is
+    replaced by a new one."""
+
+    teacher: Optional[str] = None
+    """A checkpoint fine-tuned on this task, whose outputs for the training set are soft labels: the loss is w · τ² ·
+    cross-entropy(teacher/τ, student/τ) + (1 − w) · the loss of the labels. A regression has the squared distance."""
+
+    kd_weight: float = 0.5
+    """With --teacher, or with --soft-labels of --agora: w in the loss."""
+
+    temperature: float = 2.0
+    """With --teacher, or with --soft-labels of --agora: τ in the loss."""
 
     data_dir: Optional[str] = None
     """Folder with the official files. Missing files are downloaded into it. Default: data; for your own task, the
@@ -111,7 +125,12 @@ class FineTuningOptions(LoopOptions):
         super().__post_init__()
         at_least(self, 1, "epochs", "seeds", "patience")
         at_least(self, 0, "warmup")
-        positive(self, "learning_rate")
+        positive(self, "learning_rate", "temperature")
+        within(self, "[0, 1]", "kd_weight")
+        if self.transfer_from is not None:
+            self._take_transfer()
+        if self.teacher is not None and self.predict_only:
+            raise InputError("--predict-only does not train; leave out --teacher")
         at_least(self, 8, "max_length")
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only does not train; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
@@ -126,6 +145,30 @@ class FineTuningOptions(LoopOptions):
         if self.seeds > 1 and self.resume not in ("never", "auto"):
             raise InputError(f"--resume {self.resume} is the checkpoint of one run, but --seeds {self.seeds} means "
                              "several runs; give --resume auto")
+
+    def _take_transfer(self) -> None:
+        """--transfer-from stands for --checkpoint."""
+        if self.checkpoint not in (FineTuningOptions.checkpoint, self.transfer_from):
+            raise InputError(f"--checkpoint {self.checkpoint} and --transfer-from {self.transfer_from} are both what "
+                             "to start from; give one of them")
+        if self.keep_classifier or self.predict_only:
+            raise InputError("--transfer-from replaces the classifier; leave out --"
+                             + ("keep-classifier" if self.keep_classifier else "predict-only"))
+        self.checkpoint = self.transfer_from
+
+    def refuse_without_teacher(self, teaches: bool, needs: str) -> None:
+        """Refuse options of a teacher where there is none.
+
+        Args:
+            teaches: whether there is one.
+            needs: the option that gives one.
+        Raises:
+            InputError: --kd-weight or --temperature, which are without effect.
+        """
+        for name in ("kd_weight", "temperature"):
+            if not teaches and getattr(self, name) != getattr(FineTuningOptions, name):
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g} requires {needs}; give both, or "
+                                 "leave it out")
 
     def refuse_unused(self) -> None:
         """Refuse options without effect. A run that was started with them may still be resumed with them.

@@ -72,7 +72,7 @@ def resolve(name: str) -> Tuple[Task, Task]:
 
 
 def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, workers: Workers,
-                   with_training: bool = True) -> TaskData:
+                   with_training: bool = True, discards: bool = True) -> TaskData:
     """Download what is missing, and read every split. A missing test set gives a note.
 
     Args:
@@ -82,6 +82,7 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
         workers: one worker per host downloads, the others wait.
         with_training: False: `train` stays empty, and dev may be missing if there is a test set. Both may be missing if
             a diagnostic set was asked for.
+        discards: False: `train` has all examples; `with_discarded` drops some later.
     Raises:
         InputError: train or dev is missing, a file is bad, there is no network, or the diagnostic set has no files.
     """
@@ -91,7 +92,9 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
     else:
         folder = prepare_folder(asked, data_dir, workers, any_of=("dev", "test"))
     notes: List[str] = []
-    train = task.training_examples(task.read(folder, "train"), seed) if with_training else Examples()
+    train = task.read(folder, "train") if with_training else Examples()
+    if with_training and discards:
+        train = task.training_examples(train, seed)
     test = _optional(task, folder, "test", notes)
     needed = with_training or test is None and not of_diagnostic
     dev = task.read(folder, "dev") if needed else _optional(task, folder, "dev", notes)
@@ -102,6 +105,12 @@ def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, 
         wanted = asked.key == diagnostic.key
         data.diagnostics += _read_diagnostic(diagnostic, folder, wanted, workers, notes)
     return data
+
+
+def with_discarded(data: TaskData, seed: int) -> TaskData:
+    """The data without the training examples that the paper discards, which a note counts."""
+    train = data.task.training_examples(Examples(data.train), seed)
+    return dataclasses.replace(data, train=train, notes=[*data.notes, *(f"train: {note}" for note in train.notes)])
 
 
 def prepare_folder(task: Task, data_dir: Optional[str], workers: Workers,

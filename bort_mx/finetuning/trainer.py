@@ -15,7 +15,7 @@ from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
-from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.task_data import TaskData
 from bort_mx.finetuning.vocabulary_subset import trainee_of
@@ -49,6 +49,8 @@ class Session:
         self.longest = longest_sequence(options.max_length, model.config.num_positions, options.checkpoint)
         self.objective = FineTuningObjective(model, data.task.is_regression, ctx)
         self.notes: List[str] = list(data.notes)
+        self.soft: Optional[SoftLabels] = None
+        """A teacher's outputs for `training_set`, if it is trained on them."""
         self._dev: Optional[Batches] = None
 
     def encode(self, task: Task, examples: Examples, split: str) -> EncodedExamples:
@@ -216,7 +218,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     # All workers start from rank 0's weights. This must precede `trainee_of`, which copies rows of the embedding.
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
     trainee = trainee_of(model, session.training_tokens(batches), options.optimizer_settings,
-                         session.data.task.is_regression, session.ctx)
+                         session.data.task.is_regression, session.ctx, session.soft)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     # One evaluation and one checkpoint per epoch, unless the options say otherwise.

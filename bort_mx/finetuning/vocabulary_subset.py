@@ -10,13 +10,13 @@ Dimensions: V vocabulary size, T tokens in the training set, H hidden size, B ex
 
 import contextlib
 import dataclasses
-from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import mxnet as mx
 import numpy as np
 
 from bort_mx.data.batches import TextBatch
-from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
 from bort_mx.training.optimizers import Optimizer, OptimizerSettings, build_optimizer
 
@@ -37,15 +37,18 @@ class Trainee(NamedTuple):
 
 
 def trainee_of(model: BERT, tokens: np.ndarray, settings: OptimizerSettings, is_regression: bool,
-               ctx: mx.Context) -> Trainee:
-    """Train a classifier with the word embedding of the tokens (T,) only; or as it is, if most tokens occur."""
+               ctx: mx.Context, soft: Optional[SoftLabels] = None) -> Trainee:
+    """Train a classifier with the word embedding of the tokens (T,) only; or as it is, if most tokens occur.
+
+    `is_regression`, `ctx` and `soft` are those of `FineTuningObjective`.
+    """
     if model.encoder.dtype != "float32" or len(tokens) > MOST_TOKENS * model.config.vocab_size:
         # A former training with few tokens may have switched its gradient off.
         parameters_of(model)[WORD_EMBEDDING].grad_req = "write"
-        objective = FineTuningObjective(model, is_regression, ctx)
+        objective = FineTuningObjective(model, is_regression, ctx, soft)
         return Trainee(objective, build_optimizer(parameters_of(model), settings), lambda batch: batch)
     subset = VocabularySubset(model, tokens)
-    objective = FineTuningObjective(subset.model, is_regression, ctx)
+    objective = FineTuningObjective(subset.model, is_regression, ctx, soft)
     optimizer = SubsetOptimizer(build_optimizer(parameters_of(subset.model), settings), subset)
     return Trainee(objective, optimizer, subset.translate)
 

@@ -268,6 +268,16 @@ def _pass_over(number: int) -> None:
     logger.warning("metrics.jsonl: line %d is damaged and skipped", number)
 
 
+def started_without(path: os.PathLike, resume: str, option: str) -> bool:
+    """Whether a run that is resumed was started by a version of this program that had no such option."""
+    path = pathlib.Path(path)
+    if resume == "never" or not (path / CONFIG).is_file() or not any(place.exists() for place in _lasting(path)):
+        return False
+    found = files.read_json(path / CONFIG)
+    options = found.get("options") if isinstance(found, dict) else None
+    return isinstance(options, dict) and option not in options
+
+
 def _lasting(path: pathlib.Path) -> List[pathlib.Path]:
     """What a run leaves that is worth keeping, perhaps: results, checkpoints, runs of its own in folders below."""
     return [path / RESULTS, *path.glob(f"{CHECKPOINTS}/*"), *path.glob("agora/jobs.jsonl"),

@@ -87,7 +87,10 @@ def run(learner=None, thetas=THETAS, tau=jitter, socrates=parity, data=DATA, dev
     ({(1, 2): 0.1, (1, 3): 0.9}, []),
     ({(1, 2): 0.1}, []),
     # Equal accuracies: the earlier one is the worse.
-    ({(1, 2): 0.5, (3, 4): 0.5}, [(3, 4)]),
+    ({(1, 2): 0.5, (3, 4): 0.5, (5, 6): 0.6}, [(3, 4), (5, 6)]),
+    # All are equal: the round's best, the first, stays, even if it contains the common subsequence.
+    ({(1, 2): 0.5, (3, 4): 0.5}, [(1, 2)]),
+    ({(1, 2): 0.5, (1, 3): 0.5, (1, 4): 0.5}, [(1, 2)]),
 ])
 def test_lcs_by_hand(accuracies, stay):
     assert prune(accuracies) == stay
@@ -279,7 +282,7 @@ def test_imports_no_mxnet():
 def test_random_socrates_is_refused():
     dev = [(f"dev {i}", i % 2) for i in range(60)]
     coin = generator(1, "coin")
-    with pytest.raises(InputError, match=r"Socrates: accuracy 0\.[45]\d+ on the 60 examples of dev is below 0\.6667"):
+    with pytest.raises(InputError, match=r"balanced accuracy 0\.[45]\d+ on the 60 examples of dev is below 0\.6667"):
         run(dev=dev, socrates=lambda texts: coin.integers(2, size=len(texts)))
     assert run(dev=dev, socrates=lambda texts: [0] * len(texts), socrates_minimum=0).socrates_accuracy == 0.5
 

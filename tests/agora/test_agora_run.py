@@ -1,5 +1,6 @@
 """`run_finetune.py --agora` as a user runs it: outputs, bytes, kills, workers, kinds of tasks, bad input."""
 
+import collections
 import csv
 import dataclasses
 import json
@@ -25,7 +26,8 @@ from bort_mx.agora.options import RECORDED, AgoraRunOptions
 from bort_mx.agora.perturbation_edits import MASK, mlm
 from bort_mx.agora.points import key
 from bort_mx.agora.run import run_agora
-from bort_mx.agora.trainer import EXAMPLE_ACCURACY, JobTrainer
+from bort_mx.agora.scoring import EXAMPLE_ACCURACY
+from bort_mx.agora.trainer import JobTrainer
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import load, read
@@ -87,10 +89,13 @@ def folder(tmp_path_factory):
 def teacher(folder, timaeus, tmp_path_factory):
     """A fine-tuned run that is right on more than two thirds of dev."""
     out = tmp_path_factory.mktemp("teacher") / "run"
-    found = finetune(FineTuningOptions(task=str(folder / "own.yaml"), checkpoint=str(timaeus), epochs=1,
-                                       learning_rate=3e-2,
-                                       batch_size=12, output_dir=str(out)))
-    assert found["dev"]["accuracy"] > 2 / 3
+    finetune(FineTuningOptions(task=str(folder / "own.yaml"), checkpoint=str(timaeus), epochs=6, learning_rate=3e-2,
+                               batch_size=12, output_dir=str(out)))
+    rows = [line.split("\t") for line in (out / "predictions.tsv").read_text().splitlines()]
+    label, prediction = (rows[0].index(name) for name in ("label", "prediction"))
+    shares = [np.mean([row[prediction] == name for row in rows[1:] if row[label] == name])
+              for name in get_task(str(folder / "own.yaml")).labels]
+    assert np.mean(shares) > 2 / 3  # accuracy alone is no sign: "always entailment" has 0.75 on this dev set
     return out
 
 
@@ -163,7 +168,8 @@ def test_a_run_leaves_what_the_design_says(finished):
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2] and [row["thetas"] for row in rows] == [3, 2, 1]
     accuracies = [record["accuracy"] for record in records(finished) if record["kind"] == "job"]
-    assert found["dev"][EXAMPLE_ACCURACY] == found["dev"]["accuracy"] == max(accuracies)
+    assert found["dev"][EXAMPLE_ACCURACY] == found["dev"]["accuracy"]
+    assert found["dev"]["balanced_accuracy"] == max(accuracies)
     assert found["agora"]["socrates_accuracy"] > 2 / 3 and 0 <= found["agora"]["socrates_audit_accuracy"] <= 1
     assert any("5 of 48 examples put aside" in note for note in found["notes"])
 
@@ -198,7 +204,7 @@ def test_new_points_tell_their_origin_and_none_is_in_the_audit_slice(finished, s
     assert {line["tau"] for line in lines} == {"mlm", "typo+swap"} and len(lines) > 20
     task = get_task(small.task)
     train, dev = (task.read(None, split) for split in ("train", "dev"))
-    kept, aside = audit.split(train, 5, 0, dev)
+    kept, aside = audit.split(train, 5, 0, dev, rates=collections.Counter(example.label for example in dev))
     assert len(aside) == 5 and not {key(line["texts"]) for line in lines} & {key(example.texts) for example in aside}
     assert {tuple(line["seed_texts"]) for line in lines} <= {example.texts for example in dev}
     assert all(line["label"] in task.labels and 0.5 <= line["confidence"] <= 1 for line in lines)
@@ -349,7 +355,7 @@ def test_sts_b_counts_rounded_values(small, timaeus, tmp_path):
     fine = options.without_agora()
     finetune(dataclasses.replace(fine, chs=False, output_dir=str(tmp_path / "teacher")))
     options = dataclasses.replace(options, socrates=str(tmp_path / "teacher"))
-    with pytest.raises(InputError, match=r"Socrates: accuracy 0\.\d+ on the 30 examples of dev is below 0.6667"):
+    with pytest.raises(InputError, match=r"Socrates: pearson -?0\.\d+ on the 30 examples of dev is below 0.6667"):
         one_job(options, tmp_path / "refused")
     found = run_agora(dataclasses.replace(options, accept_socrates=True, rounds=2, baselines="enumeration",
                                           balance=False, output_dir=str(tmp_path / "run")))
@@ -359,7 +365,7 @@ def test_sts_b_counts_rounded_values(small, timaeus, tmp_path):
     assert all(line["confidence"] is None for line in lines)
     kept = json.loads((tmp_path / "run/agora/predictions/round-000-theta-000.json").read_text())
     scores = [line.split("\t") for line in (tmp_path / "STS-B/dev.tsv").read_text().splitlines()[1:]]
-    right = [round(p) == round(float(row[-1])) for p, row in zip(kept["dev_predictions"], scores)]
+    right = [np.round(p * 5) == np.round(float(row[-1]) * 5) for p, row in zip(kept["dev_predictions"], scores)]
     assert kept["dev"][EXAMPLE_ACCURACY] == np.mean(right)
     with pytest.raises(InputError, match="no confidence"):
         one_job(options, tmp_path / "threshold", socrates_threshold=0.9)
@@ -388,7 +394,9 @@ def test_candidates_are_binary_examples_and_answers_survive_with_chs(small, tmp_
     found = run_agora(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
     assert found["agora"]["chs"] == {"learning_rate": 1e-5, "weight_decay": 100, "warmup": 0.35, "seed": 1}
     assert found["agora"]["rounds"] == 3 and found["agora"]["strategy"] == "none" and found["agora"]["trainings"] == 3
-    assert set(found["dev"]) == {"accuracy", "loss", EXAMPLE_ACCURACY} and set(found["audit"]) == {EXAMPLE_ACCURACY}
+    assert set(found["dev"]) == {"accuracy", "loss", EXAMPLE_ACCURACY, "question_accuracy"}
+    assert set(found["audit"]) == {"accuracy", EXAMPLE_ACCURACY, "question_accuracy"}
+    assert found["dev"]["question_accuracy"] == found["dev"]["accuracy"]
     rounds = json.loads((tmp_path / "run/agora/agora.json").read_text())["rounds"]
     assert all(len({count for _, count in this["labels"]}) == 1 for this in rounds)  # right and wrong ones balanced
     lines = [json.loads(line) for line in (tmp_path / "run/agora/data/round-000.jsonl").read_text().splitlines()]
@@ -660,3 +668,20 @@ def test_with_chs_theta_is_the_tasks_one_set_and_the_plain_baseline_has_the_defa
     options, task = AgoraRunOptions(agora=True, socrates="x", chs=True), get_task("RTE")
     (theta,) = options.resolved(task, task).thetas()
     assert theta == task.chs()[:4] != options.plain_theta(task, task) == Theta(1e-5, 0.01, 0.1, 0)
+
+
+# -- soft labels -------------------------------------------------------------------------------------------------------
+
+
+def test_soft_labels_change_the_trainings_but_not_the_plain_baseline(finished, small, tmp_path):
+    found = run_agora(dataclasses.replace(small, soft_labels=True, kd_weight=1.0, rounds=1,
+                                          output_dir=str(tmp_path / "run")))
+    assert any("soft labels of" in note for note in found["notes"])
+
+    def predictions(folder, name):
+        return json.loads((folder / f"agora/predictions/{name}.json").read_text())
+    assert predictions(tmp_path / "run", "plain-1e-05,0.01,0.1,0") == predictions(finished, "plain-1e-05,0.01,0.1,0")
+    with pytest.raises(InputError, match="--temperature 3 requires --soft-labels"):
+        one_job(dataclasses.replace(small, temperature=3.0), tmp_path / "none")
+    with pytest.raises(InputError, match="Agora's teacher is --socrates"):
+        dataclasses.replace(small, teacher="x")

@@ -37,6 +37,8 @@ class Task:
         batch_size: the paper's (§5.1, Tables 7-9).
         extra_layer: one more linear layer before the classifier (P1 §5.1: CoLA only).
         cut: the text that truncation shortens, "longest" or "first" (a passage, so that no answer is lost).
+        rounding: Agora compares a regression's values rounded to multiples of this; STS-B's to 0.2, as Raffel et al.
+            (2020) do (P1 §5.1).
         scored_by: the key of the task whose model predicts this diagnostic set, or None.
         files: split → names the file may have, the official one first.
         folders: names its folder may have, the official one first.
@@ -53,6 +55,7 @@ class Task:
     batch_size = 8
     extra_layer = False
     cut = "longest"
+    rounding = 1.0
     scored_by: Optional[str] = None
     files: Mapping[str, Sequence[str]] = {}
     folders: Sequence[str] = ()

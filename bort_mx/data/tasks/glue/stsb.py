@@ -17,6 +17,7 @@ class STSB(TableTask):
     criterion = "pearson"
     label_column = "score"
     label_range = (0.0, 5.0)
+    rounding = 0.2
     submission_name = "STS-B.tsv"
 
     def submission_value(self, prediction: Any) -> str:

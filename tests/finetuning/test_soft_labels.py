@@ -1,0 +1,136 @@
+"""A fine-tuned teacher's soft labels, and starting from a model of another task."""
+
+import dataclasses
+import types
+
+import mxnet as mx
+import numpy as np
+import pytest
+from finetuning_runs import results_of, rows, weights
+
+from bort_mx.data.batches import NOBODY, TextBatch
+from bort_mx.distributed import Workers
+from bort_mx.errors import InputError
+from bort_mx.finetuning.finetune import finetune, read_weights
+from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
+from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.task_data import read_task_data, resolve
+from bort_mx.finetuning.teacher import Distillation, Teacher
+
+
+def batch(targets, rows):
+    count = len(rows)
+    return TextBatch(np.zeros((count, 3)), np.full(count, 3), np.zeros((count, 3)), np.asarray(targets, np.float32),
+                     np.asarray([row != NOBODY for row in rows], np.float32), np.asarray(rows))
+
+
+def model_of(scores):
+    """A stand-in for a model, whose outputs are `scores`."""
+    def model(ids, valid_length, masked, token_types):
+        return scores
+    model.config = types.SimpleNamespace(token_types=0)
+    return model
+
+
+def softmax(z):
+    shares = np.exp(z - z.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("weight, temperature", [(0.5, 2.0), (1.0, 1.0), (0.3, 4.0)])
+def test_loss_and_gradient_equal_the_formula(weight, temperature):
+    rng = np.random.default_rng(0)
+    student, teacher = rng.normal(size=(4, 3)) * 3, rng.normal(size=(6, 3)) * 3
+    chosen, targets = [5, 0, 2, NOBODY], [2, 0, 1, 0]
+    scores = mx.nd.array(student)
+    scores.attach_grad()
+    objective = FineTuningObjective(model_of(scores), False, soft=SoftLabels(teacher, weight, temperature))
+    with mx.autograd.record():
+        sums = objective(batch(targets, chosen), detailed=True)
+    sums.loss.backward()
+    z, t, y = student[:3], teacher[chosen[:3]], np.eye(3)[targets[:3]]
+    soft = -temperature ** 2 * (softmax(t / temperature) * np.log(softmax(z / temperature))).sum()
+    hard = -(y * np.log(softmax(z))).sum()
+    assert sums.loss.asscalar() == pytest.approx(weight * soft + (1 - weight) * hard, rel=1e-5)
+    assert sums.metrics["kd_loss"].asscalar() == pytest.approx(soft, rel=1e-5)
+    assert sums.metrics["label_loss"].asscalar() == pytest.approx(hard, rel=1e-5)
+    gradient = weight * temperature * (softmax(z / temperature) - softmax(t / temperature)) + (1 - weight) * (
+        softmax(z) - y)
+    np.testing.assert_allclose(scores.grad.asnumpy(), [*gradient, [0, 0, 0]], atol=1e-5)
+
+
+def test_a_regression_has_the_squared_distance():
+    student, teacher = np.array([[1.0], [2.0]]), np.array([[0.5], [4.0]])
+    objective = FineTuningObjective(model_of(mx.nd.array(student)), True, soft=SoftLabels(teacher, 0.25, 2.0))
+    sums = objective(batch([3.0, 2.5], [1, 0]))
+    expected = 0.25 * ((1 - 4) ** 2 + (2 - 0.5) ** 2) + 0.75 * ((1 - 3) ** 2 + (2 - 2.5) ** 2)
+    assert sums.loss.asscalar() == pytest.approx(expected)
+
+
+@pytest.fixture(scope="module")
+def distilled(small, finished, tmp_path_factory):
+    out = tmp_path_factory.mktemp("distilled") / "run"
+    finetune(dataclasses.replace(small, teacher=str(finished), kd_weight=0.7, output_dir=str(out)))
+    return out
+
+
+def test_a_run_with_a_teacher(distilled, finished, small):
+    first = rows(distilled)[0]
+    assert first["loss"] == pytest.approx(0.7 * first["kd_loss"] + 0.3 * first["label_loss"], rel=1e-5)
+    assert any("soft labels of" in note and "0.7 · distillation at temperature 2" in note
+               for note in results_of(distilled)["notes"])
+    # The first step's distillation, from the teacher's own outputs: both begin with the same weights and batches.
+    task, asked = resolve(small.task)
+    data = read_task_data(task, asked, None, 0, Workers())
+    teacher = Teacher(read_weights(str(finished), Workers()), str(finished), task, mx.cpu(), 32)
+    soft = teacher.soft_labels(Distillation(0.7, 2.0), data.train, Workers())
+    assert soft.scores.shape == (len(data.train), 2) and np.isfinite(soft.scores).all()
+    entropy = -4 * (softmax(soft.scores / 2) * np.log(softmax(soft.scores / 2))).sum(axis=1)
+    assert all(row["kd_loss"] > entropy.min() for row in rows(distilled) if "kd_loss" in row)
+
+
+def test_it_goes_back_to_a_checkpoint_and_ends_the_same(distilled, small, finished):
+    before = weights(distilled)
+    finetune(dataclasses.replace(small, teacher=str(finished), kd_weight=0.7, output_dir=str(distilled),
+                                 resume=str(distilled / "checkpoints/step-12")))
+    after = weights(distilled)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_another_teacher_is_refused_on_resuming(distilled, small, encoder, finished, tmp_path):
+    other = tmp_path / "other"
+    finetune(dataclasses.replace(small, epochs=1, seed=5, output_dir=str(other)))
+    again = dataclasses.replace(small, kd_weight=0.7, output_dir=str(distilled), resume="auto")
+    with pytest.raises(InputError, match="--teacher .* is not what .* started from"):
+        finetune(dataclasses.replace(again, teacher=str(other)))
+
+
+def test_transfer_replaces_the_classifier(small, finished, encoder, tmp_path):
+    """The same start as --checkpoint of a fine-tuned run; an encoder is refused."""
+    options = dataclasses.replace(small, epochs=1, checkpoint=FineTuningOptions.checkpoint)
+    found = finetune(dataclasses.replace(options, transfer_from=str(finished), output_dir=str(tmp_path / "a")))
+    assert any("is left out for a new one" in note for note in found["notes"])
+    finetune(dataclasses.replace(options, checkpoint=str(finished), output_dir=str(tmp_path / "b")))
+    one, two = weights(tmp_path / "a", "step-12"), weights(tmp_path / "b", "step-12")
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    with pytest.raises(InputError, match="is not fine-tuned on any task; give it as --checkpoint"):
+        finetune(dataclasses.replace(options, transfer_from=str(encoder), output_dir=str(tmp_path / "c")))
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"checkpoint": "a", "transfer_from": "b"}, "give one of them"),
+    ({"transfer_from": "b", "keep_classifier": True}, "leave out --keep-classifier"),
+    ({"teacher": "b", "predict_only": True, "checkpoint": "a"}, "leave out --teacher"),
+    ({"kd_weight": 1.5}, r"--kd-weight 1.5: must be in \[0, 1\]"),
+    ({"temperature": 0.0}, "--temperature 0.0: must be positive"),
+])
+def test_options_that_make_no_sense(values, message):
+    with pytest.raises(InputError, match=message):
+        FineTuningOptions(**values)
+
+
+def test_a_teachers_options_need_a_teacher(small, tmp_path):
+    with pytest.raises(InputError, match="--kd-weight 0.9 requires --teacher"):
+        finetune(dataclasses.replace(small, kd_weight=0.9, output_dir=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
