@@ -66,7 +66,10 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     model, tokenizer, notes, options = _model(options, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     session.notes += notes
-    teacher = _teacher(options, data.task, workers, ctx)
+    teacher = None
+    if options.teacher is not None:
+        teacher = Teacher(read_weights(options.teacher, workers), options.teacher, data.task, ctx,
+                          options.evaluation_batch_size, options.dtype == "float16")
     run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
@@ -98,18 +101,6 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
                          "auto writes it again") from None
     workers.say(f"{run.path} is already finished:\n{said}")
     return results
-
-
-def _teacher(options: FineTuningOptions, task: Task, workers: Workers, ctx: mx.Context) -> Optional[Teacher]:
-    """The model of --teacher, or None.
-
-    Raises:
-        InputError: it is no classifier of the task.
-    """
-    if options.teacher is None:
-        return None
-    return Teacher(read_weights(options.teacher, workers), options.teacher, task, ctx, options.evaluation_batch_size,
-                   options.dtype == "float16")
 
 
 def check_same_checkpoint(run: RunDirectory, checkpoint: str, name: str = "checkpoint") -> None:
