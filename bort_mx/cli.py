@@ -26,6 +26,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "convert": ("bort_mx.commands.convert", "convert a checkpoint from or to Hugging Face, fairseq or GluonNLP"),
     "export": ("bort_mx.commands.export", "export a checkpoint to ONNX"),
     "reproduce": ("bort_mx.commands.reproduce", "put every number of the paper beside ours, in one page"),
+    "latency": ("bort_mx.commands.latency", "time architectures by the protocol of the paper's Table 1"),
     "bench": ("bort_mx.commands.bench", "run the benchmarks on this machine"),
 }
 """Command: the module that does the work, and its line in --help."""

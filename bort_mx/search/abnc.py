@@ -35,8 +35,8 @@ class Condition:
 class RuntimeTerms:
     """The terms of the runtime bound O(|Xi| + |W*_T| (1 + |Theta| |B| |Xi| / (epsilon s^1.5))) (P2, abstract).
 
-    |W*_T| is the number of weights of the largest architecture, |B| the batch size. The abstract calls s only "an input
-    parameter". [I] Here it is what the caller passes, and the report says so.
+    |W*_T| is the number of weights of the largest architecture, |B| the batch size. What s is, neither paper says: the
+    abstract calls it "an input parameter". So the terms are given as functions of s, and no value is put in.
     """
 
     architectures: int
@@ -49,18 +49,15 @@ class RuntimeTerms:
     """|B|."""
     epsilon: int
     """epsilon, the interval size."""
-    s: int
-    """s."""
 
     @property
-    def evaluations(self) -> float:
-        """Second factor of the second term: 1 + |Theta| |B| |Xi| / (epsilon s^1.5)."""
-        return 1 + self.hyperparameter_sets * self.batch_size * self.architectures / (self.epsilon * self.s ** 1.5)
+    def factor(self) -> float:
+        """|Theta| |B| |Xi| / epsilon, which is divided by s^1.5."""
+        return self.hyperparameter_sets * self.batch_size * self.architectures / self.epsilon
 
-    @property
-    def total(self) -> float:
-        """The whole expression: a number of steps, up to an unknown constant."""
-        return self.architectures + self.weights * self.evaluations
+    def total(self, s: float) -> float:
+        """The whole expression at a value of s: a number of steps, up to an unknown constant."""
+        return self.architectures + self.weights * (1 + self.factor / s ** 1.5)
 
 
 def approximation_bound(epsilon: float) -> float:
@@ -97,14 +94,14 @@ def strong_conditions(result: SearchResult, gradient_clip: Optional[float],
         least_weight_norm: c, the least norm of the weights over the layers of a trained candidate, if measured.
     """
     return [_bounded_below(result), _bounded_gradients(gradient_clip), _compact_weights(result, gradient_clip),
-            _smoothness(result, least_weight_norm)]
+            _smoothness(result, least_weight_norm), _strong_convexity()]
 
 
 def order_conditions(result: SearchResult, vocab_size: int = ROBERTA_VOCABULARY,
                      num_positions: int = ROBERTA_POSITIONS) -> List[Condition]:
     """Whether the objectives grow along the intrinsic order. The guarantee of the intervals relies on it [I]."""
     found = result.objectives()
-    ordered = [found[a] for a in intrinsic_order(found, vocab_size, num_positions)]
+    ordered = [found[a] for a in intrinsic_order(found, vocab_size, num_positions, result.order)]
     conditions = []
     for name in ("parameters", "latency"):
         values = [getattr(objectives, name) for objectives in ordered]
@@ -198,6 +195,14 @@ def _smoothness(result: SearchResult, c: Optional[float]) -> Condition:
         text += f". With c = {c:.4g}, log10 L ≥ {logarithms[0]:.3g} to {logarithms[1]:.3g}"
         text += "" if c >= 1 else "; the theorem asks for c ≥ 1, which this is not"
     return Condition("ê is L-Lipschitz smooth in the weights", "Theorem 1, Corollary 1", UNVERIFIABLE, text)
+
+
+def _strong_convexity() -> Condition:
+    return Condition(
+        "ê is mu-strongly convex in the weights", "P2, for rho ≤ |1 − epsilon|", FAILS,
+        "the loss of a network with hidden layers is not convex: exchanging two neurons of a layer, with their "
+        "weights, gives another minimum of the same loss, and the weights between the two do not. The bound is "
+        "therefore not proven for networks")
 
 
 def as_rows(conditions: Sequence[Condition]) -> List[Dict[str, str]]:

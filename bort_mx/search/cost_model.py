@@ -9,7 +9,7 @@ from typing import List, Sequence
 
 from bort_mx.architecture import PRESETS, ROBERTA_VOCABULARY, Architecture
 from bort_mx.errors import InputError
-from bort_mx.search.space import admit, intervals, intrinsic_order, read_space, representatives
+from bort_mx.search.space import admit, intervals, intrinsic_order, read_space, read_strategy, representatives
 from bort_mx.search.work_sharing import assign
 
 _TRAINING = 3  # a forward pass, and a backward pass of twice its cost
@@ -123,5 +123,7 @@ def predict_search(candidates: Sequence[Architecture], maximum_point: Architectu
 
 def predict_paper_search(rate: float, devices: Sequence[int] = (1, 8)) -> List[Prediction]:
     """Time of the paper's own search (§3.3: 150 candidates, T = RoBERTa-large) at a measured rate per device."""
-    candidates = representatives(intervals(intrinsic_order(admit(read_space()).architectures), 2))
+    strategy = read_strategy()
+    ordered = intrinsic_order(admit(read_space()).architectures, order=strategy["order"])
+    candidates = representatives(intervals(ordered, 2), strategy["representative"])
     return [predict_search(candidates, PRESETS["roberta-large"], rate, count) for count in devices]

@@ -14,7 +14,7 @@ from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.search.candidate_log import CandidateLog
 from bort_mx.search.objectives import Objectives, infeasibility, w_coefficient
-from bort_mx.search.space import SearchSpace, admit, intervals, intrinsic_order, representatives
+from bort_mx.search.space import SIZE, SearchSpace, admit, intervals, intrinsic_order, representatives
 from bort_mx.search.work_sharing import assign
 
 Evaluate = Callable[[Architecture], Objectives]
@@ -47,6 +47,8 @@ class SearchResult:
     """The strategy in words: "fptas, epsilon 2, first", "random, budget 150, seed 0" …"""
     epsilon: Optional[int] = None
     """Interval size; None for a random search."""
+    order: str = SIZE
+    """The order of the space, one of `space.ORDERS`."""
     resumed: int = 0
     """Number of candidates taken from the log of an earlier run."""
 
@@ -84,8 +86,9 @@ class Execution:
 
 
 def fptas(architectures: Iterable[Architecture], evaluate: Evaluate, maximum_point: Objectives, epsilon: float = 2, *,
-          representative: str = "first", allow_odd: bool = False, vocab_size: int = ROBERTA_VOCABULARY,
-          num_positions: int = ROBERTA_POSITIONS, execution: Execution = Execution()) -> SearchResult:
+          representative: str = "first", order: str = SIZE, allow_odd: bool = False,
+          vocab_size: int = ROBERTA_VOCABULARY, num_positions: int = ROBERTA_POSITIONS,
+          execution: Execution = Execution()) -> SearchResult:
     """Find the architecture with the largest W-coefficient among one candidate per interval (paper §3.2).
 
     [P] Drop invalid architectures, order the rest, cut the order into intervals of epsilon, evaluate one architecture
@@ -100,22 +103,25 @@ def fptas(architectures: Iterable[Architecture], evaluate: Evaluate, maximum_poi
         maximum_point: p and i of T.
         epsilon: interval size, a whole number in [1, |Xi|]; 1 evaluates all architectures (exhaustive search).
         representative: evaluate the "first" or the "middle" member of each interval.
+        order: by "size", or lexicographic by four letters, such as "HIAD"; see `space.order_key`.
         allow_odd: keep architectures of odd depth.
         vocab_size, num_positions: V and S in eq. 13, for the order.
         execution: workers, log and progress.
 
     Raises:
-        InputError: the space is empty, epsilon is out of range, the representative is unknown, an ê is 0 or negative,
-            or T is smaller than every candidate.
+        InputError: the space is empty, epsilon is out of range, the representative or the order is unknown,
+            an ê is 0 or negative, or T is smaller than every candidate.
     """
     space = admit(architectures, allow_odd)
     if space.odd:
         warnings.warn(space.odd_note(), stacklevel=2)
-    ordered = intrinsic_order(space.architectures, vocab_size, num_positions)
+    ordered = intrinsic_order(space.architectures, vocab_size, num_positions, order)
     parts = intervals(ordered, epsilon)
     candidates = representatives(parts, representative)
     strategy = f"fptas, epsilon {int(epsilon)}, {representative}" if epsilon > 1 else "exhaustive"
-    return search(candidates, evaluate, maximum_point, space, tuple(parts), strategy, int(epsilon), execution)
+    strategy += "" if order == SIZE else f", order {order}"
+    found = search(candidates, evaluate, maximum_point, space, tuple(parts), strategy, int(epsilon), execution)
+    return dataclasses.replace(found, order=order)
 
 
 def search(candidates: Sequence[Architecture], evaluate: Evaluate, maximum_point: Objectives, space: SearchSpace,

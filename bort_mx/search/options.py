@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Dict, List, Literal, NamedTuple, Optional, Tup
 
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, check, one_of, positive
+from bort_mx.search.space import ORDERS
 from bort_mx.training.options import OTHER_PROGRAM, OptimizerName, OptimizerOptions, TextOptions
 
 BASELINES = ("exhaustive", "random")
@@ -46,8 +47,13 @@ class SearchOptions(TextOptions, OptimizerOptions):
     epsilon: int = 2
     """Interval size: of this many neighbouring architectures, one is evaluated. 1 evaluates all architectures."""
 
-    representative: Literal["first", "middle"] = "first"
-    """Which architecture of each interval is evaluated: the first (smallest) or the middle one."""
+    order: Optional[str] = None
+    """Order of the space before it is cut into intervals. size: by parameters, then FLOPs. Four letters, such as HIAD:
+    by these values, the first one first. Default: as the space file says; else size."""
+
+    representative: Optional[Literal["first", "middle"]] = None
+    """Which architecture of each interval is evaluated: the first or the middle one (of two, the second). Default: as
+    the space file says; else first."""
 
     allow_odd: bool = False
     """Keep architectures with an odd number of layers, for which the AB^nC property is not proven."""
@@ -101,6 +107,7 @@ class SearchOptions(TextOptions, OptimizerOptions):
         at_least(self, 0, "cache_memory")
         positive(self, "learning_rate", "warmup")
         one_of(self, BASELINES, "baselines")
+        one_of(self, ORDERS, "order")
         one_of(self, ("auto", "never"), "resume")
         for name in ("learning_rate", "warmup"):
             values = getattr(self, name)

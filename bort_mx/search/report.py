@@ -216,8 +216,8 @@ def _bound_section(report: SearchReport) -> str:
         t = report.runtime_terms
         lines.append("Runtime bound O(|Xi| + |W*_T| (1 + |Theta| |B| |Xi| / (epsilon s^1.5))): "
                      f"|Xi| = {t.architectures}, |W*_T| = {t.weights:,}, |Theta| = {t.hyperparameter_sets}, "
-                     f"|B| = {t.batch_size}, epsilon = {t.epsilon}, s = {t.s}: {t.architectures} + {t.weights:,} × "
-                     f"{t.evaluations:.4g} = {t.total:.4g} steps, up to an unknown constant.")
+                     f"|B| = {t.batch_size}, epsilon = {t.epsilon}: {t.architectures} + {t.weights:,} × (1 + "
+                     f"{t.factor:,.0f} / s^1.5) steps, up to an unknown constant. What s is, the papers do not say.")
     return "## Bounds\n\n" + "\n\n".join(lines) if lines else ""
 
 
@@ -307,11 +307,11 @@ def _number(value: float) -> Optional[float]:
 def _space(result: SearchResult) -> Dict[str, Any]:
     space = result.space
     return {"architectures": len(space.architectures), "raw": space.raw, "indivisible": space.indivisible,
-            "odd": space.odd, "duplicates": space.duplicates, "epsilon": result.epsilon,
+            "odd": space.odd, "duplicates": space.duplicates, "epsilon": result.epsilon, "order": result.order,
             "intervals": len(result.intervals), "candidates": len(result.ranking), "infeasible": len(result.infeasible)}
 
 
 def _runtime_terms(terms: Optional[RuntimeTerms]) -> Optional[Dict[str, Any]]:
     if terms is None:
         return None
-    return {**dataclasses.asdict(terms), "evaluations": terms.evaluations, "total": terms.total}
+    return {**dataclasses.asdict(terms), "factor": terms.factor}

@@ -31,7 +31,7 @@ from bort_mx.search.objectives import Objectives
 from bort_mx.search.options import SearchOptions, kind_of
 from bort_mx.search.report import REPORT, SearchReport, write_report
 from bort_mx.search.sources import find_sources
-from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, check_epsilon, read_space
+from bort_mx.search.space import PAPER_SPACE, SIZE, SearchSpace, admit, check_epsilon, read_space, read_strategy
 from bort_mx.search.surrogates import TrainedError
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
@@ -50,6 +50,9 @@ def run_search(options: SearchOptions) -> SearchResult:
     workers, phases = connect(options), Phases()
     ctx = device_of(options.device, workers)
     architectures = read_space(options.space or PAPER_SPACE)
+    stated = {"order": SIZE, "representative": "first", **read_strategy(options.space or PAPER_SPACE)}
+    options = dataclasses.replace(options, **{name: value for name, value in stated.items()
+                                              if getattr(options, name) is None})
     space = admit(architectures, options.allow_odd)
     check_epsilon(options.epsilon, len(space.architectures))
     workers.say(*space.notes())
@@ -140,7 +143,8 @@ def _strategies(setting: Evaluator, space: SearchSpace, architectures: List[Arch
 
     def intervals_of(epsilon: int) -> Strategy:
         return lambda point, execution: fptas(architectures, evaluate, point, epsilon, execution=execution,
-                                              representative=options.representative, **shared)
+                                              representative=options.representative, order=options.order,
+                                              **shared)
 
     budget = -(-len(space.architectures) // options.epsilon)  # rounded up: the number of intervals
     baselines = {"exhaustive": intervals_of(1), "random": lambda point, execution: random_search(
@@ -216,9 +220,10 @@ def _report(setting: Evaluator, space: SearchSpace, found: Mapping[str, SearchRe
     result, options = found["candidates"], setting.options
     V, S = setting.vocab_size, setting.num_positions
     checked = [*abnc.weak_conditions(space.architectures, V, S),
-               *abnc.strong_conditions(result, options.clip or None), *abnc.order_conditions(result, V, S)]
+               *abnc.strong_conditions(result, options.clip or None, error.least_weight_norm(result.best)),
+               *abnc.order_conditions(result, V, S)]
     terms = abnc.RuntimeTerms(len(space.architectures), max(a.parameters(V, S) for a in space.architectures),
-                                    len(options.theta), options.batch_size, options.epsilon, options.seq_len)
+                                    len(options.theta), options.batch_size, options.epsilon)
     write_report(options.output_dir, SearchReport(
         result, _provenance(setting), setting.describe_t(), setting.latency_unit, checked, terms,
         exhaustive=found.get("exhaustive"), random=found.get("random"), presets=_presets(setting, result),

@@ -4,6 +4,7 @@ import pathlib
 from typing import List, Optional, Tuple
 
 from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import hub
 from bort_mx.checkpoints.weights import Weights, tensors_digest
 from bort_mx.data.prepared_text import MANIFEST, prepared_text
 from bort_mx.distributed import Workers
@@ -16,6 +17,7 @@ def find_sources(teacher: Optional[str], data: Optional[List[str]], output_dir: 
 
     Args:
         teacher, data, output_dir, seed, tokenizer: options of the search. Without --data, the teacher's data are used.
+            The teacher may be a name on the Hub.
         workers: all workers must make this call.
     Raises:
         InputError: no teacher is given, the teacher's run has no checkpoint, or text cannot be prepared.
@@ -24,6 +26,11 @@ def find_sources(teacher: Optional[str], data: Optional[List[str]], output_dir: 
         raise InputError("--teacher must be given with --data: a checkpoint with an MLM head over the data's "
                          "vocabulary, such as the output directory of run_pretraining.py")
     run = pathlib.Path(teacher)
+    if not run.exists() and hub.is_name(teacher):
+        with workers.agreeing("teacher"):
+            if workers.local_rank == 0:  # one worker per host downloads it, before all read it
+                hub.fetch(teacher)
+        run = hub.fetch(teacher)
     checkpoint = newest_checkpoint(run)
     if data is None and checkpoint != run and (run / "data" / MANIFEST).is_file():
         return checkpoint, run / "data"

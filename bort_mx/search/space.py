@@ -20,7 +20,13 @@ SMALL_SPACE = pathlib.Path(__file__).with_name("search_small.yaml")
 MOST_ARCHITECTURES = 1_000_000
 """Number of architectures that a space may have; the paper's has 360."""
 REPRESENTATIVES = ("first", "middle")
+SIZE = "size"
 _FIELDS = {"D": "num_layers", "A": "num_heads", "H": "hidden_size", "I": "intermediate_size"}
+
+ORDERS = (SIZE, *("".join(letters) for letters in itertools.permutations(_FIELDS)))
+"""Orders of the space: by parameters and FLOPs, or lexicographic, by the values of four letters in their order."""
+_STRATEGY = {"order": ORDERS, "representative": REPRESENTATIVES}
+"""Fields of a space file beside its members, with their values."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +103,15 @@ def read_space(path: Any = PAPER_SPACE) -> List[Architecture]:
     """Read the architectures of a space file, valid or not. Default: the paper's 360.
 
     The file is YAML: either four lists `num_layers`, `num_heads`, `hidden_size`, `intermediate_size` (or the paper's
-    letters `D`, `A`, `H`, `I`), or one list `architectures` of preset names, "D,A,H,I" or [D, A, H, I].
+    letters `D`, `A`, `H`, `I`), or one list `architectures` of preset names, "D,A,H,I" or [D, A, H, I]. It may also
+    have `order` and `representative`, see `read_strategy`.
 
     Raises:
         InputError: no such file, not YAML, an unknown, repeated or missing field, or a value that is not a positive
             integer. The message names file and line.
     """
     fields = _read_fields(pathlib.Path(path))
+    fields = {name: field for name, field in fields.items() if name not in _STRATEGY}
     if "architectures" in fields:
         if len(fields) > 1:
             others = ", ".join(sorted(set(fields) - {"architectures"}))
@@ -116,21 +124,43 @@ def read_space(path: Any = PAPER_SPACE) -> List[Architecture]:
     return grid(*(_integers(path, name, *fields[name]) for name in _FIELDS.values()))
 
 
+def read_strategy(path: Any = PAPER_SPACE) -> Dict[str, str]:
+    """`order` and `representative` of a space file, as far as it has them.
+
+    Raises:
+        InputError: another value than `ORDERS` and `REPRESENTATIVES` have; or as `read_space`.
+    """
+    fields = _read_fields(pathlib.Path(path))
+    for name, known in _STRATEGY.items():
+        line, value = fields.get(name, (0, known[0]))
+        if value not in known:
+            raise InputError(f"{path}:{line}: {name} is {value!r}; it must be one of {', '.join(known)}")
+    return {name: fields[name][1] for name in _STRATEGY if name in fields}
+
+
 def order_key(architecture: Architecture, vocab_size: int = ROBERTA_VOCABULARY,
-              num_positions: int = ROBERTA_POSITIONS) -> Tuple[int, ...]:
-    """Sort key of the intrinsic order: (parameters, FLOPs, D, A, H, I), ascending.
+              num_positions: int = ROBERTA_POSITIONS, order: str = SIZE) -> Tuple[int, ...]:
+    """Sort key of the intrinsic order: (parameters, FLOPs, D, A, H, I), ascending; or the values of four letters.
 
     [P] The AB^nC property implies an order. [I] The paper does not say which one. In eq. 12 and 13, A changes neither
     size nor cost. Therefore, at epsilon = 2, most intervals of the paper's space hold two architectures that differ in
-    A only.
+    A only. Of the 24 lexicographic orders, ten make the paper's A1, A2 and A3 all candidates (the second of each pair).
     """
+    if order != SIZE:
+        return tuple(getattr(architecture, _FIELDS[letter]) for letter in order)
     return (architecture.parameters(vocab_size, num_positions), architecture.flops(), *architecture.as_tuple())
 
 
 def intrinsic_order(architectures: Iterable[Architecture], vocab_size: int = ROBERTA_VOCABULARY,
-                    num_positions: int = ROBERTA_POSITIONS) -> List[Architecture]:
-    """Sort architectures by `order_key`. The order of the input does not matter."""
-    return sorted(architectures, key=lambda a: order_key(a, vocab_size, num_positions))
+                    num_positions: int = ROBERTA_POSITIONS, order: str = SIZE) -> List[Architecture]:
+    """Sort architectures by `order_key`. The order of the input does not matter.
+
+    Raises:
+        InputError: an unknown order.
+    """
+    if order not in ORDERS:
+        raise InputError(f"order is {order!r}; it must be one of {', '.join(ORDERS)}")
+    return sorted(architectures, key=lambda a: order_key(a, vocab_size, num_positions, order))
 
 
 def intervals(ordered: Sequence[Architecture], epsilon: float) -> List[Tuple[Architecture, ...]]:
@@ -196,9 +226,9 @@ def _construct(node: yaml.Node, where: str) -> Any:
 
 def _field_name(path: pathlib.Path, key: yaml.Node) -> str:
     name = _FIELDS.get(key.value, key.value) if isinstance(key.value, str) else None
-    if name not in (*_FIELDS.values(), "architectures"):
+    if name not in (*_FIELDS.values(), "architectures", *_STRATEGY):
         raise InputError(f"{path}:{key.start_mark.line + 1}: unknown field {key.value!r}; known are "
-                         f"{', '.join(_FIELDS.values())} (or D, A, H, I) and architectures")
+                         f"{', '.join(_FIELDS.values())} (or D, A, H, I), architectures, {', '.join(_STRATEGY)}")
     return name
 
 

@@ -32,7 +32,9 @@ UNTIMED_PASSES = 2
 
 
 class TeacherObjective:
-    """Cross-entropy of a candidate against T's distribution over V at the masked positions [P], at temperature 1.
+    """Cross-entropy of a candidate against T's distribution: "between the last layers" of both [P], at temperature 1.
+
+    [I] The distribution is that over V at the masked positions, as in pre-training; the paper does not say over what.
 
     Args:
         model: the candidate, with its MLM head.
@@ -112,6 +114,20 @@ class TrainedError:
         except NonFiniteError:  # ten steps in a row; going on is useless, and the candidate counts as infeasible
             return False
         return core.skipped == 0
+
+    def least_weight_norm(self, architecture: Architecture) -> float:
+        """c of App. C: the least Frobenius norm of a layer's weights, after the steps of the first theta.
+
+        Of the linear layers of encoder and head; the embeddings are none.
+        """
+        model = build_from_config(self._config.replace(architecture=architecture), seed=self._seed, ctx=self._ctx)
+        self._train(model, TeacherObjective(model, self._teacher, self._ctx), self._theta[0], architecture)
+        norms = [float(np.linalg.norm(parameter.data().asnumpy())) for name, parameter in parameters_of(model).items()
+                 if len(parameter.shape) == 2 and name.endswith("weight") and "embed" not in name
+                 and not name.endswith("position_weight")]
+        del model
+        release()
+        return min(norms)
 
     def _evaluate(self, objective: TeacherObjective) -> float:
         total, weight = 0.0, 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from bort_mx import PRESETS, Architecture
 from bort_mx.errors import InputError
@@ -30,7 +31,7 @@ from bort_mx.search import (
     w_coefficient,
 )
 from bort_mx.search.objectives import infeasibility
-from bort_mx.search.space import check_epsilon, intervals, order_key, representatives
+from bort_mx.search.space import ORDERS, check_epsilon, intervals, order_key, read_strategy, representatives
 
 T = Objectives(355e6, 6.17, math.nan)
 SMALL = grid([2, 4, 6], [2, 4], [64, 128], [64, 128, 256])  # 36, all valid
@@ -119,6 +120,45 @@ def test_the_papers_space_file_matches_the_papers_numbers(shared):
 def test_the_shipped_copies_of_the_space_are_one():
     copy = pathlib.Path(__file__).resolve().parents[2] / "configs" / "search_paper.yaml"
     assert copy.read_bytes() == PAPER_SPACE.read_bytes()
+
+
+def test_the_orders_that_make_the_papers_three_candidates():
+    """By size, no member of each pair gives A1, A2 and A3; ten of the 24 lexicographic orders do, by the second."""
+    space, three = admit(read_space()).architectures, [PRESETS[name] for name in ("bort", "bort-a2", "bort-a3")]
+
+    def chosen(order, representative):
+        return representatives(intervals(intrinsic_order(space, order=order), 2), representative)
+    assert ORDERS[0] == "size" and len(ORDERS) == 25
+    place = {a: i for i, a in enumerate(intrinsic_order(space))}
+    assert [place[a] for a in three] == [197, 191, 190]
+    with_all = {order for order in ORDERS if set(three) <= set(chosen(order, "middle"))}
+    assert with_all == {"AHID", "AIDH", "AIHD", "HAID", "HIAD", "DIAH", "IDAH", "IADH", "IAHD", "IHAD"}
+    assert not any(set(three) <= set(chosen(order, "first")) for order in ORDERS)
+    with_bert = {order for order in with_all if PRESETS["bert-base"] in chosen(order, "middle")}
+    assert with_bert == with_all - {"DIAH", "IDAH"}
+    assert read_strategy() == {"order": "HIAD", "representative": "middle"} and "HIAD" in with_bert
+    rho = {order: spearmanr(range(300), [a.parameters() for a in intrinsic_order(space, order=order)])[0]
+           for order in with_bert}
+    assert max(rho, key=rho.get) == "HIAD"
+
+
+def test_a_lexicographic_order_by_hand():
+    a, b, c = Architecture(2, 8, 512, 256), Architecture(4, 4, 512, 256), Architecture(2, 4, 768, 256)
+    assert intrinsic_order([a, b, c], order="HIAD") == [b, a, c]
+    assert intrinsic_order([a, b, c], order="DAHI") == [c, a, b]
+    found = fptas([a, b, c], lambda x: Objectives(1, 1, 1), Objectives(9, 9, 9), 2, order="DAHI")
+    assert [r.architecture for r in found.ranking] == [c, b] and found.strategy == "fptas, epsilon 2, first, order DAHI"
+    with pytest.raises(InputError, match="order is 'DAHX'"):
+        intrinsic_order([a], order="DAHX")
+
+
+def test_a_space_file_may_state_its_strategy(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("architectures: [bort]\norder: IHAD\n")
+    assert read_strategy(path) == {"order": "IHAD"} and read_space(path) == [PRESETS["bort"]]
+    path.write_text("architectures: [bort]\nrepresentative: last\n")
+    with pytest.raises(InputError, match="space.yaml:2: representative is 'last'; it must be one of first, middle"):
+        read_strategy(path)
 
 
 def test_order_key():

@@ -43,7 +43,7 @@ def make_report(epsilon=2, **changes):
     conditions = weak_conditions(SPACE, 1000, 64) + strong_conditions(result, 1.0) + order_conditions(result, 1000, 64)
     values = {"result": result, "provenance": {"command": "run_search.py --seed 3", "seed": 3, "data": {"train": "ab"}},
               "maximum_point": "6,4,128,256", "latency_unit": "FLOPs per token", "conditions": conditions,
-              "runtime_terms": RuntimeTerms(36, 1000, 1, 8, 2, 4), "exhaustive": exhaustive,
+              "runtime_terms": RuntimeTerms(36, 1000, 1, 8, 2), "exhaustive": exhaustive,
               "presets": {"small": Objectives(150_000, 3e5, math.nan), "huge": Objectives(1e9, 1e9, math.nan),
                           "known": Objectives(200_000, 4e5, 6.5)},
               "phases": {"teacher": 1.25, "candidates": 61.5}, "predictions": predict_paper_search(1e12)}
@@ -72,10 +72,11 @@ def test_depths(depths, status):
 def test_strong_conditions_say_what_cannot_be_verified():
     result = fptas([Architecture(2, 2, 64, 64), Architecture(12, 2, 64, 64)], evaluate, Objectives(1e9, 1e9, 1), 1)
     clipped = strong_conditions(result, gradient_clip=1.0, least_weight_norm=10.0)
-    assert statuses(clipped) == ["holds", "holds", "holds", "cannot be verified"]
+    assert statuses(clipped) == ["holds", "holds", "holds", "cannot be verified", "fails"]
+    assert "strongly convex" in clipped[4].name
     assert "log10 L ≥ 21 to 121" in clipped[3].found and "c^21 to c^121" in clipped[3].found
     assert "which this is not" in strong_conditions(result, 1.0, 0.5)[3].found
-    assert statuses(strong_conditions(result, None)) == ["holds"] + ["cannot be verified"] * 3
+    assert statuses(strong_conditions(result, None)) == ["holds"] + ["cannot be verified"] * 3 + ["fails"]
     assert lipschitz_exponent(4) == 41
 
 
@@ -99,9 +100,9 @@ def test_the_bound_and_its_caveat():
 
 
 def test_runtime_terms():
-    terms = RuntimeTerms(architectures=300, weights=1000, hyperparameter_sets=2, batch_size=8, epsilon=2, s=4)
-    assert terms.evaluations == 1 + 2 * 8 * 300 / (2 * 8) == 301
-    assert terms.total == 300 + 1000 * 301
+    terms = RuntimeTerms(architectures=300, weights=1000, hyperparameter_sets=2, batch_size=8, epsilon=2)
+    assert terms.factor == 2 * 8 * 300 / 2 == 2400
+    assert terms.total(4) == 300 + 1000 * (1 + 2400 / 8)
 
 
 # ------------------------------------------------------------------------------------------------------------ costs
