@@ -178,10 +178,10 @@ def test_the_baselines_stand_beside_it(finished):
     found = results_of(finished)
     rows = {row["name"]: row for row in found["baselines"]}
     first = [record["accuracy"] for record in records(finished) if record["kind"] == "job" and record["round"] == 0]
-    assert rows["enumeration"]["dev"]["accuracy"] == max(first) and rows["enumeration"]["trainings"] == 3
+    assert rows["enumeration"]["dev"]["balanced_accuracy"] == max(first) and rows["enumeration"]["trainings"] == 3
     assert rows["plain"]["theta"] == [1e-5, 0.01, 0.1, 0] and rows["distillation"]["trainings"] == 3
     report = (finished / "agora/report.md").read_text()
-    assert all(f"| {name} | {row['dev']['accuracy']:.4f} | {row['audit']['accuracy']:.4f} |" in report
+    assert all(f"| {name} | {row['dev']['balanced_accuracy']:.4f} | {row['audit']['balanced_accuracy']:.4f} |" in report
                for name, row in rows.items())
     with open(finished / "agora/trainings.csv") as file:
         trainings = list(csv.DictReader(file))
@@ -201,7 +201,7 @@ def test_the_best_model_is_a_usual_run_which_predicts_the_same(finished, small, 
 def test_new_points_tell_their_origin_and_none_is_in_the_audit_slice(finished, small):
     lines = [json.loads(line) for path in sorted((finished / "agora/data").iterdir())
              for line in path.read_text().splitlines()]
-    assert {line["tau"] for line in lines} == {"mlm", "typo+swap"} and len(lines) > 20
+    assert {line["tau"] for line in lines} == {"mlm", "typo+swap"} and len(lines) > 10
     task = get_task(small.task)
     train, dev = (task.read(None, split) for split in ("train", "dev"))
     kept, aside = audit.split(train, 5, 0, dev, rates=collections.Counter(example.label for example in dev))
@@ -217,7 +217,9 @@ def test_predictions_of_every_job_are_kept(finished, small):
             path = finished / f"agora/predictions/round-{record['round']:03d}-theta-{record['index']:03d}.json"
             found = json.loads(path.read_text())
             labels = [("not_entailment", "entailment")[i] for i in found["dev_predictions"]]
-            assert np.mean([a == b.label for a, b in zip(labels, dev)]) == record["accuracy"] == found["accuracy"]
+            of_class = [np.mean([a == b.label for a, b in zip(labels, dev) if b.label == name]) for name in set(labels)
+                        | {b.label for b in dev}]
+            assert np.mean(of_class) == pytest.approx(record["accuracy"]) and record["accuracy"] == found["accuracy"]
             assert len(found["audit_predictions"]) == 5 and not found["diverged"]
 
 
