@@ -183,7 +183,7 @@ def pipeline(path_or_name: os.PathLike, task: Optional[str] = None, *, device: s
 
 
 def _move(model: Any, device: str, path: os.PathLike) -> None:
-    """Bring a model to its device."""
+    """Bring a model to its device, without gradients."""
     if not hasattr(model, "collect_params"):  # an engine's
         if device == "gpu":
             raise InputError(f"device='gpu': {path} runs on the CPU alone; leave device out, or give a checkpoint")
@@ -191,7 +191,10 @@ def _move(model: Any, device: str, path: os.PathLike) -> None:
     from bort_mx.devices import device_of  # brings MXNet
     from bort_mx.distributed import Workers
 
-    model.collect_params().reset_ctx(device_of(device, Workers()))
+    ctx, parameters = device_of(device, Workers()), model.collect_params()
+    if any(parameter.list_ctx() != [ctx] for parameter in parameters.values()):  # moving copies every weight
+        parameters.reset_ctx(ctx)
+    parameters.setattr("grad_req", "null")  # gradients would take as much memory as the weights
 
 
 def as_texts(given: Any) -> Tuple[List[Text], bool]:
