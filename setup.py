@@ -76,6 +76,11 @@ ONNX = [
     *pins("onnxruntime", "1.32.0", py310="1.23.2", py39="1.19.2"),
 ]
 
+SERVE = [  # bort-mx serve
+    *pins("fastapi", "0.165.0", py310="0.162.5", py39="0.142.2"),
+    *pins("uvicorn", "0.54.0"),
+]
+
 PARITY = [  # the other implementation, for comparing outputs and speed; bort_mx runs without it
     "torch==2.13.0; python_version>='3.10'",  # not on 3.9, whose last transformers needs huggingface_hub below 1
     "transformers==5.20.2; python_version=='3.10'",
@@ -87,6 +92,7 @@ EXTRAS = {
     "cu110": MXNET["cu110"],  # CUDA 11.0's own libraries are not on PyPI: install the CUDA 11.0 toolkit
     "cu112": MXNET["cu112"] + CUDA_11_8,
     "onnx": ONNX,
+    "serve": SERVE,
     "parity": PARITY,
     "bench": PARITY + ONNX,
     "dev": [
@@ -95,6 +101,7 @@ EXTRAS = {
         *pins("hypothesis", "6.170.15", py310="6.168.5", py39="6.141.1"),
         *pins("ruff", "0.17.6"),
         *ONNX,
+        *SERVE,
     ],
 }
 

@@ -23,6 +23,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "pretrain": ("bort_mx.commands.pretrain", "pre-train or distil a model; the same as run_pretraining.py"),
     "finetune": ("bort_mx.commands.finetune", "fine-tune a model on a task; the same as run_finetune.py"),
     "predict": ("bort_mx.commands.predict", "fill masks, classify texts or embed them with a trained model"),
+    "serve": ("bort_mx.commands.serve", "answer texts over HTTP with a trained model"),
     "convert": ("bort_mx.commands.convert", "convert a checkpoint from or to Hugging Face, fairseq or GluonNLP"),
     "export": ("bort_mx.commands.export", "export a checkpoint to ONNX"),
     "reproduce": ("bort_mx.commands.reproduce", "put every number of the paper beside ours, in one page"),

@@ -90,6 +90,11 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
         raise InputError(_squeeze(str(error))) from error
 
 
+def unknown_option(name: str, options_class: type) -> str:
+    """What to say of a keyword that is no option: its present name, or one that is spelled alike."""
+    return _unknown(name, _fields(options_class), dashes="")
+
+
 # -- checks, for a dataclass's __post_init__ -----------------------------------------------------------------------
 
 

@@ -1,14 +1,31 @@
-"""Progress display for long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress display for long work: a bar on a terminal and in a notebook, plain lines elsewhere."""
 
+import importlib.util
 import sys
 import time
-from typing import Dict, Optional
+from typing import Any, Dict, Optional, Type
 
 from tqdm import tqdm
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook (Jupyter, Colab)."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _bar_class() -> Type[Any]:
+    """tqdm's bar for a notebook, where ipywidgets is there to draw it, else the one of characters."""
+    if in_notebook() and importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm as widget
+
+        return widget
+    return tqdm
+
+
 class Progress:
-    """A tqdm bar on a terminal; otherwise a plain line now and then.
+    """A tqdm bar on a terminal or in a notebook; otherwise a plain line now and then.
 
     Args:
         total: the amount of work, in `unit`; None if unknown.
@@ -21,9 +38,9 @@ class Progress:
 
     def __init__(self, total: Optional[int], description: str, unit: str = "it", enabled: bool = True,
                  initial: int = 0, interval: float = 10.0):
-        self._terminal, self._enabled, self._interval = sys.stdout.isatty(), enabled, interval
-        self._bar = tqdm(total=total, desc=description, unit=unit, unit_scale=unit == "B", initial=initial,
-                         dynamic_ncols=True, file=sys.stdout, disable=not (enabled and self._terminal))
+        self._terminal, self._enabled, self._interval = sys.stdout.isatty() or in_notebook(), enabled, interval
+        self._bar = _bar_class()(total=total, desc=description, unit=unit, unit_scale=unit == "B", initial=initial,
+                                 dynamic_ncols=True, file=sys.stdout, disable=not (enabled and self._terminal))
         self._total, self._done, self._first = total, initial, initial
         self._description, self._unit = description, unit
         self._start = self._last = time.monotonic()

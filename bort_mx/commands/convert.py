@@ -1,9 +1,11 @@
 """`bort-mx convert SRC DST --to hf|gluon|bort-mx`: the command line of `bort_mx.checkpoints.convert`."""
 
 import dataclasses
+import re
 from typing import List, Optional
 
 from bort_mx.commands.last_lines import predict_with, say_last
+from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, parse_options
 
 DESCRIPTION = "Convert a checkpoint of any format to that of Hugging Face, of GluonNLP or of this program."
@@ -28,7 +30,15 @@ class ConvertOptions:
     num_heads: Optional[int] = None
     """Number of attention heads. Needed only for formats that do not store it."""
 
+    license: Optional[str] = None
+    """With --to hf: the licence for the model card, by the Hub's identifier (apache-2.0, mit, cc-by-4.0 …). Default:
+    that of the source's own card, else "unknown"."""
+
     def __post_init__(self):
+        if self.license is not None and (self.to != "hf" or not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license)):
+            raise InputError(f"--license {self.license}: " + (
+                "must be an identifier of the Hub, such as apache-2.0" if self.to == "hf" else
+                "stands in the model card that --to hf writes; leave it out"))
         one_of(self, FORMATS, "to")
         at_least(self, 1, "num_heads")
 
@@ -40,7 +50,7 @@ def main(argv: List[str]) -> int:
     from bort_mx.checkpoints.convert import convert
 
     weights = checkpoints.read(options.source, options.num_heads)
-    convert(weights, options.destination, options.to)
+    convert(weights, options.destination, options.to, options.license)
     config = weights.config
     tokenizer = "" if weights.tokenizer else ", no tokenizer"
     print(f"{options.destination}: {config.family}, {config.head}, <D,A,H,I> {config.architecture}, "

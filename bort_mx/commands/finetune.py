@@ -2,7 +2,7 @@
 
 import pathlib
 import re
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Tuple
 
 from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
@@ -23,6 +23,15 @@ DEMO_CHECKPOINTS = ("runs/demo/student-distilled", "runs/demo/student-mlm")
 
 def main(argv: List[str]) -> int:
     """Parse, then fine-tune once, with several seeds, on a whole benchmark, or by Agora."""
+    options, results = run_arguments(argv)
+    say_last(None if "predictions_of" in results else options.output_dir, "predict", "--checkpoint",
+             options.checkpoint if options.predict_only else _model_of(options.output_dir, options.task, results),
+             "--classify", OWN_TEXTS)
+    return 0
+
+
+def run_arguments(argv: List[str]) -> Tuple[AgoraRunOptions, dict]:
+    """As `main`, without its last lines. Returns the options and results.json."""
     options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
     if options.task is None:
         given = options.checkpoint != FineTuningOptions.checkpoint or any(w.startswith("--checkpoint") for w in argv)
@@ -33,11 +42,7 @@ def main(argv: List[str]) -> int:
         if runtime.is_first_process():
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)
-    results = run(options if options.agora else options.without_agora())
-    say_last(None if "predictions_of" in results else options.output_dir, "predict", "--checkpoint",
-             options.checkpoint if options.predict_only else _model_of(options.output_dir, options.task, results),
-             "--classify", OWN_TEXTS)
-    return 0
+    return options, run(options if options.agora else options.without_agora())
 
 
 def _model_of(output_dir: str, task: str, results: dict) -> str:

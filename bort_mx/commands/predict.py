@@ -11,15 +11,12 @@ import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-import numpy as np
-
 from bort_mx.commands.last_lines import say_last
 from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
-from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
-from bort_mx.inference import pipeline
+from bort_mx.inference import fill_mask, pipeline, text_pipelines
 from bort_mx.inference.input_file import read_texts
 from bort_mx.io import files
 from bort_mx.io.array_file import new_array
@@ -125,7 +122,7 @@ def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], columns:
     model, tokenizer = pipeline.open_model(checkpoint, "mlm")
     places = [*(("--fill-mask", text) for text in given), *((f"{path}:{number}", line) for number, line in lines)]
     for place, text in places:
-        _encode(tokenizer, text, model.config.longest, f"{place}: ")  # every error before the first answer
+        fill_mask.encode(tokenizer, text, model.config.longest, f"{place}: ")  # every error before the first answer
     texts = [line for _, line in lines]
     if output is None:
         for answer in fill_masks(model, tokenizer, given, top_k, batch_size):
@@ -163,42 +160,11 @@ def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
         InputError: a text without a mask, or longer than the model's positions.
     """
     texts = list(texts)
-    for begin in range(0, len(texts), batch_size):
-        part = texts[begin:begin + batch_size]
-        encoded = [_encode(tokenizer, text, model.config.longest) for text in part]
-        for text, ids, logits in zip(part, encoded, _logits_at_masks(model, tokenizer, encoded)):
-            for number, row in enumerate(logits[:ids.count(tokenizer.mask_id)]):
-                yield {"text": text, "mask": number, "fills": _top(tokenizer, row, top_k)}
-
-
-def _encode(tokenizer: Any, text: str, longest: int, place: str = "") -> List[int]:
-    marked = clean_text(text).replace("<mask>", tokenizer.mask_token).replace("[MASK]", tokenizer.mask_token)
-    ids = tokenizer.encode(marked)
-    if tokenizer.mask_id not in ids:
-        raise InputError(f"{place}{text[:60]!r}: holds no {tokenizer.mask_token}; write it where a word is to be found")
-    if len(ids) > longest:
-        raise InputError(f"{place}{text[:60]!r}…: {len(ids)} tokens, the model takes {longest}; shorten it")
-    return ids
-
-
-def _logits_at_masks(model: Any, tokenizer: Any, encoded: List[List[int]]) -> np.ndarray:
-    """Logits (B, M, V) in float64 at each text's masks; rows beyond the number of a text's masks mean nothing."""
-    masks = [[i for i, token in enumerate(ids) if token == tokenizer.mask_id] for ids in encoded]
-    positions = np.zeros((len(encoded), max(map(len, masks))))
-    for row, places in enumerate(masks):
-        positions[row, :len(places)] = places
-    batch = pipeline.pad(encoded, tokenizer, model.config.token_types)
-    return pipeline.forward(model, batch["ids"], batch["lengths"], positions, batch["types"]).astype(np.float64)
-
-
-def _top(tokenizer: Any, logits: np.ndarray, top_k: int) -> List[Dict]:
-    """The most probable words, from logits (V,)."""
-    logits = logits[:tokenizer.vocab_size]  # some models have more rows of the embedding than words
-    probabilities = np.exp(logits - logits.max())
-    probabilities /= probabilities.sum()
-    best = np.argsort(-probabilities, kind="stable")[:top_k]
-    return [{"token": tokenizer.decode([int(i)], skip_special_tokens=False), "probability": float(probabilities[i])}
-            for i in best]
+    filler = text_pipelines.FillMask(model, tokenizer, batch_size)
+    for text, masks in zip(texts, filler.stream([(text, None) for text in texts], top_k)):
+        for number, found in enumerate(masks):
+            fills = [{"token": fill["token"], "probability": fill["score"]} for fill in found]
+            yield {"text": text, "mask": number, "fills": fills}
 
 
 def table(answer: Dict) -> str:
@@ -229,10 +195,9 @@ def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Opt
     labels = _label_names(task, model.config)
     trained = model.config.text_columns or (known.text_names if known else ())
     texts = read_texts(pathlib.Path(path), columns, trained, must_fit=bool(model.config.text_columns))
-    found = pipeline.classify(model, tokenizer, texts, batch_size)
-    kind = pipeline.problem_type(model.config)
-    predicted: List[Any] = []
-    answers = (_classified(text, values, labels, kind, predicted) for text, values in zip(texts, found))
+    found = text_pipelines.Classify(model, tokenizer, batch_size, labels).stream(texts)
+    predicted: List[str] = []
+    answers = (_classified(text, answer, predicted) for text, answer in zip(texts, found))
     _write_json_lines(output, answers, len(texts))
     note = constant_note(predicted)
     if output is not None and note is not None:
@@ -261,20 +226,18 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _classified(text: pipeline.Text, values: np.ndarray, labels: List[str], kind: str, predicted: List[Any]) -> Dict:
+def _classified(text: pipeline.Text, answer: Dict, predicted: List[str]) -> Dict:
     """One line of the answer: the label with all probabilities, those labels of many that apply, or a regression's
     values. A single label is appended to `predicted`.
     """
     said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
-    if kind == "regression":
-        named = {label: float(value) for label, value in zip(labels, values)}
-        return {**said, **({"value": float(values[0])} if len(values) == 1 else {"values": named})}
-    if kind == "multi_label_classification":
-        return {**said, "labels": [label for label, p in zip(labels, values) if p > 0.5],
-                "probabilities": {label: float(p) for label, p in zip(labels, values)}}
-    predicted.append(labels[int(values.argmax())])
-    return {**said, "label": predicted[-1],
-            "probabilities": {label: float(p) for label, p in zip(labels, values)}}
+    if "value" in answer:
+        return {**said, "value": answer["value"]}
+    if "label" in answer:
+        predicted.append(answer["label"])
+        return {**said, "label": answer["label"], "probabilities": answer["scores"]}
+    return {**said, **({"labels": answer["labels"], "probabilities": answer["scores"]} if "labels" in answer
+                       else {"values": answer["scores"]})}
 
 
 def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Optional[str], output: str,
@@ -287,7 +250,7 @@ def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Opt
     shape = (len(texts), way.size(model.config.architecture.hidden_size))  # (lines, E)
     with writing(output), files.atomic_path(output) as temporary, Progress(len(texts), "embed", "text") as progress:
         array = new_array(temporary, shape)
-        found = pipeline.embed(model, tokenizer, texts, pooling, batch_size)
+        found = text_pipelines.Embed(model, tokenizer, batch_size).stream(texts, pooling)
         for row, values in enumerate(found):
             array[row] = values
             progress.update()

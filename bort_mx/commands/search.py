@@ -1,11 +1,12 @@
 """The command line of `run_search.py`."""
 
 import pathlib
-from typing import List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from bort_mx import runtime
 from bort_mx.commands import pretrain
 from bort_mx.commands.last_lines import say_last
+from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.search.options import SearchOptions
 from bort_mx.search.space import SMALL_SPACE
@@ -20,6 +21,14 @@ BUILT_IN_TEACHER = ["--architecture", "4,4,128,512"]
 
 def main(argv: List[str]) -> int:
     """Parse, search; see `bort_mx.search.run.run_search`."""
+    options, _ = run(argv)
+    say_last(f"{options.output_dir}: results.json, report.md", "pretrain", *_data(options.data), "--teacher",
+             options.teacher, "--architecture", pathlib.Path(options.output_dir) / "results.json")
+    return 0
+
+
+def run(argv: List[str]) -> Tuple[SearchOptions, Dict[str, Any]]:
+    """As `main`, without its last lines. Returns the options and results.json."""
     options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION)
     if options.data is None:
         options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION, first=BUILT_IN)
@@ -31,9 +40,8 @@ def main(argv: List[str]) -> int:
     from bort_mx.search.run import run_search  # MXNet is loaded only now: --help and bad options stay quick
 
     run_search(options)
-    say_last(f"{options.output_dir}: results.json, report.md", "pretrain", *_data(options.data), "--teacher",
-             options.teacher, "--architecture", pathlib.Path(options.output_dir) / "results.json")
-    return 0
+    written = pathlib.Path(options.output_dir) / "results.json"  # on the first worker's host
+    return options, files.read_json(written) if written.is_file() else {}
 
 
 def _data(data: Optional[List[str]]) -> List[str]:

@@ -34,9 +34,12 @@ class Engine(Protocol):
         """As `bort_mx.models.BERT`, with arrays: ids (B, s), lengths (B,), masked positions (B, M), types (B, s)."""
 
 
-def open_with_engine(path: os.PathLike, head: str) -> Tuple[Any, Any, List[str]]:
+def open_with_engine(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any, List[str]]:
     """Open a model with the engine that its path chooses.
 
+    Args:
+        path: a checkpoint or file.
+        head: the head that is asked for; None: the one that it holds.
     Returns:
         the model (a `BERT` or an `Engine`), its tokenizer or None, and the parts of the head that were not trained.
     Raises:
@@ -50,7 +53,7 @@ def open_with_engine(path: os.PathLike, head: str) -> Tuple[Any, Any, List[str]]
         return model, tokenizer, model.initialized
     module, name = row
     model = getattr(importlib.import_module(module), name)(path)
-    return model, model.tokenizer, [] if model.config.head == head else [head]
+    return model, model.tokenizer, [] if head in (None, model.config.head) else [head]
 
 
 def forward(model: Any, ids: np.ndarray, lengths: np.ndarray, positions: Optional[np.ndarray] = None,

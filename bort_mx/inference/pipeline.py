@@ -6,7 +6,7 @@ B batch, s length, H hidden size.
 
 import logging
 import os
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -26,14 +26,18 @@ Text = Tuple[str, Optional[str]]
 """One text, or two."""
 
 
-def open_model(path: os.PathLike, head: str) -> Tuple[Any, Any]:
+def open_model(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any]:
     """A model with a trained head, and its tokenizer, from a checkpoint of any format or an ONNX file.
 
+    Args:
+        path: the checkpoint or file.
+        head: "encoder", "mlm" or "classifier"; None: the one that it holds.
     Raises:
         InputError: no such checkpoint, none with this head, or no tokenizer beside it.
     """
     model, tokenizer, untrained = open_with_engine(path, head)
     if untrained:
+        head = head or model.config.head
         advice = {"mlm": f"train one by run_pretraining.py --init {path}", "encoder": "export one by --head encoder",
                   "classifier": f"train one by run_finetune.py --checkpoint {path}"}[head]
         raise InputError(f"{path}: has no trained {head} head; {advice}")
@@ -157,19 +161,35 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
     for begin in range(0, len(texts), size):
         window, shortened = encode_texts(model, tokenizer, texts[begin:begin + size], clean)
         cut += shortened
-        order = sorted(range(len(window)), key=lambda i: len(window[i]))
-        answers: List[Any] = [None] * len(window)
-        for start in range(0, len(order), batch_size):
-            part = order[start:start + batch_size]
-            batch = pad([window[i] for i in part], tokenizer, model.config.token_types)
-            rows = answer(Output(model, batch["ids"], batch["lengths"], batch["types"]))
-            for i, row in zip(part, rows):
-                answers[i] = row
+
+        def run(part: List[List[int]]) -> np.ndarray:
+            """Of one batch."""
+            batch = pad(part, tokenizer, model.config.token_types)
+            return answer(Output(model, batch["ids"], batch["lengths"], batch["types"]))
+
+        answers = in_batches(window, batch_size, run)
         if cut and begin + size >= len(texts):  # before the last answers: a caller may stop asking after those
             why = ("the most the model takes" if model.config.longest == model.config.num_positions
                    else "as in its training")
             logger.warning("%d of %d texts were cut to %d tokens, %s", cut, len(texts), model.config.longest, why)
         yield from answers
+
+
+def in_batches(encoded: Sequence[List[int]], batch_size: int, run: Callable[[List[List[int]]], Iterable]) -> List[Any]:
+    """An answer to each text, in order. Texts of similar length share a batch, so that little is padding.
+
+    Args:
+        encoded: ids of each text.
+        batch_size: texts in one batch.
+        run: a batch of texts → an answer to each.
+    """
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    answers: List[Any] = [None] * len(encoded)
+    for start in range(0, len(order), batch_size):
+        part = order[start:start + batch_size]
+        for i, found in zip(part, run([encoded[i] for i in part])):
+            answers[i] = found
+    return answers
 
 
 def encode_texts(model: Any, tokenizer: Any, texts: Sequence[Text],

@@ -5,7 +5,14 @@ teaches the candidates. Xi: the search space. W: the W-coefficient (eq. 2), the 
 
 In this room, [P] marks what the paper states, and [I] our interpretation where it does not. Only `surrogates` and the
 modules that run it import MXNet.
+
+`bort_mx.search(...)` runs a search: this package can be called, see `bort_mx.commands.from_python.search`.
 """
+
+import importlib
+import sys
+import types
+from typing import Any
 
 from bort_mx.search.baselines import interval_bound, random_regrets, random_search, regret
 from bort_mx.search.candidate_log import CandidateLog
@@ -17,3 +24,14 @@ from bort_mx.search.space import PAPER_SPACE, SearchSpace, admit, grid, intrinsi
 __all__ = ["CandidateLog", "Execution", "Objectives", "PAPER_SPACE", "Ranked", "SearchResult", "SearchSpace",
            "admit", "check_maximum_point", "fptas", "grid", "interval_bound", "intrinsic_order",
            "pareto_front", "random_regrets", "random_search", "read_space", "regret", "w_coefficient"]
+
+
+class _Callable(types.ModuleType):
+    """This package, which is a function as well, as `bort_mx.search` is the public name of both."""
+
+    def __call__(self, **options: Any) -> Any:
+        """See `bort_mx.commands.from_python.search`, which stands above this room and is imported when it is called."""
+        return importlib.import_module("bort_mx.commands.from_python").search(**options)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -269,7 +269,7 @@ def test_the_model_card_tells_the_run(tmp_path):
     (tmp_path / "my-run" / "config.json").write_text(json.dumps({"options": {"learning_rate": 0.125}}))
     assert convert_command.main([str(tmp_path / "my-run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
     card = (tmp_path / "hf" / "README.md").read_text(encoding="utf-8")
-    for said in ("# my-run\n", '"learning_rate": 0.125', '"step": 7', "AutoModelForMaskedLM"):
+    for said in ("# my-run\n", "| learning rate | 0.125 |", "| step of this checkpoint | 7 |", "AutoModelForMaskedLM"):
         assert said in card
     with pytest.raises(InputError, match="already exists"):
         convert_command.main([str(step), str(tmp_path / "hf"), "--to", "hf"])

@@ -1,0 +1,79 @@
+"""What is recorded of the run that a checkpoint belongs to, for its model card."""
+
+import os
+import pathlib
+import re
+from typing import Any, Dict, Mapping, NamedTuple
+
+import yaml
+
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import hub
+from bort_mx.errors import InputError
+from bort_mx.io import files
+
+FROM_SOURCE = ("license", "license_name", "license_link", "language", "datasets", "base_model")
+"""Fields that are taken from the front matter of a converted folder's own card."""
+
+
+class Run(NamedTuple):
+    """What is recorded of the run that a checkpoint belongs to; empty where nothing is."""
+
+    config: Mapping[str, Any] = {}
+    """config.json."""
+    results: Mapping[str, Any] = {}
+    """results.json."""
+    seeds: Mapping[str, Any] = {}
+    """results.json of the runs with several seeds, of which this is one."""
+    progress: Mapping[str, Any] = {}
+    """progress.json of the checkpoint."""
+
+    def option(self, name: str) -> Any:
+        """An option of the run, or None."""
+        options = self.config.get("options")
+        return options.get(name) if isinstance(options, dict) else None
+
+
+
+def title_of(source: pathlib.Path) -> str:
+    """The name of the run that a checkpoint belongs to, else its own."""
+    return source.parent.parent.name if source.parent.name == checkpoint_directory.CHECKPOINTS else source.name
+
+
+def run_of(source: pathlib.Path) -> Run:
+    """What the run that wrote a checkpoint of ours says of itself. Of other checkpoints nothing is known."""
+    if not checkpoint_directory.is_checkpoint(source):
+        return Run()
+    progress = json_object(source / checkpoint_directory.PROGRESS)
+    # Elsewhere, what lies two folders up belongs to something else.
+    if source.parent.name != checkpoint_directory.CHECKPOINTS:
+        return Run(progress=progress)
+    run = source.parent.parent
+    seeds = json_object(run.parent / checkpoint_directory.RESULTS) if re.fullmatch(r"seed-\d+", run.name) else {}
+    return Run(json_object(run / checkpoint_directory.CONFIG), json_object(run / checkpoint_directory.RESULTS),
+               seeds if "dev_over_seeds" in seeds else {}, progress)
+
+
+def json_object(path: pathlib.Path) -> Dict[str, Any]:
+    """The object of a JSON file; {} if there is no such file, or it holds something else."""
+    values = files.read_json(path) if path.is_file() else {}
+    return values if isinstance(values, dict) else {}
+
+
+def front_matter_of(source: pathlib.Path) -> Dict[str, Any]:
+    """The fields `FROM_SOURCE` of the card in a folder that is converted."""
+    card = source / "README.md"
+    if checkpoint_directory.is_checkpoint(source) or not card.is_file():
+        return {}
+    try:
+        found = re.match(r"---\r?\n(.*?)\r?\n---", files.read_text(card), re.DOTALL)
+        values = yaml.safe_load(found[1]) if found else None
+    except (InputError, *files.YAML_ERRORS):  # the card of another program is no reason to refuse its model
+        return {}
+    return {name: values[name] for name in FROM_SOURCE if name in values} if isinstance(values, dict) else {}
+
+
+def named(path: Any) -> str:
+    """A checkpoint or file without this machine's folders; a name on the Hub as it is."""
+    path = str(path)
+    return path if not os.path.exists(path) and hub.is_name(path) else pathlib.PurePath(path).name or path

@@ -1,0 +1,159 @@
+"""The model card of a converted folder: what is recorded and nothing else, in the form that the Hub reads."""
+
+import json
+
+import pytest
+import yaml
+
+from bort_mx.architecture import Architecture
+from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.checkpoints import read
+from bort_mx.checkpoints.model_card import model_card
+from bort_mx.commands import convert as command
+from bort_mx.data.tokenizers import train_sentencepiece
+from bort_mx.errors import InputError
+from bort_mx.models import build_model
+from bort_mx.sentence_embedding import SentenceEmbedding
+
+SECTIONS = ["How to use it", "Training data", "Scores", "Latency", "Training", "Limits", "Licence", "Provenance"]
+SHA = "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_sentencepiece(["the quick brown fox jumps over the lazy dog"] * 3, 300)
+
+
+def save(folder, tokenizer, head="classifier", progress=None, **options):
+    options = {"labels": ("bad", "good"), **options} if head == "classifier" else options
+    model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, head, num_positions=64, **options)
+    checkpoint_directory.save(folder, model, tokenizer, progress=progress)
+    return folder
+
+
+def finetuned(folder, tokenizer, **results):
+    """A run as fine-tuning leaves it."""
+    save(folder / "checkpoints" / "best", tokenizer, progress={"step": 30}, text_columns=("text",), max_length=40)
+    (folder / "config.json").write_text(json.dumps({
+        "options": {"task": "/home/someone/reviews.yaml", "checkpoint": "/home/someone/minilm", "epochs": 3,
+                    "learning_rate": 2e-5, "batch_size": 16, "output_dir": "/home/someone/run", "seed": 1},
+        "data": {"train": SHA}, "checkpoint": SHA,
+        "provenance": {"bort_mx": "0.1.0", "git_commit": "f00", "python": "3.11.7", "packages": {"mxnet": "1.9.1"},
+                       "command": "/home/someone/run_finetune.py"}}))
+    (folder / "results.json").write_text(json.dumps({
+        "task": "reviews", "seed": 1, "train_examples": 1200, "dev": {"accuracy": 0.8125, "loss": 0.4},
+        "test": {"accuracy": 0.795}, "notes": ["texts are cut to 40 tokens"], **results}))
+    return folder
+
+
+def card_of(source, target, *words):
+    """The card's text, its front matter, and its sections by their titles."""
+    assert command.main([str(source), str(target), "--to", "hf", *words]) == 0
+    text = (target / "README.md").read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    parts = body.split("\n## ")
+    return text, yaml.safe_load(front), {part.split("\n")[0]: part for part in parts[1:]}
+
+
+def test_a_run_of_fine_tuning(tokenizer, tmp_path):
+    text, front, sections = card_of(finetuned(tmp_path / "my-run", tokenizer), tmp_path / "hf")
+    assert list(sections) == SECTIONS and "\n# my-run\n" in text
+    assert "fine-tuned on reviews, starting from minilm" in text and "Its outputs are: bad, good." in text
+    assert f"| SHA-256 of train | `{SHA}` |" in sections["Training data"] and "1200 training" in text
+    assert "| validation | accuracy | 0.8125 |" in sections["Scores"] and "| test | accuracy | 0.7950 |" in text
+    assert "Seed 1." in sections["Scores"] and "loss" not in sections["Scores"]
+    assert "Latency is not recorded." in sections["Latency"]
+    assert "| learning rate | 2e-05 |" in sections["Training"] and "| step of this checkpoint | 30 |" in text
+    assert "at most 40 tokens" in sections["Limits"] and "- Texts are cut to 40 tokens." in sections["Limits"]
+    assert "The licence is not recorded." in sections["Licence"] and "git commit f00" in sections["Provenance"]
+    assert "bort_mx.pipeline(" in text and "AutoModelForSequenceClassification.from_pretrained" in text
+    assert "someone" not in text and '": ' not in text and "```json" not in text  # no paths, no raw JSON
+    assert front["license"] == "unknown" and front["pipeline_tag"] == "text-classification"
+    assert "base_model" not in front  # a folder of this machine is none
+    results = front["model-index"][0]["results"]
+    scores = {result["dataset"]["split"]: result["metrics"][0]["value"] for result in results}
+    assert scores == {"validation": 0.8125, "test": 0.795}
+
+
+def test_the_hub_reads_it(tokenizer, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    card_of(finetuned(tmp_path / "my-run", tokenizer), tmp_path / "hf", "--license", "apache-2.0")
+    card = hub.ModelCard.load(tmp_path / "hf" / "README.md")
+    assert card.data.license == "apache-2.0" and card.data.pipeline_tag == "text-classification"
+    assert card.data.library_name == "transformers" and card.data.tags == ["bort", "bort_mx"]
+    found = {(result.dataset_split, result.metric_type): result.metric_value for result in card.data.eval_results}
+    assert found == {("validation", "accuracy"): 0.8125, ("test", "accuracy"): 0.795}
+    assert card.data.model_name == "my-run" and "apache-2.0, as whoever converted" in card.text
+
+
+def test_several_seeds(tokenizer, tmp_path):
+    finetuned(tmp_path / "runs" / "seed-1", tokenizer)
+    (tmp_path / "runs" / "results.json").write_text(json.dumps({
+        "best_seed": 1, "seeds": [0, 1, 2], "dev_over_seeds": {"accuracy": {"values": [0.75, 0.8125, 0.5]},
+                                                               "loss": {"values": [1, 2, 3]}}}))
+    _, _, sections = card_of(tmp_path / "runs", tmp_path / "hf")
+    assert "Over the seeds 0, 1, 2 (this model is that of seed 1" in sections["Scores"]
+    assert "| accuracy | 0.7500 | 0.5000 to 0.8125 | 0.7500, 0.8125, 0.5000 |" in sections["Scores"]
+
+
+def test_a_run_of_pretraining_with_an_architecture_that_a_search_found(tokenizer, tmp_path):
+    save(tmp_path / "run" / "checkpoints" / "step-7", tokenizer, "mlm", progress={"step": 7})
+    (tmp_path / "found.json").write_text(json.dumps({
+        "best": {"architecture": [1, 2, 16, 24], "latency": 0.00125}, "latency_unit": "s"}))
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"options": {
+        "max_steps": 7, "teacher": "runs/teacher/", "data": ["/somewhere/wiki"], "seed": 3,
+        "architecture": str(tmp_path / "found.json")}, "data": {"manifest_sha256": SHA}}))
+    (tmp_path / "run" / "results.json").write_text(json.dumps({"validation_mlm_accuracy": 0.25}))
+    text, front, sections = card_of(tmp_path / "run", tmp_path / "hf")
+    assert "distilled from the teacher teacher, starting from random weights" in text
+    assert "| Text | wiki |" in sections["Training data"] and f"| SHA-256 of manifest | `{SHA}` |" in text
+    assert "validation text: 0.2500 (seed 3)" in sections["Scores"] and "1.25 ms for a sample" in sections["Latency"]
+    assert front["pipeline_tag"] == "fill-mask" and "model-index" not in front
+
+
+def test_what_is_not_known_is_said_so(tokenizer, tmp_path):
+    text, front, sections = card_of(save(tmp_path / "alone", tokenizer, "encoder"), tmp_path / "hf")
+    for title in ("Training data", "Scores", "Latency", "Training", "Licence"):
+        assert "not recorded" in sections[title], title
+    assert "whose training is not recorded here" in text and front["license"] == "unknown"
+    assert set(front) == {"license", "library_name", "pipeline_tag", "tags"}
+
+
+def test_a_name_of_the_hub_is_the_base_model(tokenizer, tmp_path):
+    run = finetuned(tmp_path / "run", tokenizer)
+    config = json.loads((run / "config.json").read_text())
+    config["options"]["checkpoint"], config["checkpoint"] = "amazon/bort", "name: amazon/bort"
+    (run / "config.json").write_text(json.dumps(config))
+    text, front, _ = card_of(run, tmp_path / "hf")
+    assert front["base_model"] == "amazon/bort" and "starting from amazon/bort" in text
+
+
+def test_the_sources_own_card_tells_licence_and_data(tokenizer, tmp_path):
+    way = SentenceEmbedding(("mean",), (("normalize", 0),))
+    assert command.main([str(save(tmp_path / "ours", tokenizer, "encoder", embedding=way)), str(tmp_path / "a"), "--to",
+                         "hf"]) == 0
+    (tmp_path / "a" / "README.md").write_text("---\nlicense: mit\nlanguage: [en]\ndatasets:\n- snli\nother: 1\n---\n")
+    text, front, sections = card_of(tmp_path / "a", tmp_path / "b")
+    assert (front["license"], front["language"], front["datasets"]) == ("mit", ["en"], ["snli"])
+    assert "other" not in front
+    assert "mit, by the card of the model" in sections["Licence"] and "snli" in sections["Training data"]
+    assert front["library_name"] == "sentence-transformers" and "SentenceTransformer(" in text
+    _, front, _ = card_of(tmp_path / "a", tmp_path / "c", "--license", "cc-by-4.0")
+    assert front["license"] == "cc-by-4.0"
+    for damaged in ("---\n[\n---\n", "---\n- a\n---\n", "no card", "\udcff"):
+        (tmp_path / "a" / "README.md").write_bytes(damaged.encode("utf-8", "surrogateescape"))
+        assert "license: unknown" in model_card(read(tmp_path / "a"))
+
+
+def test_altered_results_are_no_reason_to_refuse(tokenizer, tmp_path):
+    run = finetuned(tmp_path / "run", tokenizer, dev={"accuracy": float("nan"), "f1": None}, test=[], task=3, notes="x")
+    text, front, sections = card_of(run, tmp_path / "hf")
+    assert "Scores are not recorded." in sections["Scores"] and "model-index" not in front
+
+
+def test_bad_licences(tokenizer, tmp_path):
+    save(tmp_path / "c", tokenizer)
+    with pytest.raises(InputError, match="--license My Licence: must be an identifier of the Hub, such as apache-2.0"):
+        command.main([str(tmp_path / "c"), str(tmp_path / "d"), "--to", "hf", "--license", "My Licence"])
+    with pytest.raises(InputError, match="--license mit: stands in the model card that --to hf writes"):
+        command.main([str(tmp_path / "c"), str(tmp_path / "d"), "--to", "gluon", "--license", "mit"])
