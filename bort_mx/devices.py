@@ -1,8 +1,12 @@
 """The device that a worker computes on."""
 
+from typing import Optional
+
 import mxnet as mx
 import numpy as np
+import psutil
 
+from bort_mx import runtime
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 
@@ -10,6 +14,18 @@ from bort_mx.errors import InputError
 def to_device(values: np.ndarray, ctx: mx.Context) -> mx.nd.NDArray:
     """Copy a NumPy array to a device as float32, which holds every token id and position exactly."""
     return mx.nd.array(values, ctx=ctx, dtype="float32")
+
+
+def gpu_of(ctx: mx.Context) -> Optional[int]:
+    """The number of a GPU; None for the CPU."""
+    return ctx.device_id if ctx.device_type == "gpu" else None
+
+
+def free_memory(ctx: mx.Context) -> int:
+    """Bytes of memory that are free: of the GPU, or this worker's share of the machine's."""
+    if ctx.device_type == "gpu":
+        return int(mx.context.gpu_memory_info(ctx.device_id)[0])
+    return psutil.virtual_memory().available // runtime.local_workers()
 
 
 def device_of(name: str, workers: Workers, dtype: str = "float32") -> mx.Context:

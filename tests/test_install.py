@@ -275,3 +275,22 @@ def test_an_environment_that_is_there_is_kept_or_refused(tmp_path, code, returnc
     result = run_tool("make_venv.sh", tmp_path, {}, ".venv")
     assert result.returncode == returncode
     assert ("remove it" in result.stderr) == bool(returncode)
+
+
+def test_horovod_is_built_with_nccl_where_its_libraries_are(install, tmp_path, monkeypatch, capsys):
+    for name in ("HOROVOD_NCCL_HOME", "NCCL_HOME", "CUDA_HOME", "HOROVOD_CUDA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    nccl, cuda = tmp_path / "nccl", tmp_path / "cuda"
+    for path in (nccl / "include/nccl.h", nccl / "lib/libnccl.so.2", cuda / "bin/nvcc"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert "HOROVOD_GPU_OPERATIONS" not in install.horovod_build("")
+    monkeypatch.setattr(install, "cuda_home", lambda: None)
+    assert install.horovod_build("cu112") == install.HOROVOD_BUILD
+    assert "without NCCL, as" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setenv("HOROVOD_NCCL_HOME", str(nccl))
+    monkeypatch.setenv("CUDA_HOME", str(cuda))
+    build = install.horovod_build("cu112")
+    assert build["HOROVOD_GPU_OPERATIONS"] == "NCCL" and build["HOROVOD_WITH_GLOO"] == "1"
+    assert (build["HOROVOD_NCCL_HOME"], build["HOROVOD_CUDA_HOME"]) == (str(nccl), str(cuda))

@@ -38,6 +38,9 @@ HOROVOD_BUILD = {
     "HOROVOD_WITHOUT_PYTORCH": "1",
     "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 refuses Gloo's older declaration without it
 }
+HOROVOD_NCCL = {"HOROVOD_GPU_OPERATIONS": "NCCL"}
+"""Added to the build where MXNet is one for GPUs and CUDA's compiler and NCCL are there: gradients then go from GPU to
+GPU. Otherwise they go over the host's memory, by Gloo."""
 HOROVOD_CHECK = "import horovod.mxnet as hvd; assert hvd.gloo_built(); hvd.init(); assert hvd.size() == 1"
 
 # GluonNLP imports the compiled module of its BERT tokenizer even where nobody uses it. bort_mx tokenizes with
@@ -100,6 +103,38 @@ def missing_for_horovod() -> List[str]:
     """What building Horovod lacks on this machine."""
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
     return missing_for_c() + ([] if compiler else ["a C++ compiler"]) + ([] if shutil.which("cmake") else ["cmake"])
+
+
+def nccl_home() -> Optional[pathlib.Path]:
+    """The folder with include/nccl.h and NCCL's library; None if there is none."""
+    named = [os.environ.get(name) for name in ("HOROVOD_NCCL_HOME", "NCCL_HOME", "CUDA_HOME")]
+    for folder in map(pathlib.Path, [*filter(None, named), "/usr/local/cuda", "/usr/local", "/usr"]):
+        libraries = [*folder.glob("lib/libnccl*"), *folder.glob("lib64/libnccl*"), *folder.glob("lib/*/libnccl*")]
+        if (folder / "include" / "nccl.h").is_file() and libraries:
+            return folder
+    return None
+
+
+def cuda_home() -> Optional[pathlib.Path]:
+    """The folder of CUDA's compiler; None if there is none."""
+    nvcc = shutil.which("nvcc")
+    folders = [os.environ.get("HOROVOD_CUDA_HOME"), os.environ.get("CUDA_HOME"),
+               str(pathlib.Path(nvcc).resolve().parents[1]) if nvcc else None, "/usr/local/cuda"]
+    return next((pathlib.Path(folder) for folder in folders
+                 if folder and (pathlib.Path(folder) / "bin" / "nvcc").is_file()), None)
+
+
+def horovod_build(cuda: str) -> Dict[str, str]:
+    """The environment of Horovod's build; `cuda` is "" where MXNet is one for CPUs."""
+    nccl, compiler = nccl_home(), cuda_home()
+    if not cuda:
+        return HOROVOD_BUILD
+    if nccl is None or compiler is None:
+        lacking = " and ".join([*([] if nccl else ["NCCL"]), *([] if compiler else ["CUDA's compiler"])])
+        say(f"Horovod is built without NCCL, as {lacking} {'are' if ' and ' in lacking else 'is'} not found (set "
+            "HOROVOD_NCCL_HOME and CUDA_HOME): gradients go over the host's memory")
+        return HOROVOD_BUILD
+    return {**HOROVOD_BUILD, **HOROVOD_NCCL, "HOROVOD_NCCL_HOME": str(nccl), "HOROVOD_CUDA_HOME": str(compiler)}
 
 
 def install_lint(metadata: dict) -> None:
@@ -176,13 +211,21 @@ def install_horovod(metadata: dict) -> Optional[str]:
     lacking = missing_for_horovod()
     if lacking:
         return f"{' and '.join(lacking)} not found"
-    say("Horovod with MXNet and Gloo (1 to 4 minutes)")
-    check, arguments = [sys.executable, "-c", HOROVOD_CHECK], ["--no-build-isolation", *metadata["EXTRAS"]["horovod"]]
-    if pip(*arguments, environment=HOROVOD_BUILD) and run(check):
+    build = horovod_build(metadata["CUDA"])
+    nccl = "HOROVOD_GPU_OPERATIONS" in build
+    say(f"Horovod with MXNet and Gloo{', and NCCL for GPUs' if nccl else ''} (1 to 4 minutes)")
+    arguments = ["--no-build-isolation", *metadata["EXTRAS"]["horovod"]]
+    check = [sys.executable, "-c", HOROVOD_CHECK + ("; assert hvd.nccl_built()" if nccl else "")]
+    if pip(*arguments, environment=build) and run(check):
         return None
     # The wheel may come from pip's cache, built without MXNet or against another version: build it again.
-    if pip("--no-cache-dir", "--force-reinstall", "--no-deps", *arguments, environment=HOROVOD_BUILD) and run(check):
+    again = ["--no-cache-dir", "--force-reinstall", "--no-deps", *arguments]
+    if pip(*again, environment=build) and run(check):
         return None
+    if nccl:
+        say(f"Horovod's build with NCCL failed (see {LOG}); it is built without: gradients go over the host's memory")
+        if pip(*again, environment=HOROVOD_BUILD) and run([sys.executable, "-c", HOROVOD_CHECK]):
+            return None
     return f"its build failed (see {LOG})"
 
 

@@ -28,7 +28,7 @@ from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints.weights import Weights, tensors_digest
 from bort_mx.data.tasks import Example, Examples, Task
-from bort_mx.devices import device_of
+from bort_mx.devices import device_of, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
@@ -53,7 +53,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
         StopRequested: stopped by the user; what is finished is recorded.
     """
     workers = connect(options)
-    task, asked = resolve(options.task)
+    task, asked = resolve(options.task, options.chs, options.clean_multirc)
     plain = options.plain_theta(task, asked)
     # A run of an earlier version keeps the rule by which it chose.
     older = workers.gather(started_without(options.output_dir, options.resume, "score"), "score")[0]
@@ -77,7 +77,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
     run.agree(workers, resumes=False)  # of checkpoints/, only rank 0 reads
     if begin is not None:
         begin()
-    run.open()
+    run.open(gpu=gpu_of(pool.trainer.ctx), workers=workers.size)
     try:
         outcome = _outcome(pool, director, workers)
     finally:

@@ -15,7 +15,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.finetuning.predictions import metric_names
 from bort_mx.finetuning.seeds import Finetune, child_options, parent_directory
-from bort_mx.finetuning.task_data import diagnostics_of, prepare_folder
+from bort_mx.finetuning.task_data import diagnostics_of, prepare_folder, scorer_of
 from bort_mx.io import files
 
 TABLE, SUBMISSION = "table.md", "submission"
@@ -49,7 +49,7 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
             one = child_options(options, f"{benchmark}/{get_task(key).name}", task=key)
             scores[key] = finetune(one, run.write_config)
         if workers.is_first:
-            results[benchmark] = _conclude(run.path, benchmark, scores, absent)
+            results[benchmark] = _conclude(run.path, benchmark, scores, absent, options.chs)
     run.write_config()
     run.write_results(results)
     return results
@@ -80,18 +80,21 @@ def _available(benchmark: str, data_dir: Optional[str], workers: Workers) -> Tup
     return ready, absent
 
 
-def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], absent: Dict[str, str]) -> Dict[str, Any]:
+def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], absent: Dict[str, str],
+              chs: bool) -> Dict[str, Any]:
     """Write a benchmark's table and zip, and print the table. Returns its entry of results.json."""
     notes = [f"{key} left out: {reason}" for key, reason in absent.items()]
     if not scores:
         print("\n".join([f"{benchmark}: none of its tasks is available", *(f"- {note}" for note in notes)]), flush=True)
         return {"dev": {}, "average": None, "notes": notes}
     notes += [f"{get_task(key).name}: {note}" for key, result in scores.items() for note in result["notes"]]
-    notes += _zip(folder / benchmark, benchmark, scores)
+    scorers = scorers_of(scores, chs)
+    notes += _both(scores, scorers) + _zip(folder / benchmark, benchmark, scores, scorers)
     metrics = {}
     for key, result in scores.items():
         metrics[get_task(key).name] = {name: result["dev"][name] for name in metric_names(result)}
-        metrics.update({get_task(other).name: found for other, found in result["diagnostics"].items() if found})
+        metrics.update({get_task(other).name: found for other, found in result["diagnostics"].items()
+                        if found and scorers[other] == key})
     table = benchmark_table(benchmark, {name: {n: v for n, v in found.items() if n != "loss"}
                                         for name, found in metrics.items()})
     text = "\n".join([table, "", *(f"- {note}" for note in notes)]) + "\n"
@@ -100,14 +103,44 @@ def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], abs
     return {"dev": metrics, "average": _average(benchmark, metrics), "notes": notes}
 
 
-def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict]) -> List[str]:
+def scorers_of(scores: Dict[str, Dict], chs: bool) -> Dict[str, str]:
+    """Diagnostic set -> the task whose model's predictions count.
+
+    Args:
+        scores: task -> results of its run.
+        chs: trained with the paper's convergent hyperparameters. The paper's set for AX is that of MNLI-mismatched.
+    """
+    found: Dict[str, str] = {}
+    for key, result in scores.items():
+        for other in result["diagnostics"]:
+            if other not in found or key == scorer_of(get_task(other), chs):
+                found[other] = key
+    return found
+
+
+def _both(scores: Dict[str, Dict], scorers: Dict[str, str]) -> List[str]:
+    """A note for each diagnostic set that several models predict: the values of all, and whose count."""
+    notes = []
+    for other, counts in scorers.items():
+        values = {key: result["diagnostics"][other] for key, result in scores.items()
+                  if result["diagnostics"].get(other)}
+        if len(values) > 1:
+            said = "; ".join(f"by the model of {get_task(key).name} " + ", ".join(
+                f"{name} {100 * value:.1f}" for name, value in found.items() if name != "loss")
+                for key, found in values.items())
+            notes.append(f"{get_task(other).name} {said}; that of {get_task(counts).name} counts")
+    return notes
+
+
+def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], scorers: Dict[str, str]) -> List[str]:
     """Collect the submission files of these runs only, and zip them. Returns notes about what is missing."""
     target = folder / SUBMISSION
     target.mkdir(exist_ok=True)
     for name in [f"{benchmark}.zip", *(f"{SUBMISSION}/{name}" for name in submission_names(benchmark))]:
         (folder / name).unlink(missing_ok=True)  # may belong to a task of an earlier run
     for key, result in scores.items():
-        for name in result["submissions"]:
+        others = {get_task(other).submission_name for other in result["diagnostics"] if scorers[other] != key}
+        for name in sorted(set(result["submissions"]) - others):
             shutil.copyfile(folder / get_task(key).name / name, target / name)
     if not any(result["submissions"] for result in scores.values()):
         return ["no test set is there, so there is nothing to submit"]

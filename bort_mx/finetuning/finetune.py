@@ -13,7 +13,7 @@ from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
-from bort_mx.devices import device_of
+from bort_mx.devices import device_of, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
@@ -47,7 +47,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
     workers = connect(options)
-    task, asked = resolve(options.task)
+    task, asked = resolve(options.task, options.chs, options.clean_multirc)
     options = options.resolved(task, asked)
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
@@ -73,7 +73,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()
-    run.open()
+    run.open(gpu=gpu_of(ctx), workers=workers.size)
     if workers.is_first:
         # A finished run that goes back to a checkpoint has results, which no longer hold.
         (run.path / checkpoint_directory.RESULTS).unlink(missing_ok=True)

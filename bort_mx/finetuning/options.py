@@ -95,6 +95,10 @@ class FineTuningOptions(LoopOptions):
     extra_layer: Optional[bool] = None
     """Add one more linear layer before the classifier. Default: only for CoLA, as in the paper."""
 
+    clean_multirc: bool = False
+    """MultiRC: mend typos in all sets, as the paper did by rules that it does not give (§5.2). A note counts them.
+    Other tasks are read as they are."""
+
     max_length: Optional[int] = None
     """Number of tokens in an example, including special tokens. Longer texts are cut, and the cut ones are counted.
     Default: 512, or the checkpoint's number of positions if that is smaller."""

@@ -30,7 +30,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
         InputError: see `bort_mx.finetuning.finetune.finetune`.
     """
     workers = connect(options)
-    task, asked = resolve(options.task)
+    task, asked = resolve(options.task, options.chs, options.clean_multirc)
     first = options.resolved(task, asked).seed
     run = parent_directory(options, workers)
 

@@ -61,14 +61,28 @@ def examples_digest(examples: Examples) -> str:
     return digest.hexdigest()
 
 
-def resolve(name: str) -> Tuple[Task, Task]:
+def resolve(name: str, chs: bool = False, clean: bool = False) -> Tuple[Task, Task]:
     """The task to train on, and the task that `name` means. They differ if `name` is a diagnostic set.
+
+    Args:
+        name: of the task.
+        chs: train with the paper's convergent hyperparameters, whose diagnostic sets may belong to another task.
+        clean: mend typos, where the task has such an operation (MultiRC).
 
     Raises:
         InputError: the task is unknown.
     """
     asked = get_task(name)
-    return (get_task(asked.scored_by) if asked.scored_by else asked), asked
+    trained = scorer_of(asked, chs)
+    task = get_task(trained) if trained else asked
+    if clean and hasattr(task, "cleans"):
+        task.cleans = True
+    return task, asked
+
+
+def scorer_of(task: Task, chs: bool) -> Optional[str]:
+    """The key of the task whose model predicts a diagnostic set; None for other tasks."""
+    return task.scored_with_chs if chs and task.scored_with_chs else task.scored_by
 
 
 def read_task_data(task: Task, asked: Task, data_dir: Optional[str], seed: int, workers: Workers,
@@ -148,7 +162,7 @@ def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -
 
 def diagnostics_of(task: Task) -> List[Task]:
     """The diagnostic sets that a task's model also predicts."""
-    return [get_task(key) for key, kind in TASKS.items() if kind.scored_by == task.key]
+    return [get_task(key) for key, kind in TASKS.items() if task.key in (kind.scored_by, kind.scored_with_chs)]
 
 
 def _read_diagnostic(task: Task, folder: str, wanted: bool, workers: Workers, notes: List[str]) -> List[Diagnostic]:

@@ -13,7 +13,7 @@ from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.prepared_text import data_hashes, prepared_text, refuse_other_vocabulary
 from bort_mx.data.shards import TokenShards
 from bort_mx.data.tokenizers import Tokenizer
-from bort_mx.devices import device_of
+from bort_mx.devices import device_of, free_memory, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT, parameters_of
@@ -56,7 +56,8 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
     run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
-    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers)
+    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers,
+                                                 ctx)
     objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
     parameters = parameters_of(model)
     # All workers start from rank 0's weights.
@@ -76,7 +77,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         seed=options.seed, description="pre-training")
     try:
         with workers.agreeing("opened"):
-            run.open()
+            run.open(gpu=gpu_of(ctx), workers=workers.size)
             loop.restore()
         workers.say(_summary(options, model, parts.teacher, len(batches), workers.size),
                     _said_of(micro, workers.share(options.batch_size), options.micro_batch_size))
@@ -126,17 +127,18 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     return _Ingredients(tokenizer, batches, held_out, teacher, run, _student(options, run, tokenizer, ctx))
 
 
-def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers) -> int:
-    """Sequences of a forward pass that free memory and MXNet's limit on tensors allow; the same on all workers.
+def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers, ctx: mx.Context) -> int:
+    """Sequences of a pass that the device's free memory and MXNet's limit on tensors allow; the same on all workers.
 
     Raises:
         InputError: not even one fits.
     """
     masked, config = parts.batches.max_masked, parts.model.config
+    free = free_memory(ctx)
     teacher = parts.teacher.config.architecture if parts.teacher is not None else None
     with workers.agreeing("micro-batch"):
         found = fitting_micro_batch(share, masked * config.vocab_size, bytes_of_sequence(
-            config.architecture, seq_len, masked, config.vocab_size, teacher))
+            config.architecture, seq_len, masked, config.vocab_size, teacher), free)
     return min(workers.gather(found, "micro-batches"))  # both divide the share
 
 

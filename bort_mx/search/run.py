@@ -17,7 +17,7 @@ import numpy as np
 from bort_mx import runtime
 from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.data.prepared_text import MANIFEST
-from bort_mx.devices import device_of
+from bort_mx.devices import device_of, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.machine import cpu_name
 from bort_mx.progress import Progress
@@ -60,7 +60,8 @@ def run_search(options: SearchOptions) -> SearchResult:
                        kind=kind_of)
     run.agree(workers, space=[str(architecture) for architecture in space.architectures])
     with workers.agreeing("opened"):
-        run.open(training=False)  # before text is prepared: a resumed search must know from which text
+        # Before text is prepared: a resumed search must know from which text.
+        run.open(training=False, gpu=gpu_of(ctx), workers=workers.size)
     try:
         return _search(options, run, space, architectures, workers, phases, ctx)
     finally:

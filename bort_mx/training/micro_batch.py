@@ -8,9 +8,6 @@ vocabulary size.
 
 from typing import Optional
 
-import psutil
-
-from bort_mx import runtime
 from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
 
@@ -44,19 +41,17 @@ def bytes_of_sequence(architecture: Architecture, seq_len: int, masked: int, voc
     return _FLOAT * elements
 
 
-def fitting_micro_batch(share: int, largest_tensor: int, memory: int, free: Optional[int] = None) -> int:
+def fitting_micro_batch(share: int, largest_tensor: int, memory: int, free: int) -> int:
     """The largest divisor of a worker's share of the batch that fits into one pass.
 
     Args:
         share: number of sequences per worker in a step.
         largest_tensor: number of elements that one sequence adds to the largest tensor: M·V for logits.
         memory: bytes that one sequence needs; see `bytes_of_sequence`.
-        free: free memory in bytes; None: this worker's share of the machine's free memory.
+        free: free memory of the worker's device in bytes, see `bort_mx.devices.free_memory`.
     Raises:
         InputError: not even one sequence fits.
     """
-    if free is None:
-        free = psutil.virtual_memory().available // runtime.local_workers()
     most = min(MOST_ELEMENTS // largest_tensor, int(free * SHARE_OF_FREE_MEMORY) // memory)
     if most < 1:
         raise InputError(f"one sequence needs about {memory / 1e9:.2f} GB in training, and {free / 1e9:.2f} GB of "

@@ -21,6 +21,7 @@ from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.io.output import writing
 from bort_mx.provenance import provenance
+from bort_mx.training.hours import Hours, device_in_words
 from bort_mx.training.options import OTHER_PROGRAM
 
 CONFIG, METRICS, LOCK, EVENTS = "config.json", "metrics.jsonl", ".lock", "tensorboard"
@@ -50,6 +51,7 @@ class RunDirectory:
                  resume: str = "never", extra: Optional[Dict[str, Any]] = None, kind: Optional[Kind] = None):
         self.path, self._writes, self._events, self._lock = pathlib.Path(path), writes, None, None
         self._metrics: Optional[JsonlLog] = None
+        self._hours: Optional[Hours] = None
         self.before: Dict[str, Any] = {}
         """The config.json found there, if a run is resumed or repeated; otherwise empty."""
         self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
@@ -66,7 +68,7 @@ class RunDirectory:
             self._refuse_another_program(kind)
         self.start_step = checkpoint_directory.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
-    def open(self, training: bool = True) -> None:
+    def open(self, training: bool = True, gpu: Optional[int] = None, workers: int = 1) -> None:
         """Start writing: lock the folder and write config.json.
 
         Metrics and checkpoints of later steps than the resumed one are dropped. The run will write them again.
@@ -74,6 +76,8 @@ class RunDirectory:
         Args:
             training: False for a run without steps of its own: it has no metrics.jsonl, checkpoints or TensorBoard
                 events.
+            gpu: this worker's GPU, or None for the CPU.
+            workers: number of workers; each has its own GPU.
         Raises:
             InputError: another process writes to the folder, or the folder cannot be written.
         """
@@ -83,6 +87,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             # Lock before anything is written: another process may be running here.
             self._claim()
+        self._hours = Hours(self.path, device_in_words(gpu, workers), 0 if gpu is None else workers,
+                            continues=bool(self.before))
         if self.checkpoint:
             print(f"resuming after step {self.start_step}, from {self.checkpoint}", flush=True)
         files.write_json(self.path / CONFIG, self.config)
@@ -141,9 +147,10 @@ class RunDirectory:
                 files.write_json(self.path / CONFIG, self.config)
 
     def write_results(self, results: Dict[str, Any]) -> None:
-        """Write results.json, with the provenance of the run."""
+        """Write results.json, with the provenance of the run, and its device and hours if it worked itself."""
         if self._writes:
-            files.write_json(self.path / RESULTS, {**results, "provenance": self.config["provenance"]})
+            spent = self._hours.entries() if self._hours else {}
+            files.write_json(self.path / RESULTS, {**results, **spent, "provenance": self.config["provenance"]})
 
     def read_results(self, **needed: type) -> Dict[str, Any]:
         """Read results.json of a finished run.
@@ -177,9 +184,13 @@ class RunDirectory:
         except InputError as error:  # not the user's input: the training itself produced these weights
             raise RunError(str(error)) from None
         checkpoint_directory.keep_last(directory, keep)
+        self._hours.save()
 
     def close(self) -> None:
-        """Flush the TensorBoard events and release the lock."""
+        """Write hours.json, flush the TensorBoard events and release the lock."""
+        if self._hours is not None:
+            with writing(self.path, "--output-dir"):
+                self._hours.save()
         if self._events is not None:
             self._events.close()
         if self._lock is not None:

@@ -59,3 +59,10 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
     few, many = (int(subprocess.run([sys.executable, "-c", code, str(count)], check=True, capture_output=True,
                                     text=True).stdout) for count in (4, 16))
     assert 0 < (many - few) / 12 < bytes_of_sequence(Architecture(4, 4, 256, 512), 256, 38, 8000)
+
+
+def test_the_papers_pre_training_on_a_gpu_of_16_gb():
+    """128 sequences of 512 with RoBERTa-large as teacher: 95 GB by the estimate, so 16 micro-batches of 8."""
+    each = bytes_of_sequence(PRESETS["bort"], 512, 77, 50265, PRESETS["roberta-large"])
+    assert 128 * each == pytest.approx(95e9, rel=0.03)
+    assert fitting_micro_batch(128, 77 * 50265, each, free=int(15e9)) == 8

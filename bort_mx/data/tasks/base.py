@@ -39,7 +39,8 @@ class Task:
         cut: the text that truncation shortens, "longest" or "first" (a passage, so that no answer is lost).
         rounding: Agora compares a regression's values rounded to multiples of this; STS-B's to 0.2, as Raffel et al.
             (2020) do (P1 §5.1).
-        scored_by: the key of the task whose model predicts this diagnostic set, or None.
+        scored_by: the key of the task whose model predicts this diagnostic set, or None; scored_with_chs: the same with
+            the paper's convergent hyperparameters, where it differs. The models of both predict the set.
         files: split → names the file may have, the official one first.
         folders: names its folder may have, the official one first.
         download_name: its entry in downloads.yaml, where that is not `name`.
@@ -57,6 +58,7 @@ class Task:
     cut = "longest"
     rounding = 1.0
     scored_by: Optional[str] = None
+    scored_with_chs: Optional[str] = None
     files: Mapping[str, Sequence[str]] = {}
     folders: Sequence[str] = ()
     submission_name = ""

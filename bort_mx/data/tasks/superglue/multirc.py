@@ -7,6 +7,7 @@ from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence
 from bort_mx.data.json_lines import field, json_lines
 from bort_mx.data.metrics import Scores
 from bort_mx.data.task_registry import register
+from bort_mx.data.tasks import multirc_cleaning
 from bort_mx.data.tasks.balancing import balanced
 from bort_mx.data.tasks.common import JsonTask
 from bort_mx.data.tasks.examples import Example, Examples
@@ -18,9 +19,14 @@ class MultiRC(JsonTask):
     """Every (question, answer) pair is one binary example (P1 §5.2): the passage, then question and answer.
 
     Several answers may be right, so each has a label of its own. Exact match compares all labels of a question.
-    An example's group is (passage, question), its idx the answer's. P1 removed typos by hand ("a minor cleaning
-    operation") without saying which: not done here.
+    An example's group is (passage, question), its idx the answer's. P1 removed typos ("a minor cleaning operation")
+    without saying which: `bort_mx.data.tasks.multirc_cleaning` does so if it is asked to.
+
+    Attributes:
+        cleans: whether typos are mended.
     """
+
+    cleans = False
 
     name = "MultiRC"
     folders = ("MultiRC",)
@@ -47,7 +53,7 @@ class MultiRC(JsonTask):
             other = sum(example.label != first.label for example, first in again)
             examples.notes.append(f"answers that a question has twice: {len(again)}, {other} with another label (the "
                                   f"first: passage, question, answer {(*again[0][0].group, again[0][0].idx)})")
-        return examples
+        return multirc_cleaning.cleaned(examples) if self.cleans else examples
 
     def expand(self, record: Mapping[str, Any], split: str, where: str, notes: List[str]) -> List[Example]:
         """One passage → its (question, answer) pairs."""
