@@ -283,7 +283,7 @@ def test_lines_in_ranges_and_shares_come_once(tmp_path):
     ("bz2", bz2.compress), ("gz", gzip.compress), ("xz", lambda data: lzma.compress(data, preset=0))])
 def test_a_truncated_file_is_named_and_what_was_read_is_kept(tmp_path, suffix, pack):
     rng = random.Random(1)
-    text = "".join(f"A line of words {rng.random()} {i}.\n" for i in range(30_000)).encode()
+    text = "".join(f"A line of words {rng.random()} {i}.\n" for i in range(60_000)).encode()
     data, path = pack(text), tmp_path / f"t.txt.{suffix}"
     path.write_bytes(data[:len(data) // 2])
     documents, one = read("text", path)
