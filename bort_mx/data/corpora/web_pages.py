@@ -1,7 +1,7 @@
 """The text of a news page: its article, without menus, comments and other pages' headlines.
 
-trafilatura in its fast mode, without tables and comments. On 80 pages with marked passages (docs/experiments/corpora.md)
-it is no worse than trafilatura's default. resiliparse is several times as fast and misses more; see there.
+trafilatura in its fast mode, without tables and comments. On 80 pages with marked passages it is no worse than
+trafilatura's default (docs/experiments/corpora.md). resiliparse is several times as fast and misses more.
 """
 
 import re
