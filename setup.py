@@ -81,6 +81,17 @@ SERVE = [  # bort-mx serve
     *pins("uvicorn", "0.54.0"),
 ]
 
+CORPORA = [  # news pages of the seven corpora, near duplicates, and Dask
+    *pins("FastWARC", "2.0.1", py39="0.15.2"),
+    *pins("Resiliparse", "2.0.1", py39="0.15.2"),
+    *pins("trafilatura", "2.3.1", py39="2.0.0"),
+    *pins("lxml_html_clean", "0.4.6"),  # jusText imports it and does not require it
+    *pins("py3langid", "0.2.2"),  # the last that runs with NumPy 1.23
+    *pins("rensa", "0.5.0"),
+    *pins("dask", "2026.8.0", py39="2024.8.0"),
+    *pins("distributed", "2026.8.0", py39="2024.8.0"),
+]
+
 PARITY = [  # the other implementation, for comparing outputs and speed; bort_mx runs without it
     "torch==2.13.0; python_version>='3.10'",  # not on 3.9, whose last transformers needs huggingface_hub below 1
     "transformers==5.20.2; python_version=='3.10'",
@@ -93,6 +104,7 @@ EXTRAS = {
     "cu112": MXNET["cu112"] + CUDA_11_8,
     "onnx": ONNX,
     "serve": SERVE,
+    "corpora": CORPORA,
     "parity": PARITY,
     "bench": PARITY + ONNX,
     "dev": [
@@ -102,6 +114,7 @@ EXTRAS = {
         *pins("ruff", "0.17.6"),
         *ONNX,
         *SERVE,
+        *CORPORA,
     ],
 }
 

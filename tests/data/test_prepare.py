@@ -265,7 +265,7 @@ def test_an_altered_manifest_is_named(tmp_path, vocabulary, change):
 
 
 def test_killed_at_work_leaves_no_manifest_and_the_next_run_starts_clean(tmp_path):
-    given = sentences(60_000)
+    given = sentences(200_000)
     (tmp_path / "a.txt").write_text("\n".join(given))
     command = [sys.executable, "-m", "bort_mx", "prepare", "--data", str(tmp_path / "a.txt"), "--output-dir",
                str(tmp_path / "out"), "--train-vocab", "400", "--workers", "2"]

@@ -7,15 +7,16 @@ of a block, so that any worker process may do them.
 import bz2
 import dataclasses
 import gzip
-import hashlib
 import itertools
 import lzma
 import os
 import pathlib
+import sys
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from bort_mx.data.corpora.other_kinds import refuse_other_kinds
+from bort_mx.data.corpora.source import Piece
 from bort_mx.data.corpora.text_columns import kind_of_table, texts_of_column
 from bort_mx.data.corpora.wrapped_lines import PARAGRAPH_END, looks_wrapped
 from bort_mx.data.text import JUDGED, clean, looks_like_documents
@@ -87,38 +88,43 @@ class TextFile:
 
     Attributes:
         read_as: after reading, the format, after the column of a table: "JSON lines, text: documents".
-        position: bytes of the file on disk read so far.
-        digest: after reading, the SHA-256 of the file on disk.
         cut_lines: lines too long to be held, cut at a space.
     """
 
     def __init__(self, path: os.PathLike, format: str = "auto", text_column: str = "text"):
         self.path, self.format, self.text_column, self.read_as = pathlib.Path(path), format, text_column, format
-        self.position = self.cut_lines = 0
+        self.cut_lines, self._position, self._left = 0, 0, sys.maxsize
         self._compression = self._table = ""
-        self._hash = hashlib.sha256()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the bytes read so far, in hexadecimal."""
-        return self._hash.hexdigest()
+        self._inside = False  # whether reading begins in the middle, where no first bytes tell what the file is
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes on disk, counted and hashed (what decompression reads from)."""
-        data = self._raw.read(size)
-        self.position += len(data)
-        self._hash.update(data)
+        """The next bytes on disk, counted (what decompression reads from)."""
+        data = self._raw.read(min(size, self._left) if size >= 0 else self._left)
+        self._position += len(data)
+        self._left -= len(data)
         return data
 
-    def blocks(self) -> Iterator[Block]:
-        """The file's text, block by block.
+    def judge(self) -> str:
+        """The format of the file, by its beginning; sets `read_as`.
 
+        Raises:
+            InputError: see `blocks`.
+        """
+        return next((block.format for block in self.blocks()), self.format)
+
+    def blocks(self, piece: Optional[Piece] = None) -> Iterator[Block]:
+        """The text of a file, or of a piece of it, block by block.
+
+        Args:
+            piece: a range of bytes (of plain lines), from the line that begins there, or a share of the blocks.
         Raises:
             InputError: the file cannot be read, is no text, or its compressed stream is truncated or damaged.
         """
-        offset, rest, format, seen = 0, b"", None, 0
+        (own, shares), number = piece.share if piece else (0, 1), 0
+        rest, format, seen = b"", None, 0
         try:
             with open(self.path, "rb") as self._raw:
+                offset = self._enter(piece)
                 for data in itertools.chain(self._texts(), [b""]):
                     rest += data
                     if data and len(rest) < BLOCK // 2:  # short texts of a table
@@ -126,8 +132,9 @@ class TextFile:
                     format = format or self._judged(rest)
                     lines, rest = self._cut(rest, format, final=not data)
                     if lines:
-                        yield Block(str(self.path), offset, lines, format, self.position - seen)
-                        offset, seen = offset + len(lines), self.position
+                        if number % shares == own:
+                            yield Block(str(self.path), offset, lines, format, self._position - seen)
+                        offset, seen, number = offset + len(lines), self._position, number + 1
         except EOFError:
             raise InputError(f"{self.path}: truncated {self._compression}, it ends after {offset + len(rest):,} bytes "
                              "of text; fetch the file again") from None
@@ -137,10 +144,33 @@ class TextFile:
                                  f"({error}); fetch the file again") from None
             raise InputError(f"{self.path}: cannot be read ({error.strerror or error})") from None
 
+    def _enter(self, piece: Optional[Piece]) -> int:
+        """Go to the first line that begins in the piece, and let reading end behind its last; returns the place."""
+        if piece is None or not piece.start and piece.stop is None:
+            return 0
+        stop = self._line_start(piece.stop) if piece.stop is not None else sys.maxsize
+        start = self._line_start(piece.start)
+        self._inside = start > 0
+        self._raw.seek(start)
+        self._left = stop - start
+        return start
+
+    def _line_start(self, place: int) -> int:
+        """Where the first line begins at or after a place."""
+        if not place:
+            return 0
+        self._raw.seek(place - 1)
+        while True:
+            line = self._raw.readline(BLOCK)
+            if not line or line.endswith(b"\n"):
+                return self._raw.tell()
+
     def _texts(self) -> Iterator[bytes]:
         """The file's bytes, decompressed; of a table, the texts of its column."""
         stream = self._stream()
         chunks = iter(lambda: stream.read(BLOCK), b"")
+        if self._inside:
+            return chunks
         first = next(chunks, b"")
         refuse_other_kinds(self.path, first)
         chunks, kind = itertools.chain([first], chunks), kind_of_table(self.path, first)
@@ -150,8 +180,10 @@ class TextFile:
         return texts_of_column(self.path, kind, chunks, self.text_column)
 
     def _stream(self) -> Any:
-        beginning = self._raw.read(8)
+        place = self._raw.tell()
         self._raw.seek(0)
+        beginning = self._raw.read(8)
+        self._raw.seek(place)
         for suffix, (magic, opened) in COMPRESSED.items():
             if beginning.startswith(magic):
                 self._compression = suffix[1:].replace("gz", "gzip")

@@ -2,13 +2,12 @@
 
 import pathlib
 import platform
-from typing import Any, Counter, Dict, List, Mapping
+from typing import Any, Counter, Dict, Mapping
 
 import numpy as np
 import tokenizers
 
 import bort_mx
-from bort_mx.data.corpora.text_files import TextFile
 from bort_mx.data.prepare.shard_writer import ShardWriter
 from bort_mx.data.shards import FORMAT, TOKENIZER, VERSION
 from bort_mx.data.tokenizers import Tokenizer
@@ -18,14 +17,14 @@ COUNTED = ("lines", "sentences", "unknown_tokens", "cut_lines")
 DROPPED = ("duplicates", "too_short", "without_tokens", "blank_lines", "control_characters", "hidden_files")
 
 
-def make_manifest(made_with: Mapping[str, Any], tokenizer: Tokenizer, texts: List[TextFile], counts: Counter[str],
+def make_manifest(made_with: Mapping[str, Any], tokenizer: Tokenizer, inputs: Mapping[str, dict], counts: Counter[str],
                   work: pathlib.Path, writers: Dict[str, ShardWriter]) -> dict:
     """Everything about the output that does not depend on where it was made or by how many workers.
 
     Args:
         made_with: the options that decide the bytes.
         tokenizer: the vocabulary.
-        texts: the input files, read to their ends.
+        inputs: path → size, SHA-256 and reader of each input file.
         counts: of both passes.
         work: the directory that holds the vocabulary's folder.
         writers: split → its finished shards.
@@ -33,14 +32,12 @@ def make_manifest(made_with: Mapping[str, Any], tokenizer: Tokenizer, texts: Lis
     hashed = {name: entry for writer in writers.values() for name, entry in writer.files.items()}
     for path in sorted((work / TOKENIZER).iterdir()):
         hashed[f"{TOKENIZER}/{path.name}"] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
-    inputs = [{"path": str(text.path), "bytes": text.position, "sha256": text.digest, "read_as": text.read_as}
-              for text in texts]
     return {
         "format": FORMAT, "version": VERSION, "options": dict(made_with),
         "versions": {"bort_mx": bort_mx.__version__, "tokenizers": tokenizers.__version__, "numpy": np.__version__,
                      "python": platform.python_version()},
         "vocabulary": {"kind": tokenizer.kind, "size": tokenizer.vocab_size, "sha256": tokenizer.digest},
-        "inputs": sorted(inputs, key=lambda entry: entry["path"]),
+        "inputs": [{"path": path, **inputs[path]} for path in sorted(inputs)],
         "counts": {name: counts[name] for name in COUNTED},
         "dropped": {name: counts[name] for name in DROPPED},
         "splits": {name: {"sentences": sum(shard["sentences"] for shard in writer.shards),

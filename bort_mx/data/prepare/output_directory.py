@@ -4,17 +4,21 @@ import fcntl
 import os
 import pathlib
 import shutil
-from typing import Any, List
+from typing import Any, List, Optional, Sequence, Tuple
 
 from bort_mx.data.shards import FORMAT, MANIFEST, SPLITS, TOKENIZER
-from bort_mx.errors import InputError
+from bort_mx.errors import InputError, RunError
 from bort_mx.io import files
 
+PARTS, PLAN = "parts", "plan.json"
 WORK = ".bort-mx-prepare"  # unfinished work, inside the output directory; also the mark of an interrupted run
 
 
 class Claim:
-    """The working directory inside `output`, a context manager. One process at a time has it; it is removed at the end.
+    """The working directory inside `output`, a context manager. One process at a time has it.
+
+    It is removed at the end, also after an error. It stays where a run was stopped or its workers died: the same
+    command goes on from there.
 
     Args:
         output: the output directory.
@@ -40,12 +44,11 @@ class Claim:
         except BlockingIOError:
             os.close(self._lock)
             raise InputError(f"{self._output}: another prepare is writing there") from None
-        for left_over in self._work.iterdir():
-            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
         return self._work
 
-    def __exit__(self, *exception: Any) -> None:
-        shutil.rmtree(self._work, ignore_errors=True)
+    def __exit__(self, kind: Optional[type], *exception: Any) -> None:
+        if kind is None or issubclass(kind, Exception) and not issubclass(kind, RunError):
+            shutil.rmtree(self._work, ignore_errors=True)
         os.close(self._lock)
         if self._new and not any(self._output.iterdir()):
             self._output.rmdir()
@@ -62,13 +65,40 @@ def refuse_foreign(output: pathlib.Path) -> None:
         raise InputError(f"{output}: has files in it that prepare did not write; give a new or empty directory")
 
 
-def publish(work: pathlib.Path, output: pathlib.Path, manifest: dict) -> None:
-    """Replace an earlier output by the finished parts. The manifest makes them valid, so it comes last."""
+def parts_of_this_plan(work: pathlib.Path, plan: dict) -> Tuple[pathlib.Path, bool]:
+    """The folder for finished parts, and whether a stopped run with the same plan has left some; other work is removed.
+
+    Args:
+        work: the working directory.
+        plan: everything that decides the bytes.
+    """
+    folder, path = work / PARTS, work / PLAN
+    same = path.is_file() and folder.is_dir() and files.read_json(path) == plan
+    for left_over in work.iterdir():
+        if same and left_over in (folder, path):
+            continue
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+    if not same:
+        folder.mkdir()
+        files.write_json(path, plan)
+    return folder, same
+
+
+def publish(work: pathlib.Path, output: pathlib.Path, manifest: dict, further: Sequence[str] = ()) -> None:
+    """Replace an earlier output by the finished folders. The manifest makes them valid, so it comes last.
+
+    Args:
+        work: the working directory.
+        output: the output directory.
+        manifest: the manifest.
+        further: names of folders that an output may have beside splits and tokenizer.
+    """
     files.write_json(work / MANIFEST, manifest)  # now, as a disk that is full must leave the earlier output whole
     (output / MANIFEST).unlink(missing_ok=True)
-    for name in (*SPLITS, TOKENIZER):
+    for name in (*SPLITS, TOKENIZER, *further):
         shutil.rmtree(output / name, ignore_errors=True)
-        os.replace(work / name, output / name)
+        if name not in further or (work / name).exists():
+            os.replace(work / name, output / name)
     files.sync_directory(output)
     os.replace(work / MANIFEST, output / MANIFEST)
     files.sync_directory(output)

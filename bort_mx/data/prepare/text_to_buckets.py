@@ -1,97 +1,142 @@
-"""The first pass of `prepare`: blocks of text are cleaned, split, hashed and tokenised, and put into buckets."""
+"""The first pass of `prepare`: a partition of the text is read, cleaned, split, hashed and tokenised, by bucket."""
 
 import collections
-import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
-import os
-from typing import Counter, Iterator, List, Tuple
+import pathlib
+from typing import Counter, Dict, Iterator, List, Tuple
 
 import numpy as np
 
 from bort_mx.data.corpora.formats import block_sentences
-from bort_mx.data.corpora.text_files import Block, TextFile
-from bort_mx.data.prepare.buckets import Buckets, gather, pack_chunk
-from bort_mx.data.prepare.processes import map_in_order
+from bort_mx.data.corpora.readers import CORPORA
+from bort_mx.data.corpora.source import Reading, Source
+from bort_mx.data.corpora.text_files import BLOCK, TextFile
+from bort_mx.data.prepare.buckets import gather, pack_chunk
+from bort_mx.data.prepare.parts import PartWriter
+from bort_mx.data.prepare.plan import DATA, Partition
 from bort_mx.data.shards import TOKEN
-from bort_mx.data.tokenizers import load_tokenizer
-from bort_mx.progress import Progress
+from bort_mx.data.text import clean_sentences
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
+from bort_mx.io import files
 from bort_mx.random import derive_seed
 
 ENCODE = 2000  # sentences tokenised at once: the Rust library's result objects take some 200 bytes a token
+RUN = 32 << 20  # bytes of encoded sentences that a task holds
 
 
-def fill_buckets(buckets: Buckets, texts: List[TextFile], tokenizer: os.PathLike, seed: int, min_words: int,
-                 workers: int, threads: int) -> Counter[str]:
-    """Encode all text into the buckets.
+@dataclasses.dataclass(frozen=True)
+class EncodeSettings:
+    """What the tasks of the first pass share."""
 
-    Args:
-        buckets: empty ones.
-        texts: the files to read.
-        tokenizer: the directory of the vocabulary.
-        seed: of the shuffle and the split.
-        min_words: sentences of fewer words are dropped, and counted.
-        workers: processes.
-        threads: threads of each process.
-
-    Returns:
-        Counts of sentences, unknown tokens, lines, and of everything dropped.
-
-    Raises:
-        InputError: a file cannot be read, is no text, not UTF-8, or a damaged gzip.
-    """
-    counts: Counter[str] = collections.Counter()
-    size = sum(text.path.stat().st_size for text in texts)
-    blocks = itertools.chain.from_iterable(text.blocks() for text in texts)
-    arguments = (str(tokenizer), seed, min_words, buckets.bits)
-    results = map_in_order(BlockEncoder, arguments, blocks, workers, threads)
-    with contextlib.closing(results), Progress(size, "Preparing", "B") as progress:
-        for block, encoded in results:
-            counts.update(encoded.counts)
-            for bucket, data in encoded.chunks:
-                buckets.add(bucket, data)
-            progress.update(block.disk)
-    buckets.flush()
-    counts["cut_lines"] = sum(text.cut_lines for text in texts)
-    return counts
+    folder: pathlib.Path
+    """Where to write."""
+    tokenizer: pathlib.Path
+    """The directory of the vocabulary."""
+    vocabulary: str
+    """Its SHA-256."""
+    seed: int
+    """Of the shuffle and the split; it salts the hash."""
+    min_words: int
+    """Sentences of fewer words are dropped."""
+    bits: int
+    """Leading bits of the hash that number the buckets."""
+    text_format: str
+    text_column: str
+    reading: Reading
 
 
-@dataclasses.dataclass
-class EncodedBlock:
-    """What a worker makes of a block."""
+class PartitionEncoder:
+    """Partition → its files between the passes, and its record: counts, input files and problems."""
 
-    chunks: List[Tuple[int, bytes]]  # (bucket, its sentences)
-    counts: Counter[str]
+    def __init__(self, settings: EncodeSettings):
+        self._settings = settings
+
+    def __call__(self, partition: Partition) -> dict:
+        """Read, clean, hash and encode a partition; write what comes out.
+
+        Raises:
+            InputError: a file cannot be read, or is damaged and has to be whole.
+        """
+        settings, counts = self._settings, collections.Counter()
+        encoder, buckets = SentenceEncoder(settings), 1 << settings.bits
+        held: Dict[int, List[bytes]] = collections.defaultdict(list)
+        size, inputs, problems = 0, {}, []
+        with PartWriter(settings.folder, partition.name) as writer:
+            for sentences, read in self._read(partition, inputs, problems):
+                counts.update(read)
+                for bucket, data in encoder.chunks(sentences, counts):
+                    held[bucket].append(data)
+                    size += len(data)
+                if size > RUN:
+                    writer.write_run(held, buckets)
+                    held.clear()
+                    size = 0
+            writer.write_run(held, buckets)
+            return writer.finish({"counts": dict(counts), "inputs": inputs, "problems": problems}, buckets)
+
+    def _read(self, partition: Partition, inputs: Dict[str, dict],
+              problems: List[str]) -> Iterator[Tuple[List[str], Counter[str]]]:
+        """Clean sentences with the counts of what was read for them."""
+        for piece in partition.pieces:
+            if partition.corpus == DATA:
+                file = TextFile(piece.path, partition.format or self._settings.text_format, self._settings.text_column)
+                yield from map(block_sentences, file.blocks(piece))
+                yield [], collections.Counter(cut_lines=file.cut_lines)
+                read_as = file.read_as
+            else:
+                source = Source(piece, self._settings.reading)
+                yield from _corpus_sentences(partition.corpus, source)
+                yield [], source.counts
+                problems += source.problems
+                read_as = partition.corpus
+            if piece.start == 0 and piece.share[0] == 0:
+                path = pathlib.Path(piece.path)
+                inputs[piece.path] = {"bytes": path.stat().st_size, "sha256": files.sha256(path), "read_as": read_as}
 
 
-class BlockEncoder:
-    """Block → sentences → hashes and ids, sorted into buckets. Every worker process has one.
+def _corpus_sentences(name: str, source: Source) -> Iterator[Tuple[List[str], Counter[str]]]:
+    held, size = [], 0
+    for document in itertools.chain(CORPORA[name].documents(source), [None]):
+        if document:
+            held.append(document)
+            size += len(document)
+        if held and (size >= BLOCK or document is None):
+            yield clean_sentences("\n".join([*held, ""]), documents=not source.sentences)
+            held, size = [], 0
 
-    Args:
-        directory: the tokenizer's.
-        seed: of the shuffle and the split; it salts the hash.
-        min_words: sentences of fewer words are dropped.
-        bits: leading bits of the hash that number the buckets.
-    """
 
-    def __init__(self, directory: str, seed: int, min_words: int, bits: int):
-        self._tokenizer = load_tokenizer(directory)
-        self._salt = derive_seed(seed, "prepare").to_bytes(16, "little")
-        self._min_words, self._bits = min_words, bits
+@functools.lru_cache(maxsize=1)
+def _tokenizer(directory: pathlib.Path, digest: str) -> Tokenizer:
+    """A vocabulary, loaded once in each process."""
+    return load_tokenizer(directory)
 
-    def __call__(self, block: Block) -> EncodedBlock:
-        """Clean, hash and encode a block."""
-        sentences, counts = block_sentences(block)
+
+class SentenceEncoder:
+    """Sentences → hashes and ids, sorted into buckets."""
+
+    def __init__(self, settings: EncodeSettings):
+        self._tokenizer = _tokenizer(settings.tokenizer, settings.vocabulary)
+        self._salt = derive_seed(settings.seed, "prepare").to_bytes(16, "little")
+        self._min_words, self._bits = settings.min_words, settings.bits
+
+    def chunks(self, sentences: List[str], counts: Counter[str]) -> Iterator[Tuple[int, bytes]]:
+        """(bucket, its sentences as a chunk); what is dropped is counted."""
+        counts["sentences_in"] += len(sentences)
         if self._min_words > 1:
             long_enough = [sentence for sentence in sentences if sentence.count(" ") + 1 >= self._min_words]
-            counts["too_short"], sentences = len(sentences) - len(long_enough), long_enough
+            counts["too_short"] += len(sentences) - len(long_enough)
+            sentences = long_enough
+        if not sentences:
+            return
         lengths, ids = self._encode(sentences)
         hashes, has_tokens = self._hashes(sentences), lengths > 0
-        counts["without_tokens"] = int(len(lengths) - has_tokens.sum())
-        counts["sentences"] = int(has_tokens.sum())
-        counts["unknown_tokens"] = int(np.count_nonzero(ids == self._tokenizer.unk_id))
-        return EncodedBlock(list(self._chunks(hashes[has_tokens], lengths[has_tokens], ids)), counts)
+        counts["without_tokens"] += int(len(lengths) - has_tokens.sum())
+        counts["sentences"] += int(has_tokens.sum())
+        counts["unknown_tokens"] += int(np.count_nonzero(ids == self._tokenizer.unk_id))
+        yield from self._chunks(hashes[has_tokens], lengths[has_tokens], ids)
 
     def _encode(self, sentences: List[str]) -> Tuple[np.ndarray, np.ndarray]:
         lengths, ids = [np.empty(0, np.int64)], [np.empty(0, TOKEN)]

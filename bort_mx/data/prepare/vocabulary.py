@@ -4,12 +4,17 @@ import dataclasses
 import itertools
 import os
 import pathlib
-from typing import Iterator, List
+from typing import Iterable, Iterator, List
 
 from bort_mx.data.corpora.formats import block_sentences
+from bort_mx.data.corpora.readers import CORPORA
+from bort_mx.data.corpora.source import Piece, Reading, Source
 from bort_mx.data.corpora.text_files import TextFile, text_bytes
-from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
+from bort_mx.data.prepare.plan import Input
+from bort_mx.data.text import clean_sentences
+from bort_mx.data.tokenizers import Tokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.errors import InputError
+from bort_mx.io.output import whole_folder
 from bort_mx.progress import Progress
 
 MOST_TOKENS = 1 << 16  # ids are stored in 16 bits
@@ -43,3 +48,30 @@ def sample_sentences(paths: List[pathlib.Path], text_format: str, megabytes: int
                 due -= end
                 yield from block_sentences(dataclasses.replace(block, data=block.data[:end]))[0]
             progress.update(block.disk)
+
+
+def trained_vocabulary(folder: pathlib.Path, sample: Iterator[str], size: int, sources: str) -> Tokenizer:
+    """A SentencePiece vocabulary trained on a sample; a run that goes on takes the one that it has trained before.
+
+    Args:
+        folder: where to keep it.
+        sample: sentences, read only if it has to be trained.
+        size: its tokens.
+        sources: names of files, for errors.
+    """
+    if not folder.is_dir():
+        with whole_folder(folder) as temporary:
+            train_sentencepiece(sample, size, sources).save(temporary)
+    return load_tokenizer(folder)
+
+
+def sample_documents(inputs: Iterable[Input], reading: Reading, megabytes: int) -> Iterator[str]:
+    """Sentences of corpora: of each file its share of about so many MB, from its beginning."""
+    sizes = {(entry.corpus, path): path.stat().st_size for entry in inputs for path in entry.paths}
+    for (corpus, path), size in sizes.items():
+        quota = megabytes * 1e6 * size / max(1, sum(sizes.values()))
+        for document in CORPORA[corpus].documents(Source(Piece(str(path)), reading)):
+            quota -= len(document)
+            yield from clean_sentences(document + "\n", documents=True)[0] if document.strip() else ()
+            if quota < 0:
+                break
