@@ -160,7 +160,7 @@ def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run:
         how = Distillation(options.kd_weight, options.temperature)
         data.notes += soft_note(options.socrates, how)
         soften = functools.partial(teacher.soft_labels, how)
-    trainer = JobTrainer(options, data, put_aside, weights, score_of(task, options.score), ctx, soften)
+    trainer = JobTrainer(options, data, put_aside, weights, ctx, score_of(task, options.score), soften)
     trainer.check(workers if options.data_parallel else Workers())
     filler = None
     if options.fills_masks:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bort_mx import random
 from bort_mx.agora.hyperparameters import Theta
-from bort_mx.agora.scoring import ExampleScore, Score
+from bort_mx.agora.scoring import ExampleScore, Score, score_of
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
@@ -100,16 +100,18 @@ class JobTrainer:
         data: the task's, without the audit slice.
         audit: that slice.
         weights: what every job starts from.
-        score: what picks epochs.
         ctx: the device.
+        score: what picks epochs. Default: the task's.
         soften: (examples, workers) -> Socrates' soft labels, to train on beside the labels; None: labels alone.
     """
 
-    def __init__(self, options: FineTuningOptions, data: TaskData, audit: Examples, weights: Weights, score: Score,
-                 ctx: mx.Context, soften: Optional[Callable[[Sequence[Example], Workers], SoftLabels]] = None):
+    def __init__(self, options: FineTuningOptions, data: TaskData, audit: Examples, weights: Weights, ctx: mx.Context,
+                 score: Optional[Score] = None,
+                 soften: Optional[Callable[[Sequence[Example], Workers], SoftLabels]] = None):
         fields = dataclasses.fields(FineTuningOptions)
         self.options = FineTuningOptions(**{field.name: getattr(options, field.name) for field in fields})
-        self.data, self.audit, self.weights, self.score, self.ctx = data, audit, weights, score, ctx
+        self.data, self.audit, self.weights, self.ctx = data, audit, weights, ctx
+        self.score = score or score_of(data.task)
         self._soften, self._softened = soften, ([], None)
 
     def check(self, workers: Workers) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.training.hours import HOURS
 from bort_mx.training.run_directory import CONFIG
 
 KINDS = {"task": "fine-tuning", "kd_weight": "pre-training", "space": "search"}
@@ -23,6 +24,7 @@ class FinishedRun:
     """One of `KINDS`' values."""
     options: Dict[str, Any]
     results: Dict[str, Any]
+    """Of results.json, with the entries of hours.json."""
     commit: Optional[str]
     """The git commit it was run with; "+changes" marks local edits."""
 
@@ -77,6 +79,9 @@ def _read(path: pathlib.Path) -> Optional[FinishedRun]:
     results = files.read_json(path / RESULTS) if (path / RESULTS).is_file() else {}
     if not isinstance(results, dict):
         raise InputError(f"{path / RESULTS}: not a run's results")
+    if results and (path / HOURS).is_file():
+        spent = files.read_json(path / HOURS)
+        results = {**(spent if isinstance(spent, dict) else {}), **results}
     provenance = config.get("provenance")
     commit = provenance.get("git_commit") if isinstance(provenance, dict) else None
     return FinishedRun(path, stage, options, results, commit)

@@ -147,10 +147,9 @@ class RunDirectory:
                 files.write_json(self.path / CONFIG, self.config)
 
     def write_results(self, results: Dict[str, Any]) -> None:
-        """Write results.json, with the provenance of the run, and its device and hours if it worked itself."""
+        """Write results.json, with the provenance of the run; no times, so that equal runs write equal results."""
         if self._writes:
-            spent = self._hours.entries() if self._hours else {}
-            files.write_json(self.path / RESULTS, {**results, **spent, "provenance": self.config["provenance"]})
+            files.write_json(self.path / RESULTS, {**results, "provenance": self.config["provenance"]})
 
     def read_results(self, **needed: type) -> Dict[str, Any]:
         """Read results.json of a finished run.
