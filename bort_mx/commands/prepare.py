@@ -31,11 +31,11 @@ from bort_mx.data.prepare.workers import Workers, processes_and_threads
 from bort_mx.data.shards import TOKENIZER
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.output import BAD_PLACE
-from bort_mx.options import at_least, check, parse_options
+from bort_mx.options import at_least, check, parse_options, within
 
 DECIDES_THE_BYTES = ("seed", "format", "text_column", "min_words", "shard_tokens", "train_vocab", "vocab_sample")
 """The options that the manifest records."""
-OF_CORPORA = ("corpus", "from_date", "to_date", "hold_out")
+OF_CORPORA = ("corpus", "from_date", "to_date", "hold_out", "near_duplicates")
 """Those that it records where corpora are given."""
 REPEATED = ("--corpus", "--hold-out")
 DATE = re.compile(r"\d{4}-\d\d(?:-\d\d)?")
@@ -77,6 +77,10 @@ class PrepareOptions:
     """CORPUS=NUMBER: write so many sentences of a corpus to hold-out/CORPUS.txt, and keep them out of all splits. The
     paper's search evaluates on bookcorpus=11828."""
 
+    near_duplicates: Optional[float] = None
+    """Leave out documents of corpora that are as similar as this, or more, to one before them: the Jaccard similarity
+    of their word trigrams, estimated by MinHash. 0.8 is usual. Without it: only equal sentences are dropped."""
+
     scheduler: Optional[str] = None
     """What runs the tasks. Without it: processes of this program. local means Dask's LocalCluster; or the address of a
     Dask scheduler, tcp://HOST:8786, whose workers see the same files."""
@@ -114,6 +118,7 @@ class PrepareOptions:
         if (self.tokenizer is None) == (self.train_vocab is None):
             given = "both were given" if self.tokenizer else "neither was given"
             raise InputError(f"give either --tokenizer DIR or --train-vocab N; {given}")
+        within(self, "(0, 1]", "near_duplicates")
         at_least(self, 0, "workers")
         at_least(self, 1, "min_words", "shard_tokens", "vocab_sample")
         if self.train_vocab is not None and not 300 <= self.train_vocab <= 65536:
@@ -232,7 +237,7 @@ def prepare(options: PrepareOptions) -> dict:
                                   options.min_words, bucket_bits(size), options.format, options.text_column,
                                   options.reading)
         with Workers(options.scheduler or "", workers, threads) as pool:
-            passed = both_passes(partitions, settings, options.hold_out, pool)
+            passed = both_passes(partitions, settings, options.hold_out, options.near_duplicates, pool)
         if not passed.sentences:
             raise InputError(f"{', '.join(options.given)}: no text in {sum(len(entry.paths) for entry in inputs)} "
                              "file(s), nothing to prepare")

@@ -262,3 +262,25 @@ def test_orphaned_workers_end(tmp_path):
     process.kill()
     process.wait()
     assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_near_duplicates_are_left_out_whoever_looks(tmp_path, vocabulary, monkeypatch):
+    """A copy with one word in thirty replaced goes; one with every third replaced stays."""
+    pytest.importorskip("rensa")
+    rng = random.Random(3)
+    given = [[rng.choice(NOUNS) + str(rng.randrange(3000)) for _ in range(120)] for _ in range(60)]
+    near = [[word if place % 30 else "other" for place, word in enumerate(words)] for words in given[:20]]
+    far = [[word if place % 3 else "other" for place, word in enumerate(words)] for words in given[20:40]]
+    for name, documents in (("a", given), ("b", near), ("c", far)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": " ".join(words) + "."}) + "\n"
+                                                        for words in documents))
+    names = [f"openwebtext={tmp_path / name}.jsonl" for name in "abc"]
+    manifest = run(tmp_path, names, vocabulary, near_duplicates=0.7)
+    assert manifest["corpora"]["openwebtext"]["documents"] == {
+        "in": 100, "kept": 80, "dropped": {"near_duplicate": 20}}
+    expected = {" ".join(words) + "." for words in given + far}
+    assert set(sum(texts(tmp_path / "out").values(), [])) == expected
+    monkeypatch.setattr(plan, "LEAST", 1000)
+    run(tmp_path, names, vocabulary, "cut", near_duplicates=0.7)
+    assert tree_hash(tmp_path / "cut") == tree_hash(tmp_path / "out")
+    assert run(tmp_path, names, vocabulary, "all")["corpora"]["openwebtext"]["documents"]["kept"] == 100

@@ -4,10 +4,11 @@ import collections
 import dataclasses
 import pathlib
 import sys
-from typing import Any, Callable, Counter, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Counter, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.data.prepare.buckets_to_shards import FEW, BucketSorter, SortSettings, bucket_name
 from bort_mx.data.prepare.hold_out import choose, parse_hold_out
+from bort_mx.data.prepare.near_duplicates import DocumentSigner, SignSettings, signed_name, write_near_duplicates
 from bort_mx.data.prepare.parts import read_record, remove_unfinished
 from bort_mx.data.prepare.plan import Partition
 from bort_mx.data.prepare.text_to_buckets import EncodeSettings, PartitionEncoder
@@ -26,6 +27,15 @@ def first_pass(partitions: Sequence[Partition], settings: EncodeSettings, worker
                 "Preparing")
 
 
+def leave_near_duplicates_out(partitions: Sequence[Partition], settings: EncodeSettings, threshold: float,
+                              workers: Workers) -> None:
+    """Sign all documents of corpora, and note which of them the first pass leaves out."""
+    sizes = {partition: _bytes_on_disk(partition) for partition in partitions}
+    signer = DocumentSigner(SignSettings(settings.folder, settings.reading))
+    records = _all(signer, sizes, signed_name, settings.folder, workers, "Comparing")
+    write_near_duplicates(settings.folder, partitions, records, threshold)
+
+
 def second_pass(settings: SortSettings, buckets: int, workers: Workers) -> Dict[Tuple[int, ...], dict]:
     """Sort all buckets; returns the records, by the numbers of the buckets that were sorted together."""
     items = [tuple(range(buckets))] if settings.dealt else [(bucket,) for bucket in range(buckets)]
@@ -37,7 +47,7 @@ def _all(function: Callable[[Any], dict], sizes: Dict[Any, int], name_of: Callab
     records = {item: read_record(folder, name_of(item)) for item in sizes}
     left = [item for item, record in records.items() if record is None]
     done = sum(sizes.values()) - sum(sizes[item] for item in left)
-    unit = "B" if description == "Preparing" else "bucket"
+    unit = "bucket" if description == "Shuffling" else "B"
     with Progress(sum(sizes.values()), description, unit, initial=done) as progress:
         for item, record in workers.results(function, left):
             records[item] = record
@@ -83,15 +93,18 @@ class Passed:
 
 
 def both_passes(partitions: Sequence[Partition], settings: EncodeSettings, hold_out: Sequence[str],
-                pool: Workers) -> Passed:
+                near_duplicates: Optional[float], pool: Workers) -> Passed:
     """Encode all partitions and sort all buckets. The second pass is left out where there is no sentence.
 
     Args:
         partitions: what to read.
         settings: how.
         hold_out: "CORPUS=NUMBER" each.
+        near_duplicates: similarity from which on a document is left out; None keeps all.
         pool: who does it.
     """
+    if near_duplicates is not None:
+        leave_near_duplicates_out(partitions, settings, near_duplicates, pool)
     read = first_pass(partitions, settings, pool)
     passed = _summed(read)
     for problem in passed.problems:

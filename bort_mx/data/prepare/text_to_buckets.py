@@ -6,15 +6,15 @@ import functools
 import hashlib
 import itertools
 import pathlib
-from typing import Counter, Dict, Iterator, List, Tuple
+from typing import Counter, Dict, FrozenSet, Iterator, List, Tuple
 
 import numpy as np
 
 from bort_mx.data.corpora.formats import block_sentences
-from bort_mx.data.corpora.readers import CORPORA
 from bort_mx.data.corpora.source import Reading, Source
 from bort_mx.data.corpora.text_files import BLOCK, TextFile
 from bort_mx.data.prepare.buckets import gather, pack_chunk
+from bort_mx.data.prepare.near_duplicates import kept_documents, left_out
 from bort_mx.data.prepare.parts import PartWriter
 from bort_mx.data.prepare.plan import DATA, Partition
 from bort_mx.data.shards import TOKEN
@@ -80,6 +80,7 @@ class PartitionEncoder:
     def _read(self, partition: Partition, inputs: Dict[str, dict],
               problems: List[str]) -> Iterator[Tuple[List[str], Counter[str]]]:
         """Clean sentences with the counts of what was read for them."""
+        numbers, dropped = itertools.count(), left_out(self._settings.folder, partition)
         for piece in partition.pieces:
             if partition.corpus == DATA:
                 file = TextFile(piece.path, partition.format or self._settings.text_format, self._settings.text_column)
@@ -88,7 +89,7 @@ class PartitionEncoder:
                 read_as = file.read_as
             else:
                 source = Source(piece, self._settings.reading)
-                yield from _corpus_sentences(partition.corpus, source)
+                yield from _corpus_sentences(partition.corpus, source, numbers, dropped)
                 yield [], source.counts
                 problems += source.problems
                 read_as = partition.corpus
@@ -97,10 +98,15 @@ class PartitionEncoder:
                 inputs[piece.path] = {"bytes": path.stat().st_size, "sha256": files.sha256(path), "read_as": read_as}
 
 
-def _corpus_sentences(name: str, source: Source) -> Iterator[Tuple[List[str], Counter[str]]]:
+def _corpus_sentences(name: str, source: Source, numbers: Iterator[int],
+                      dropped: FrozenSet[int]) -> Iterator[Tuple[List[str], Counter[str]]]:
+    """Sentences of the documents whose numbers are not among those dropped as near duplicates."""
     held, size = [], 0
-    for document in itertools.chain(CORPORA[name].documents(source), [None]):
-        if document:
+    for document in itertools.chain(kept_documents(name, source), [None]):
+        if document and next(numbers) in dropped:
+            source.counts["documents_kept"] -= 1
+            source.drop("near_duplicate")
+        elif document:
             held.append(document)
             size += len(document)
         if held and (size >= BLOCK or document is None):
