@@ -59,7 +59,8 @@ class Progress:
         self._advance(1, shown or {})
         if shown and self._enabled and not self._terminal:
             values = ", ".join(f"{name} {value}".strip() for name, value in shown.items())
-            print(f"{self._description} {self._done}/{self._total}: {values}{self._left()}", flush=True)
+            of = "" if self._total is None else f"/{self._total}"
+            print(f"{self._description} {self._done}{of}: {values}{self._left()}", flush=True)
 
     def write(self, text: str) -> None:
         """Print a line without breaking the bar."""

@@ -96,16 +96,7 @@ class Encoder(BERTEncoder):
 
         Their shape is (s, B, H); if `selects`, it is (M, B, H).
         """
-        # Positions are computed from the input's shape, so that one graph serves every length.
-        positions = F.contrib.arange_like(inputs, axis=0)  # (s,)
-        everywhere = F.broadcast_like(F.expand_dims(positions, axis=1), inputs, lhs_axes=(1,), rhs_axes=(1,))  # (s, B)
-        states = self.layer_norm(inputs + F.Embedding(everywhere, position_weight, self._max_length, self._units))
-        if self._dropout:
-            states = self.dropout_layer(states)
-        # 1 where a position is at or beyond the sequence's length, that is, at padding.
-        padding = F.broadcast_greater_equal(F.reshape(F.cast(positions, "float32"), shape=(1, -1)),
-                                            F.reshape(valid_length, shape=(-1, 1)))  # (B, s)
-        row = F.expand_dims(F.repeat(padding * MASKED_SCORE, repeats=self._num_heads, axis=0), axis=1)  # (B·A, 1, s)
+        states, row = self.embedded(F, inputs, position_weight), self.padding_row(F, inputs, valid_length)
         mask = F.cast(F.broadcast_like(row, row, lhs_axes=(1,), rhs_axes=(2,)), self._dtype)  # (B·A, s, s)
         cells = list(self.transformer_cells)
         for cell in cells[:-1] if self._selects else cells:
@@ -118,6 +109,28 @@ class Encoder(BERTEncoder):
             kept = F.broadcast_lesser(F.cast(selected, "float32"), F.reshape(valid_length, shape=(-1, 1)))  # (B, M)
             return F.broadcast_mul(states, F.cast(F.expand_dims(F.transpose(kept), axis=2), self._dtype))
         return F.SequenceMask(states, sequence_length=valid_length, use_sequence_length=True, axis=0)
+
+    def embedded(self, F, inputs, position_weight):
+        """Embeddings of words (s, B, H) → with those of positions, LayerNorm and dropout, (s, B, H)."""
+        # Positions are computed from the input's shape, so that one graph serves every length.
+        positions = F.contrib.arange_like(inputs, axis=0)  # (s,)
+        everywhere = F.broadcast_like(F.expand_dims(positions, axis=1), inputs, lhs_axes=(1,), rhs_axes=(1,))  # (s, B)
+        states = self.layer_norm(inputs + F.Embedding(everywhere, position_weight, self._max_length, self._units))
+        return self.dropout_layer(states) if self._dropout else states
+
+    def padding_row(self, F, inputs, valid_length):
+        """Embeddings (s, B, H) and lengths (B,) → `MASKED_SCORE` at padding, else 0: (B·A, 1, s)."""
+        positions = F.contrib.arange_like(inputs, axis=0)  # (s,)
+        # 1 where a position is at or beyond the sequence's length, that is, at padding.
+        padding = F.broadcast_greater_equal(F.reshape(F.cast(positions, "float32"), shape=(1, -1)),
+                                            F.reshape(valid_length, shape=(-1, 1)))  # (B, s)
+        return F.expand_dims(F.repeat(padding * MASKED_SCORE, repeats=self._num_heads, axis=0), axis=1)
+
+    def layer(self, F, cell, states, mask):
+        """One layer at all tokens, whichever kind of attention it has: states (s, B, H), mask (B·A, s, s)."""
+        if isinstance(cell.attention_cell, SelectedTokensAttention):
+            return self._last_layer(F, cell, states, states, mask)
+        return cell(states, mask)[0]
 
     def _last_layer(self, F, cell, states, selected, mask):
         """One layer at the selected tokens: states (s, B, H), selected (M, B, H), mask (B·A, M, s) → (M, B, H)."""

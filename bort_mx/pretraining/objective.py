@@ -3,13 +3,14 @@
 Dimensions: B sequences, s tokens, M masked positions per sequence, N = B·M, V vocabulary size.
 """
 
-from typing import Dict, Iterable, Optional
+from typing import Dict, Iterable, List, Optional, Union
 
 import mxnet as mx
 import numpy as np
 
 from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
+from bort_mx.pretraining.inner_objective import InnerObjective
 from bort_mx.pretraining.losses import distillation_loss, masked_lm_loss, number_right
 from bort_mx.training.step import Sums
 
@@ -34,6 +35,11 @@ class PretrainingObjective:
     def distils(self) -> bool:
         """Whether the student learns from a teacher."""
         return self._teacher is not None
+
+    @property
+    def names(self) -> List[str]:
+        """Names of the metrics that an evaluation sums."""
+        return ["mlm_loss", *(["kd_loss"] if self.distils else []), "mlm_accuracy"]
 
     def __call__(self, batch, detailed: bool = False) -> Sums:
         """Sums over the masked positions of a `bort_mx.data.masking.Batch`.
@@ -62,10 +68,12 @@ class PretrainingObjective:
         return logits.reshape((-1, logits.shape[-1])).astype("float32", copy=False)
 
 
-def evaluate(objective: PretrainingObjective, batches: Iterable, workers: Workers) -> Dict[str, float]:
-    """Validation metrics over all workers' batches: loss, MLM accuracy, perplexity and, with a teacher, the KD loss.
+def evaluate(objective: Union[PretrainingObjective, InnerObjective], batches: Iterable,
+             workers: Workers) -> Dict[str, float]:
+    """Validation metrics over all workers' batches: loss, its parts and, where there is an MLM loss, its accuracy.
 
-    Means are over masked positions, not over batches. Perplexity is exp(MLM loss).
+    Means are over the objective's terms (masked positions, or sequences), not over batches. Perplexity is exp(MLM
+    loss).
     """
     totals = None
     for batch in batches:
@@ -73,9 +81,11 @@ def evaluate(objective: PretrainingObjective, batches: Iterable, workers: Worker
         row = np.array([sums.weight, sums.loss.asscalar(), *(v.asscalar() for v in sums.metrics.values())])
         names, totals = list(sums.metrics), row if totals is None else totals + row
     if totals is None:  # with more workers than batches, this worker has none and adds zeros
-        names = ["mlm_loss", *(["kd_loss"] if objective.distils else []), "mlm_accuracy"]
+        names = objective.names
         totals = np.zeros(2 + len(names))
     weight, *values = workers.sum_numpy(totals, "evaluation")
     means = {name: value / max(weight, 1.0) for name, value in zip(["loss", *names], values)}
     result = {f"validation_{name}": value for name, value in means.items()}
+    if "mlm_loss" not in means:
+        return result
     return {**result, "validation_perplexity": float(np.exp(min(means["mlm_loss"], 700.0)))}  # exp overflows above 709

@@ -1,15 +1,167 @@
 """The options of pre-training."""
 
 import dataclasses
-from typing import Any, ClassVar, Dict, Mapping, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Literal, Mapping, NamedTuple, Optional, Tuple
 
 from bort_mx.errors import InputError
-from bort_mx.options import at_least, positive, within
-from bort_mx.training.options import OTHER_PROGRAM, LoopOptions, TextOptions
+from bort_mx.options import at_least, one_of, positive, within
+from bort_mx.training.budget import seconds_of
+from bort_mx.training.options import OTHER_PROGRAM, LoopOptions, RunOptions, TextOptions
+
+OF_OUTPUTS = ("mlm", "kd")
+"""Losses at the masked positions. With one of them, all losses see the masked text; without, the text as it is."""
+OF_TEACHER = ("kd", "relations", "hidden", "attention", "embeddings")
+"""Losses that need a teacher."""
+LOSSES = ("mlm", *OF_TEACHER)
+"""What --losses takes."""
+
+
+class Recipe(NamedTuple):
+    """What a student learns and where it starts, as `DistillationOptions` say."""
+
+    weights: Optional[Dict[str, float]] = None
+    """Name of a loss → its weight; None: the paper's objective."""
+    kd_weight: float = 0.5
+    temperature: float = 2.0
+    teacher_layer: Optional[int] = None
+    relation_heads: Optional[int] = None
+    every_layer: bool = False
+    start: Optional[str] = None
+    """The value of --init-from-teacher."""
 
 
 @dataclasses.dataclass
-class PretrainingOptions(TextOptions, LoopOptions):
+class DistillationOptions(RunOptions):
+    """Options for what a student learns from its teacher."""
+
+    GROUP: ClassVar[str] = "Distillation"
+
+    teacher: Optional[str] = None
+    """Checkpoint of the teacher to distil from. Default: none; training is self-supervised."""
+
+    kd_weight: float = 0.5
+    """With a teacher: w in loss = w·distillation + (1−w)·MLM."""
+
+    temperature: float = 2.0
+    """Temperature τ of the distillation loss."""
+
+    distill: Literal["mlm", "relations", "hidden", "embeddings"] = "mlm"
+    """What of the teacher the student learns. mlm: its words at the masked positions, the paper's loss. relations: its
+    self-attention relations (MiniLMv2). hidden: its last hidden states. embeddings: its embeddings of texts."""
+
+    losses: Optional[List[str]] = None
+    """In place of --distill: losses with weights, such as relations=1 mlm=0.1. Known are mlm, kd (the paper's without
+    its MLM), relations, hidden, attention (TinyBERT's), embeddings."""
+
+    teacher_layer: Optional[int] = None
+    """Layer of the teacher whose relations are learnt, and which the student's last layer follows in the losses hidden
+    and attention. It counts from 1. Default: the last."""
+
+    relation_heads: Optional[int] = None
+    """Number of relation heads; it must divide both widths. Default: the largest such number up to 48."""
+
+    every_layer: bool = False
+    """Losses hidden and attention: compare all layers at equal distances (TinyBERT), not only the last."""
+
+    init_from_teacher: Optional[Literal["lower", "spread"]] = None
+    """Start from the teacher's embeddings and layers: lower takes its first ones, spread takes them at equal distances.
+    A narrower student gets the hidden units that are largest on some text, and the heads and neurons with the largest
+    norms."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        positive(self, "temperature")
+        within(self, "[0, 1]", "kd_weight")
+        at_least(self, 1, "teacher_layer", "relation_heads")
+        one_of(self, ("mlm", "relations", "hidden", "embeddings"), "distill")
+        one_of(self, ("lower", "spread"), "init_from_teacher")
+        weights = self.loss_weights or {}
+        if self.losses is not None and self.distill != "mlm":
+            raise InputError(f"--losses and --distill {self.distill} exclude each other; give one")
+        needing = [name for name in weights if name in OF_TEACHER] or (["mlm"] if self.distill != "mlm" else [])
+        if needing and self.teacher is None:
+            raise InputError(f"the loss {needing[0]} needs a --teacher")
+        if self.init_from_teacher and self.teacher is None:
+            raise InputError(f"--init-from-teacher {self.init_from_teacher} needs a --teacher")
+        if "embeddings" in weights and any(name in weights for name in OF_OUTPUTS):
+            raise InputError("--losses: embeddings cannot be added to mlm or kd, as a checkpoint holds one head; leave "
+                             "one of them out")
+
+    @property
+    def recipe(self) -> Recipe:
+        """What `bort_mx.pretraining.recipe` takes."""
+        return Recipe(self.loss_weights, self.kd_weight, self.temperature, self.teacher_layer, self.relation_heads,
+                      self.every_layer, self.init_from_teacher)
+
+    @property
+    def loss_weights(self) -> Optional[Dict[str, float]]:
+        """Name of a loss → its weight; None: the paper's objective.
+
+        Raises:
+            InputError: an entry of --losses is not NAME=WEIGHT with a known name and a positive weight.
+        """
+        if self.losses is None:
+            return None if self.distill == "mlm" else {self.distill: 1.0}
+        weights: Dict[str, float] = {}
+        for entry in self.losses:
+            name, _, value = entry.partition("=")
+            try:
+                weight = float(value or 1)
+            except ValueError:
+                weight = 0.0
+            if name not in LOSSES or name in weights or not 0 < weight < 1e9:
+                raise InputError(f"--losses {entry}: give NAME=WEIGHT, each name once, weights above 0; names are "
+                                 f"{', '.join(LOSSES)}")
+            weights[name] = weight
+        if not weights:
+            raise InputError("--losses: is empty; give at least one loss")
+        return weights
+
+
+@dataclasses.dataclass
+class ScheduleOptions(RunOptions):
+    """Options for the learning rate and the length of a run."""
+
+    GROUP: ClassVar[str] = "Schedule"
+
+    max_steps: int = 25000
+    """Number of optimizer steps."""
+
+    budget: Optional[str] = None
+    """End after this time instead of --max-steps: 90s, 45min, 2h. Warm-up and decay follow the time that is left. The
+    time in which a stopped run does not run is not counted."""
+
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+
+    warmup: float = 0.01
+    """Length of the linear warm-up: a proportion of --max-steps (below 1) or a number of steps; kept when resuming."""
+
+    schedule: Literal["noam", "linear", "cosine"] = "noam"
+    """What follows the warm-up: noam (inverse square root, the paper's), or linear or cosine down to 0 at the end."""
+
+    length_warmup: float = 0.0
+    """Share of the run with sequences of --first-seq-len tokens; the rest has --seq-len. 0: none."""
+
+    first_seq_len: int = 128
+    """Number of tokens in a sequence during --length-warmup."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(self, 1, "max_steps")
+        at_least(self, 8, "first_seq_len")
+        positive(self, "learning_rate", "warmup")
+        one_of(self, ("noam", "linear", "cosine"), "schedule")
+        within(self, "[0, 1]", "length_warmup")
+        if self.budget is not None:
+            seconds_of(self.budget)
+            if self.warmup >= 1:
+                raise InputError(f"--warmup {self.warmup:g}: with --budget give a proportion below 1, as the number of "
+                                 "steps is not known")
+
+
+@dataclasses.dataclass
+class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, LoopOptions):
     """Options of `run_pretraining.py`. Defaults are the paper's (§4.2) where it states them.
 
     Raises:
@@ -24,32 +176,14 @@ class PretrainingOptions(TextOptions, LoopOptions):
     architecture: Optional[str] = None
     """A preset (bort, bert-base, …), "D,A,H,I", or a search's results.json. Default: bort, or that of --init."""
 
-    teacher: Optional[str] = None
-    """Checkpoint of the teacher to distil from. Default: none; training is self-supervised."""
-
     init: Optional[str] = None
     """Checkpoint whose weights to start from. What it lacks (such as an MLM head) is initialised and reported."""
 
     train_vocab: Optional[int] = None
     """For text: train a SentencePiece vocabulary with this many entries instead of using --tokenizer."""
 
-    max_steps: int = 25000
-    """Number of optimizer steps."""
-
     num_positions: int = 512
     """Number of positions of a new model: the longest sequence, in tokens, that it can ever process."""
-
-    learning_rate: float = 1e-4
-    """Peak learning rate."""
-
-    warmup: float = 0.01
-    """Length of the linear warm-up: a proportion of --max-steps (below 1) or a number of steps; kept when resuming."""
-
-    kd_weight: float = 0.5
-    """With a teacher: w in loss = w·distillation + (1−w)·MLM."""
-
-    temperature: float = 2.0
-    """Temperature τ of the distillation loss."""
 
     evaluation_sequences: int = 2048
     """Number of validation sequences to evaluate on: the first of a fixed order. 0: all."""
@@ -64,13 +198,22 @@ class PretrainingOptions(TextOptions, LoopOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(self, 1, "max_steps", "num_positions", "train_vocab")
+        at_least(self, 1, "num_positions", "train_vocab")
         at_least(self, 0, "evaluation_sequences")
-        positive(self, "learning_rate", "temperature", "warmup")
-        within(self, "[0, 1]", "kd_weight")
+        if self.init and self.init_from_teacher:
+            raise InputError(f"--init {self.init} and --init-from-teacher {self.init_from_teacher} exclude each other; "
+                             "give one")
+        if self.length_warmup and self.first_seq_len > self.seq_len:
+            raise InputError(f"--first-seq-len {self.first_seq_len}: longer than --seq-len {self.seq_len}")
         if self.tokenizer and self.train_vocab:
             raise InputError(f"--tokenizer {self.tokenizer} and --train-vocab {self.train_vocab} exclude each other; "
                              "give one")
+
+    @property
+    def may_change(self) -> Tuple[str, ...]:
+        """Options that a resumed run may change: --max-steps only if no learning rate or length follows from it."""
+        fixed = self.schedule != "noam" or self.length_warmup > 0
+        return tuple(name for name in self.MAY_CHANGE if not (fixed and name == "max_steps"))
 
 
 def kind_of(values: Mapping[str, Any]) -> str:

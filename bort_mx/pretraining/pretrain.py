@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -18,8 +18,9 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
-from bort_mx.pretraining.objective import PretrainingObjective, evaluate
+from bort_mx.pretraining.objective import evaluate
 from bort_mx.pretraining.options import PretrainingOptions, kind_of
+from bort_mx.pretraining.recipe import head_of, head_of_teacher, objective_of, start_as_told
 from bort_mx.pretraining.student_and_teacher import (
     check_length,
     fresh_student,
@@ -27,13 +28,20 @@ from bort_mx.pretraining.student_and_teacher import (
     resolve_architecture,
     student_of,
 )
-from bort_mx.training import schedules
+from bort_mx.pretraining.timetable import Timetable
+from bort_mx.sentence_embedding import TENSORS
+from bort_mx.training import budget as budget_file
+from bort_mx.training.budget import Budget, seconds_of
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
 from bort_mx.training.optimizers import build_optimizer
 from bort_mx.training.run_directory import RunDirectory, refuse_a_run
 from bort_mx.training.step import TrainingStep
 
+SAMPLED = 64
+"""Number of sequences on which --init-from-teacher measures the teacher's hidden units."""
+MOST_STEPS = 2 ** 31
+"""Upper bound on the steps of a run that ends by time."""
 MOST_EVALUATED_AT_ONCE = 32
 """Upper bound on the sequences in one forward pass of evaluation, if --evaluation-batch-size is not given."""
 
@@ -58,34 +66,42 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
     micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers,
                                                  ctx)
-    objective = PretrainingObjective(model, parts.teacher, options.kd_weight, options.temperature, ctx)
-    parameters = parameters_of(model)
+    objective = objective_of(options.recipe, model, parts.teacher, parts.units, options.seed, ctx)
+    learnt_beside = getattr(objective, "parameters", {})
+    parameters = {**parameters_of(model), **learnt_beside}
     # All workers start from rank 0's weights.
     workers.broadcast_([p.list_data()[0] for p in parameters.values()], "weights")
     training_step = TrainingStep(objective, build_optimizer(parameters, options.optimizer_settings), workers,
                                  options.clip, half=options.dtype == "float16")
-    cadence = Cadence(options.max_steps, options.log_interval, options.evaluation_interval,
+    budget = _budget(options.budget, run, workers)
+    timetable = Timetable(run, options.learning_rate, options.schedule, options.warmup, options.max_steps,
+                          options.length_warmup, budget)
+    cadence = Cadence(MOST_STEPS if budget else options.max_steps, options.log_interval, options.evaluation_interval,
                       options.checkpoint_interval, options.keep_checkpoints)
     at_once = (options.evaluation_batch_size or min(micro, MOST_EVALUATED_AT_ONCE)) * workers.size
     loop = Loop(
         run, training_step, model, parts.tokenizer, workers, cadence,
-        learning_rate=_learning_rate(run, options.learning_rate, options.warmup, options.max_steps),
-        batches=lambda step: split(batches.at(step, options.batch_size, workers.rank, workers.size), micro),
+        learning_rate=timetable.learning_rate,
+        batches=lambda step: split((parts.short if timetable.is_short(step + 1) else batches).at(
+            step, options.batch_size, workers.rank, workers.size), micro),
         tokens=lambda batch: batch.num_tokens,
         evaluate=lambda: evaluate(objective, held_out.evaluation(
             at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
-        seed=options.seed, description="pre-training")
+        seed=options.seed, description="pre-training", budget=budget,
+        extras={name: p for name, p in learnt_beside.items() if not name.startswith(TENSORS)})
+    if budget and not budget.over(run.start_step):
+        loop.forecast_budget(budget.seconds)
     try:
         with workers.agreeing("opened"):
             run.open(gpu=gpu_of(ctx), workers=workers.size)
             loop.restore()
-        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size),
+        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size), *parts.said,
                     _said_of(micro, workers.share(options.batch_size), options.micro_batch_size))
         last = loop.train()
     finally:
         run.close()
-    results = {"steps": options.max_steps, **_results(run, model, last), "seed": options.seed,
-               "checkpoint": f"checkpoints/step-{options.max_steps}"}
+    results = {"steps": loop.last_step, **_results(run, model, last), "seed": options.seed,
+               "checkpoint": f"checkpoints/step-{loop.last_step}", "cost": loop.spent}
     run.write_results(results)
     return results
 
@@ -100,6 +116,12 @@ class _Ingredients:
     teacher: Optional[BERT]
     run: RunDirectory
     model: BERT
+    short: Optional[MaskedBatches] = None
+    """Batches of --first-seq-len, for --length-warmup."""
+    said: Tuple[str, ...] = ()
+    """Lines for the user."""
+    units: Optional[np.ndarray] = None
+    """The teacher's hidden units that the student has, if it starts from it: (H_S,)."""
 
 
 def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: Workers,
@@ -113,18 +135,28 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                          for split in ("train", "validation"))
     tokenizer = train.tokenizer()
     refuse_other_vocabulary(directory, tokenizer, options.tokenizer, options.train_vocab)
-    teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx) if options.teacher else None
+    head = head_of(options.loss_weights)
+    teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx,
+                           head_of_teacher(options.loss_weights)) if options.teacher else None
     if teacher is not None and options.dtype == "float16":
         teacher.cast("float16")
     known = {"data": data_hashes(directory), "teacher_sha256": teacher and digest(teacher)}
-    run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume, known,
+    run = RunDirectory(options.output_dir, options, options.may_change, workers.is_first, options.resume, known,
                        kind_of)
     if run.start_step > options.max_steps:
         raise InputError(f"--max-steps {options.max_steps}: {run.checkpoint} is beyond; give more steps, or go back "
                          "with --resume PATH of an earlier checkpoint")
-    batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, options.mask_probability)
+    # Where no loss is at masked positions, the text stays as it is.
+    masked = options.mask_probability if head == "mlm" else 0.0
+    batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, masked)
                          for shards in (train, validation))
-    return _Ingredients(tokenizer, batches, held_out, teacher, run, _student(options, run, tokenizer, ctx))
+    short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked) if options.length_warmup
+             else None)
+    model = _student(options, run, tokenizer, ctx)
+    first = batches.at(0, SAMPLED)
+    said, units = start_as_told(options.recipe, model, teacher, options.seq_len, (first.input_ids, first.valid_length),
+                                fresh=run.checkpoint is None)
+    return _Ingredients(tokenizer, batches, held_out, teacher, run, model, short, said, units)
 
 
 def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers, ctx: mx.Context) -> int:
@@ -166,12 +198,12 @@ def _refuse_early(options: PretrainingOptions) -> None:
 
 def _student(options: PretrainingOptions, run: RunDirectory, tokenizer: Tokenizer, ctx: mx.Context) -> BERT:
     """The student: from the run's checkpoint, from --init, or new."""
-    source = run.checkpoint or options.init
+    source, head = run.checkpoint or options.init, head_of(options.loss_weights)
     if source is None:
         model = fresh_student(options.architecture, tokenizer, options.num_positions, options.dropout, options.seed,
-                              ctx)
+                              ctx, head)
     else:
-        model = student_of(source, options.architecture, tokenizer, options.dropout, options.seed, ctx)
+        model = student_of(source, options.architecture, tokenizer, options.dropout, options.seed, ctx, head)
     check_length(options.seq_len, model.config, str(source or "the model"))
     if options.dtype == "float16":
         model.cast("float16")
@@ -190,24 +222,35 @@ def split(batch: Any, micro: int) -> List[Any]:
             for i in range(0, len(batch.input_ids), micro)]
 
 
-def _learning_rate(run: RunDirectory, peak: float, warmup: float, max_steps: int) -> Callable[[int], float]:
-    """Noam's schedule. A run resumed with more steps keeps its warm-up, and so its learning rates."""
-    steps = run.keep("warmup_steps", schedules.warmup_steps(warmup, max_steps))
-    return lambda step: peak * schedules.noam(step, steps)
+def _budget(budget: Optional[str], run: RunDirectory, workers: Workers) -> Optional[Budget]:
+    """The clock of a run with --budget.
+
+    Raises:
+        InputError: a run that is resumed lacks its times.
+    """
+    if budget is None:
+        return None
+    with workers.agreeing("budget"):
+        return Budget(seconds_of(budget), run.path / budget_file.FILE, run.start_step, workers)
 
 
 def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], sequences: int, workers: int) -> str:
     size = sum(int(np.prod(p.shape)) for p in parameters_of(model).values())
     how = (f"distilling from {options.teacher} <{teacher.config.architecture}>" if teacher is not None
            else "self-supervised")
+    weights = options.loss_weights
+    how += f" ({' + '.join(f'{weight:g}·{name}' for name, weight in weights.items())})" if weights else ""
+    steps = f"{options.max_steps} steps" if options.budget is None else f"{options.budget} of steps"
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
-            f"{options.output_dir}\n{options.max_steps} steps of {options.batch_size} sequences of {options.seq_len} "
+            f"{options.output_dir}\n{steps} of {options.batch_size} sequences of {options.seq_len} "
             f"tokens on {workers} worker{'s' if workers > 1 else ''}; {sequences:,} sequences an epoch")
 
 
 def _results(run: RunDirectory, model: BERT, last: Dict[str, float]) -> Dict[str, Any]:
-    evaluations = [row for row in run.metrics() if "validation_mlm_accuracy" in row]
-    curve: List[Tuple[int, float]] = [(row["step"], row["validation_mlm_accuracy"]) for row in evaluations]
+    evaluations = [row for row in run.metrics() if "validation_loss" in row]
+    curve: List[Tuple[int, float]] = [(row["step"], row["validation_mlm_accuracy"]) for row in evaluations
+                                      if "validation_mlm_accuracy" in row]
     if not last and evaluations:  # a finished run that is resumed trains no more steps
         last = {name: value for name, value in evaluations[-1].items() if name != "step"}
-    return {**last, "architecture": list(model.config.architecture.as_tuple()), "validation_curve": curve}
+    return {**last, "architecture": list(model.config.architecture.as_tuple()), "validation_curve": curve,
+            "validation_losses": [(row["step"], row["validation_loss"]) for row in evaluations]}

@@ -32,38 +32,38 @@ def resolve_architecture(text: Optional[str]) -> Architecture:
 
 
 def fresh_student(architecture: Optional[str], tokenizer: Tokenizer, num_positions: int, dropout: float, seed: int,
-                  ctx: mx.Context) -> BERT:
+                  ctx: mx.Context, head: str = "mlm") -> BERT:
     """A student with random weights. Its family follows from the vocabulary's kind.
 
     Raises:
         InputError: see `resolve_architecture`.
     """
-    config = ModelConfig(resolve_architecture(architecture), tokenizer.vocab_size, "mlm", dropout=dropout,
+    config = ModelConfig(resolve_architecture(architecture), tokenizer.vocab_size, head, dropout=dropout,
                          num_positions=num_positions, family="bert" if tokenizer.kind == "wordpiece" else "roberta")
     return build_from_config(config, seed=seed, ctx=ctx)
 
 
 def student_of(checkpoint: os.PathLike, architecture: Optional[str], tokenizer: Tokenizer, dropout: float, seed: int,
-               ctx: mx.Context) -> BERT:
+               ctx: mx.Context, head: str = "mlm") -> BERT:
     """A student that starts from a checkpoint's weights.
 
     Raises:
         InputError: the checkpoint has another vocabulary, or another architecture than --architecture.
     """
-    model = load_on_vocabulary(checkpoint, tokenizer, ctx, seed=seed, dropout=dropout)
+    model = load_on_vocabulary(checkpoint, tokenizer, ctx, head, seed=seed, dropout=dropout)
     if architecture and model.config.architecture != resolve_architecture(architecture):
         raise InputError(f"--architecture {architecture} is not that of {checkpoint} "
                          f"({model.config.architecture}); leave it out")
     return model
 
 
-def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.Context) -> BERT:
-    """Load the model of --teacher, with its MLM head, onto a device.
+def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.Context, head: str = "mlm") -> BERT:
+    """Load the model of --teacher onto a device, with its MLM head or, with head "encoder", without any.
 
     Raises:
         InputError: another vocabulary, too few positions, or no trained MLM head.
     """
-    teacher = load_on_vocabulary(path, tokenizer, ctx)
+    teacher = load_on_vocabulary(path, tokenizer, ctx, head)
     if teacher.initialized:
         raise InputError(f"--teacher {path}: lacks a trained MLM head ({', '.join(teacher.initialized)}); "
                          f"train one first: run_pretraining.py --init {path}")
@@ -71,9 +71,9 @@ def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.
     return teacher
 
 
-def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context, *, seed: int = 0,
-                       **changes: Any) -> BERT:
-    """Load a checkpoint with its MLM head onto a device. Its vocabulary must be the data's.
+def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context, head: str = "mlm", *,
+                       seed: int = 0, **changes: Any) -> BERT:
+    """Load a checkpoint, with its MLM head or without any head, onto a device. Its vocabulary must be the data's.
 
     Raises:
         InputError: the vocabulary differs in size or content; or see `bort_mx.checkpoints.load`.
@@ -87,7 +87,7 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
         raise InputError(f"{path}: its vocabulary is not the data's (same size, other entries); prepare the data "
                          "with the checkpoint's tokenizer")
     weights = dataclasses.replace(weights, config=weights.config.without_texts())  # a limit of tasks, not of this text
-    model = loading.assemble(weights, "mlm", seed=seed, **changes)
+    model = loading.assemble(weights, head, seed=seed, **changes)
     model.collect_params().reset_ctx(ctx)
     return model
 

@@ -3,13 +3,16 @@
 import dataclasses
 import math
 import time
-from typing import Any, Callable, Dict, Iterable, Optional, Protocol
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Protocol
 
 from bort_mx import random
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.distributed import Workers
 from bort_mx.durations import in_words
+from bort_mx.errors import InputError
 from bort_mx.progress import Progress
+from bort_mx.training.budget import Budget
+from bort_mx.training.cost import Cost
 from bort_mx.training.interval_means import IntervalMeans
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
@@ -21,6 +24,9 @@ SLOW = 5.0
 """Seconds of a step from which on one pass stands for it. Of quicker steps the update and the data are a large part."""
 FIRST = 5
 """Quicker steps are timed themselves, the second to this one: the first compiles the graph and allocates its memory."""
+
+EXTRA = "extra:"
+"""Put before the names of `extras` among a checkpoint's states."""
 
 
 @dataclasses.dataclass
@@ -66,16 +72,26 @@ class Loop:
         seed: seed of dropout. The dropout of a step is a function of (seed, step, rank).
         description: the name shown by the progress display.
         selection: see `Selection`.
+        budget: ends the run by time; `cadence.total` is then an upper bound.
+        extras: what is learnt beside the model, by name. Checkpoints hold it for resuming only.
+
+    Attributes:
+        cost: what was forecast, and what the training takes.
+        spent: `cost` as JSON values, up to the newest checkpoint.
+        last_step: the last step that was done.
     """
 
     def __init__(self, run: RunDirectory, core: TrainingStep, model, tokenizer, workers: Workers, cadence: Cadence,
                  learning_rate: Callable[[int], float], batches: Callable[[int], Iterable],
                  tokens: Callable[[Any], int], evaluate: Optional[Callable[[], Dict[str, float]]], seed: int,
-                 description: str, selection: Optional[Selection] = None):
+                 description: str, selection: Optional[Selection] = None, budget: Optional[Budget] = None,
+                 extras: Optional[Mapping[str, Any]] = None):
         self._run, self._core, self._model, self._tokenizer, self._workers = run, core, model, tokenizer, workers
         self._cadence, self._learning_rate, self._batches, self._tokens = cadence, learning_rate, batches, tokens
         self._evaluate, self._seed, self._description = evaluate, seed, description
         self._selection, self._interval = selection, IntervalMeans()
+        self._budget, self._extras, self._final = budget, dict(extras or {}), False
+        self.cost, self.spent, self.last_step = Cost(), {}, run.start_step
         self._since, self._counted, self._saved = time.perf_counter(), 0, None
 
     def restore(self) -> None:
@@ -83,11 +99,20 @@ class Loop:
         path = self._run.checkpoint
         if path is None:
             return
-        self._core.optimizer.load_state(checkpoint_directory.read_states(path), str(path / checkpoint_directory.STATES))
+        source = path / checkpoint_directory.STATES
+        states = checkpoint_directory.read_states(path)
+        for name, parameter in self._extras.items():
+            if f"{EXTRA}{name}" not in states:
+                raise InputError(f"{source}: lacks {name}, which this training learns; start anew in another "
+                                 "--output-dir")
+            parameter.set_data(states.pop(f"{EXTRA}{name}"))
+        self._core.optimizer.load_state(states, str(source))
         progress = checkpoint_directory.read_progress(path)
         self._core.skipped, self._core.skipped_in_a_row = progress["skipped"], progress["skipped_in_a_row"]
         self._core.scaler.scale, self._core.scaler.good = progress["loss_scale"], progress["loss_scale_good"]
         self._interval.load_state(progress.get("interval", {}))
+        self.spent = progress.get("cost", {})
+        self.cost.load_state(self.spent)
         self._saved = progress["step"]
         if self._selection is not None:
             self._selection.load_state(progress["selection"])
@@ -101,10 +126,13 @@ class Loop:
         """
         last: Dict[str, float] = {}
         start, total = self._run.start_step, self._cadence.total
-        done = start
-        with StopSignals() as signals, Progress(total, self._description, "step", self._workers.is_first,
-                                                initial=start) as progress:
-            told = total - start < FEWEST_STEPS_TOLD or self._ended() or self._told_beforehand(total - start)
+        with StopSignals() as signals, Progress(self._expected(), self._description, "step",
+                                                self._workers.is_first, initial=start) as progress:
+            told = (self._budget is not None or total - start < FEWEST_STEPS_TOLD or self._ended()
+                    or self._told_beforehand(total - start))
+            self.cost.start()
+            if self._budget is not None:
+                self._budget.start()
             timed = time.perf_counter()
             self._since = time.perf_counter()
             for step in range(start + 1, total + 1):
@@ -113,23 +141,25 @@ class Loop:
                 result = self._step(step, lambda: signals.asked)
                 if result.abandoned:
                     self._stop(step - 1)
-                done = step
+                self.last_step = step
+                self._final = step == total or self._budget is not None and self._budget.finish(step)
                 self._log(step, result, progress)
                 if step == start + 1:
                     timed = time.perf_counter()
                 elif step == start + FIRST and not told and self._workers.is_first:
                     seconds = (time.perf_counter() - timed) / (FIRST - 1)
+                    self.cost.expect(seconds, total - start)
                     progress.write(_duration(seconds, total - step))
                 # Evaluate before saving: the checkpoint must hold what the selection concluded from the evaluation.
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
                     last = self._evaluation(step, progress)
                 if self._due(step, self._cadence.checkpoint) or result.stop or self._ended():
                     self._save(step)
-                if result.stop and step < total and not self._ended():
+                if result.stop and not self._final and not self._ended():
                     self._stop(step)
-        if self._core.skipped and self._core.skipped == done:
-            raise NonFiniteError(f"no step of {done} had a finite loss and gradient; lower --learning-rate, or check "
-                                 "the data")
+        if self._core.skipped and self._core.skipped == self.last_step:
+            raise NonFiniteError(f"no step of {self.last_step} had a finite loss and gradient; lower --learning-rate, "
+                                 "or check the data")
         if self._workers.is_first and self._core.skipped:
             print(f"{self._core.skipped} steps were skipped: their loss or gradient was not finite")
         return last
@@ -146,14 +176,38 @@ class Loop:
         seconds = self._core.rehearse(batches) * len(batches)
         if seconds < SLOW:
             return False
+        self.cost.expect(seconds, steps)
         print(_duration(seconds, steps), flush=True)
         return True
 
+    def forecast_budget(self, seconds: float) -> None:
+        """Say how many steps a budget allows, by the time of a pass. All workers call it, before anything is written.
+
+        Raises:
+            InputError: it allows fewer steps than lie between two checkpoints.
+        """
+        batches = list(self._batches(self._run.start_step))
+        self._core.rehearse(batches)  # compiles the graph
+        a_step = max(self._workers.gather(self._core.rehearse(batches) * len(batches), "forecast"))
+        steps = max(1, int(seconds / a_step))
+        if self._cadence.checkpoint > steps:
+            raise InputError(f"--budget {in_words(seconds)}: a step takes about {in_words(a_step)}, so that it ends "
+                             f"after some {steps} steps, before the first checkpoint of --checkpoint-interval "
+                             f"{self._cadence.checkpoint}; lower the interval, or give more time")
+        self.cost.expect(a_step, steps)
+        self._workers.say(f"about {in_words(a_step)} a step: some {steps:,} steps in {in_words(seconds)}, less what "
+                          "evaluations and checkpoints take")
+
+    def _expected(self) -> Optional[int]:
+        """Number of steps for the display."""
+        return self._cadence.total if self._budget is None else None
+
     def _ended(self) -> bool:
-        return self._selection is not None and self._selection.stopped
+        return (self._selection is not None and self._selection.stopped
+                or self._budget is not None and self._budget.over(self.last_step))
 
     def _due(self, step: int, interval: int) -> bool:
-        return step == self._cadence.total or (interval > 0 and step % interval == 0)
+        return self._final or (interval > 0 and step % interval == 0)
 
     def _stop(self, step: int) -> None:
         """End the run at the user's request, after a checkpoint of the last finished step.
@@ -206,12 +260,14 @@ class Loop:
         if step == self._saved or not self._workers.is_first:
             return
         scaler, optimizer = self._core.scaler, self._core.optimizer
+        self.spent = self.cost.state()
         progress = {"skipped": self._core.skipped, "skipped_in_a_row": self._core.skipped_in_a_row,
                     "loss_scale": scaler.scale, "loss_scale_good": scaler.good, "workers": self._workers.size,
-                    "interval": self._interval.state(),
+                    "interval": self._interval.state(), "cost": self.spent,
                     **({} if self._selection is None else {"selection": self._selection.state()})}
         # Read the state first: `settled` changes the weights only for the time of the block.
-        states = optimizer.state()
+        states = {**optimizer.state(), **{f"{EXTRA}{name}": parameter.list_data()[0].asnumpy()
+                                          for name, parameter in self._extras.items()}}
         with optimizer.settled():
             self._run.save_checkpoint(step, self._model, self._tokenizer, states, progress, self._cadence.keep)
         self._saved = step

@@ -1,0 +1,88 @@
+"""What the options of distillation mean for a given student and teacher: the head, the objective, the first weights."""
+
+import math
+from typing import Mapping, Optional, Tuple, Union
+
+import mxnet as mx
+import numpy as np
+
+from bort_mx.errors import InputError
+from bort_mx.models.bert import BERT
+from bort_mx.pretraining.from_teacher import start_from_teacher
+from bort_mx.pretraining.inner_objective import InnerObjective, embedding_like
+from bort_mx.pretraining.objective import PretrainingObjective
+from bort_mx.pretraining.options import OF_OUTPUTS, OF_TEACHER, Recipe
+
+MOST_RELATION_HEADS = 48
+"""As MiniLMv2 has."""
+
+
+def head_of(weights: Optional[Mapping[str, float]]) -> str:
+    """The head that the losses need: "mlm", or "encoder" for none. None means the paper's objective."""
+    return "mlm" if weights is None or any(name in OF_OUTPUTS for name in weights) else "encoder"
+
+
+def head_of_teacher(weights: Optional[Mapping[str, float]]) -> str:
+    """The head that the losses need of the teacher, likewise."""
+    return "mlm" if weights is None or "kd" in weights else "encoder"
+
+
+def start_as_told(recipe: Recipe, model: BERT, teacher: Optional[BERT], longest: int,
+                  sample: Tuple[np.ndarray, np.ndarray], fresh: bool) -> Tuple[Tuple[str, ...], Optional[np.ndarray]]:
+    """Copy the teacher's weights into a new student, if asked.
+
+    Args:
+        recipe: what is asked.
+        model, teacher: the two models.
+        longest: tokens of the longest sequence in training.
+        sample: token ids (B, s) and lengths (B,) of some text.
+        fresh: False for a run that is resumed: its student has its weights already.
+    Returns:
+        lines for the user; and the teacher's hidden units that the student has (H_S,), if it starts from it.
+
+    Raises:
+        InputError: the student cannot start from this teacher; or a loss does not fit the two models.
+    """
+    if teacher is not None:
+        check_fit(recipe, model, teacher)
+    if "embeddings" in (recipe.weights or {}) and model.config.embedding is None:
+        model.config = model.config.replace(embedding=embedding_like(teacher, longest))
+    if not recipe.start or not fresh:
+        return (), None
+    said, units = start_from_teacher(model, teacher, recipe.start, sample)
+    return (said,), units
+
+
+def check_fit(recipe: Recipe, model: BERT, teacher: BERT) -> None:
+    """Raises InputError if a layer is out of range, or heads do not divide or differ."""
+    own, theirs = model.config.architecture, teacher.config.architecture
+    weights = recipe.weights or {}
+    if recipe.teacher_layer and recipe.teacher_layer > theirs.num_layers:
+        raise InputError(f"--teacher-layer {recipe.teacher_layer}: the teacher has {theirs.num_layers} layers")
+    heads = recipe.relation_heads
+    for who, size in (("student", own.hidden_size), ("teacher", theirs.hidden_size)):
+        if heads and "relations" in weights and size % heads:
+            raise InputError(f"--relation-heads {heads}: does not divide the {who}'s width {size}; give a divisor of "
+                             f"{math.gcd(own.hidden_size, theirs.hidden_size)}")
+    if "attention" in weights and own.num_heads != theirs.num_heads:
+        raise InputError(f"--losses attention: the student has {own.num_heads} heads, the teacher {theirs.num_heads}; "
+                         "take relations, which allow any heads")
+
+
+def relation_heads(own: int, theirs: int) -> int:
+    """The largest number of relation heads up to `MOST_RELATION_HEADS` that divides two widths."""
+    return max(heads for heads in range(1, MOST_RELATION_HEADS + 1) if own % heads == 0 and theirs % heads == 0)
+
+
+def objective_of(recipe: Recipe, model: BERT, teacher: Optional[BERT], units: Optional[np.ndarray],
+                 seed: int, ctx: mx.Context) -> Union[PretrainingObjective, InnerObjective]:
+    """The objective: the paper's, unless --distill or --losses ask for another."""
+    weights = recipe.weights
+    if weights is None:
+        return PretrainingObjective(model, teacher, recipe.kd_weight, recipe.temperature, ctx)
+    if not any(name in OF_TEACHER for name in weights):
+        teacher = None  # it served for the first weights only
+    own = model.config.architecture.hidden_size
+    theirs = teacher.config.architecture.hidden_size if teacher is not None else own
+    return InnerObjective(model, teacher, weights, recipe.relation_heads or relation_heads(own, theirs),
+                          recipe.teacher_layer, recipe.every_layer, recipe.temperature, units, seed, ctx)

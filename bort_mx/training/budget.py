@@ -1,0 +1,80 @@
+"""A training that ends after a time, not after a number of steps.
+
+The time after each step is written down. A run that is resumed reads the times of the steps that it repeats, so that
+they have the same learning rates as before; then its clock goes on from there. The time when it did not run is not
+counted.
+"""
+
+import os
+import re
+import time
+from typing import Callable, Dict, Optional
+
+from bort_mx.distributed import Workers
+from bort_mx.errors import InputError
+from bort_mx.io.jsonl_log import JsonlLog
+
+FILE = "clock.jsonl"
+"""In the output directory: {"step": 7, "elapsed": 12.5}, the seconds of the run after a step."""
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration such as "2h", "90min", "45m", "30s" or "1.5d".
+
+    Raises:
+        InputError: another text, or no time at all.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|m|min|h|d)\s*", text)
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not seconds:
+        raise InputError(f"--budget {text}: not a duration; give one such as 90s, 45min, 2h or 1d")
+    return seconds
+
+
+class Budget:
+    """The clock of a run with a budget.
+
+    Args:
+        seconds: the budget.
+        path: the file of times; None: none is kept.
+        start_step: the step that the run continues from; 0: a new run, whose file is emptied.
+        workers: rank 0's clock is the one of all.
+        clock: seconds from some point in time.
+    """
+
+    def __init__(self, seconds: float, path: Optional[os.PathLike], start_step: int, workers: Workers,
+                 clock: Callable[[], float] = time.monotonic):
+        self.seconds, self._workers, self._clock, self._start = seconds, workers, clock, start_step
+        self._log = JsonlLog(path, write=workers.is_first, durable=False, on_damage=lambda line: None)
+        self._after: Dict[int, float] = {0: 0.0}
+        if start_step:
+            self._after.update({row["step"]: row["elapsed"] for _, row in self._log.records})
+            if start_step not in self._after:
+                raise InputError(f"{path}: lacks the time of step {start_step}, which --budget needs; start anew in "
+                                 "another --output-dir")
+        self._since = clock()
+
+    def start(self) -> None:
+        """Start the clock. Times of a former run in the same folder are dropped."""
+        if not self._start:
+            self._log.replace([])
+        self._since = self._clock()
+
+    def progress(self, step: int) -> float:
+        """Share of the budget that is over when a step begins (the first is step 1)."""
+        return min(1.0, self._after[step - 1] / self.seconds)
+
+    def finish(self, step: int) -> bool:
+        """Note the time after a step. Returns whether the budget is used up, which is the same on all workers."""
+        now = self._clock()
+        if step not in self._after:
+            elapsed = self._after[step - 1] + now - self._since
+            self._after[step] = self._workers.gather(elapsed, "budget")[0] if self._workers.size > 1 else elapsed
+            self._log.append({"step": step, "elapsed": self._after[step]})
+        self._since = now
+        return self.over(step)
+
+    def over(self, step: int) -> bool:
+        """Whether the budget was used up after this step."""
+        return self._after[step] >= self.seconds

@@ -1,0 +1,279 @@
+"""Students of --distill and --losses as a user trains them: losses, first weights, budgets, workers, bad input."""
+
+import itertools
+import json
+import pathlib
+import shutil
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+from test_pretraining import rows, run, same_weights, start, weights
+
+from bort_mx import Architecture
+from bort_mx.checkpoints import load, read, save
+from bort_mx.distributed import Workers
+from bort_mx.errors import InputError
+from bort_mx.models import build_model
+from bort_mx.models.bert import parameters_of
+from bort_mx.models.inner_states import InnerStates
+from bort_mx.pretraining import pretrain as pretraining
+from bort_mx.pretraining.from_teacher import layers_of, start_from_teacher
+from bort_mx.pretraining.inner_objective import pairs_of_layers
+from bort_mx.training import schedules
+from bort_mx.training.budget import Budget, seconds_of
+
+STUDENT = ["--architecture", "2,2,16,24", "--batch-size", "8", "--seq-len", "32", "--learning-rate", "3e-3", "--warmup",
+           "0.2", "--schedule", "linear", "--log-interval", "1", "--checkpoint-interval", "4", "--evaluation-interval",
+           "0", "--evaluation-sequences", "16", "--max-steps", "12", "--dropout", "0"]
+
+SAMPLE = np.arange(40).reshape(4, 10), np.array([10, 10, 7, 3])
+
+
+@pytest.fixture(scope="module")
+def teacher(prepared, tmp_path_factory):
+    """A wider and deeper encoder without a head, on the vocabulary of the text."""
+    from bort_mx.data.shards import TokenShards
+
+    tokenizer = TokenShards(prepared, "train").tokenizer()
+    path = tmp_path_factory.mktemp("teacher") / "teacher"
+    model = build_model(Architecture(3, 3, 24, 36), tokenizer.vocab_size, seed=3, num_positions=64)
+    save(path, model, tokenizer)
+    return path
+
+
+@pytest.fixture(scope="module")
+def distilled(prepared, teacher, tmp_path_factory):
+    out = tmp_path_factory.mktemp("distilled") / "run"
+    run("--data", prepared, "--teacher", teacher, "--losses", "relations=1", "hidden=0.5", *STUDENT, "--output-dir",
+        out, "--max-steps", "40")
+    return out
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("head", ["mlm", "encoder"])
+def test_inner_states_are_the_models(family, head):
+    """The last hidden states are an encoder's; queries, keys and values are products with the weights."""
+    model = build_model(Architecture(2, 2, 16, 24), 50, head, family=family, seed=1)
+    encoder = build_model(Architecture(2, 2, 16, 24), 50, "encoder", family=family, seed=1)
+    ids, lengths = mx.nd.array(np.random.default_rng(0).integers(0, 50, (3, 7))), mx.nd.array([7, 3, 5])
+    projected, embedded, first, last = InnerStates(model, [2], [0, 1, 2])(ids, lengths)
+    expected = encoder(ids, lengths).asnumpy()
+    for b, n in enumerate([7, 3, 5]):
+        np.testing.assert_allclose(last.asnumpy()[:n, b], expected[b, :n], atol=1e-5)
+    cell = model.encoder.transformer_cells[1].attention_cell
+    weight = np.concatenate([p.data().asnumpy() for p in (cell.query_weight, cell.key_weight, cell.value_weight)])
+    np.testing.assert_allclose(projected.asnumpy(), first.asnumpy() @ weight.T, atol=1e-5)
+    assert embedded.shape == (7, 3, 16) and not np.allclose(embedded.asnumpy(), first.asnumpy())
+
+
+def test_losses_fall_and_no_head_is_made(distilled):
+    found = [row for row in rows(distilled) if "loss" in row]
+    for name in ("relations_loss", "hidden_loss"):
+        assert np.mean([row[name] for row in found[-5:]]) < 0.97 * np.mean([row[name] for row in found[:5]]), name
+    assert found[3]["loss"] == pytest.approx(found[3]["relations_loss"] + 0.5 * found[3]["hidden_loss"], rel=1e-5)
+    assert not any(name.startswith(("decoder", "projection")) for name in weights(distilled, 40))
+    results = json.loads((distilled / "results.json").read_text())
+    assert results["validation_losses"] == [[40, results["validation_loss"]]]
+    assert results["cost"]["seconds"] > 0 and results["cost"]["forecast"]["steps"] == 40
+
+
+@pytest.mark.parametrize("losses", [["mlm=0.3", "relations=1"], ["embeddings"], ["hidden", "relations"]])
+def test_killed_and_resumed_is_bit_identical(prepared, teacher, tmp_path, losses):
+    options = ["--data", prepared, "--teacher", teacher, "--losses", *losses, *STUDENT, "--init-from-teacher", "lower"]
+    run(*options, "--output-dir", tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    for step in (8, 12):
+        shutil.rmtree(tmp_path / f"killed/checkpoints/step-{step}")
+    run(*options, "--output-dir", tmp_path / "killed", "--resume", "auto")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert same_weights(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    final = rows(tmp_path / "whole")[-1]
+    assert ("validation_mlm_accuracy" in final) == ("mlm=0.3" in losses)
+
+
+def test_a_student_of_embeddings_embeds_and_is_a_sentence_transformer(prepared, teacher, tmp_path):
+    """The checkpoint holds the dense layer, a folder written from it gives the same embeddings."""
+    from bort_mx.checkpoints.convert import convert
+    from bort_mx.inference.pipeline import embed, open_model
+
+    run("--data", prepared, "--teacher", teacher, "--distill", "embeddings", "--output-dir", tmp_path / "run", *STUDENT)
+    found = [row["embeddings_loss"] for row in rows(tmp_path / "run") if "embeddings_loss" in row]
+    assert np.mean(found[-3:]) < np.mean(found[:3])
+    held = read(tmp_path / "run")
+    assert held.config.embedding.steps == (("identity", 24), ("normalize", 0))
+    convert(held, tmp_path / "folder", "hf")
+    assert (tmp_path / "folder/modules.json").is_file()
+    texts = [("The cat sat.", None), ("A function returns a value.", None)]
+    ours, theirs = (np.stack(list(embed(*open_model(tmp_path / name, "encoder"), texts))) for name in ("run", "folder"))
+    np.testing.assert_allclose(theirs, ours, atol=1e-5)
+    assert ours.shape == (2, 24) and np.linalg.norm(ours, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
+
+
+def test_one_and_two_workers_agree(prepared, teacher, tmp_path):
+    pytest.importorskip("horovod", exc_type=ImportError)
+    options = ["--data", prepared, "--teacher", teacher, "--losses", "relations", "mlm=0.2", *STUDENT]
+    run(*options, "--output-dir", tmp_path / "one")
+    process = start(*options, "--output-dir", tmp_path / "two", launcher=[
+        pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H", "localhost:2"])
+    _, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    for mine, theirs in itertools.zip_longest(rows(tmp_path / "one"), rows(tmp_path / "two")):
+        for name in mine:
+            assert theirs[name] == pytest.approx(mine[name], abs=1e-4, rel=1e-4), name
+
+
+# -- first weights -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how, expected", [("lower", [0, 1]), ("spread", [1, 3])])
+def test_a_student_of_equal_width_has_the_teachers_layers(how, expected):
+    teacher, student = (build_model(Architecture(D, 2, 16, 24), 50, family="bert", seed=D, num_positions=S)
+                        for D, S in ((4, 20), (2, 12)))
+    said, units = start_from_teacher(student, teacher, how, SAMPLE)
+    assert list(units) == list(range(16))
+    assert said.endswith(f"layers {expected[0] + 1}, {expected[1] + 1}")
+    own, theirs = parameters_of(student), parameters_of(teacher)
+    for name, parameter in own.items():
+        head, _, tail = name.partition("cells.")
+        if tail:
+            name = f"{head}cells.{expected[int(tail[0])]}{tail[1:]}"
+        value = parameter.data().asnumpy()
+        np.testing.assert_array_equal(value, theirs[name].data().asnumpy()[:len(value)])  # fewer positions
+
+
+def test_a_narrower_student_gets_the_units_heads_and_neurons_with_the_largest_norms():
+    teacher, student = (build_model(Architecture(1, A, H, I), 50, "mlm", family="bert", seed=0, dropout=0.0)
+                        for A, H, I in ((3, 12, 10), (2, 8, 6)))
+    weight = {name: p.data().asnumpy().copy() for name, p in parameters_of(teacher).items()}
+    for name in weight:  # these units go
+        if name.endswith(("layer_norm.gamma", "layer_norm.beta")):
+            weight[name][[1, 4, 5, 9]] *= 0.01
+    cell = "encoder.transformer_cells.0."
+    weight[f"{cell}proj.weight"][:, 4:8] *= 0.01  # and the second of the heads
+    weight[f"{cell}ffn.ffn_2.weight"][:, [0, 2, 7, 8]] *= 0.01  # and these neurons
+    for name, parameter in parameters_of(teacher).items():
+        parameter.set_data(mx.nd.array(weight[name]))
+    start_from_teacher(student, teacher, "lower", SAMPLE)
+    own = {name: p.data().asnumpy() for name, p in parameters_of(student).items()}
+    units, neurons = [0, 2, 3, 6, 7, 8, 10, 11], [1, 3, 4, 5, 6, 9]
+    np.testing.assert_array_equal(own["word_embed.0.weight"], weight["word_embed.0.weight"][:, units])
+    np.testing.assert_array_equal(own[f"{cell}ffn.ffn_1.weight"], weight[f"{cell}ffn.ffn_1.weight"][neurons][:, units])
+    kept = weight[f"{cell}attention_cell.proj_key.weight"][[0, 1, 2, 3, 8, 9, 10, 11]][:, units]
+    np.testing.assert_array_equal(own[f"{cell}attention_cell.proj_key.weight"], kept)
+
+
+def test_layers_and_pairs():
+    assert layers_of(4, 6, "spread") == [1, 2, 3, 5] and layers_of(4, 6, "lower") == [0, 1, 2, 3]
+    assert pairs_of_layers(2, 6, every=True) == [(0, 0), (1, 3), (2, 6)] and pairs_of_layers(2, 5, False) == [(2, 5)]
+    with pytest.raises(InputError, match="the student has 3 layers, the teacher only 2"):
+        layers_of(3, 2, "lower")
+
+
+# -- schedules and budgets -----------------------------------------------------------------------------------------
+
+
+def test_schedules_by_hand():
+    assert [schedules.cosine(step, 2, 6) for step in range(1, 7)] == pytest.approx(
+        [0.5, 1, 0.9045085, 0.6545085, 0.3454915, 0.0954915])
+    assert [schedules.at_progress("linear", p, 0.2) for p in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, .5, 1, .5, 0])
+    assert schedules.at_progress("cosine", 0.6, 0.2) == pytest.approx(0.5)
+    assert schedules.at_progress("noam", 0.8, 0.2) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("text, seconds", [("90s", 90), ("45min", 2700), ("45m", 2700), ("1.5h", 5400), ("1d", 86400)])
+def test_durations(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+def test_a_budget_goes_on_after_a_kill_and_the_pause_does_not_count(tmp_path):
+    """Steps of 10 s; killed after step 5, of which a checkpoint of step 3 is left; the day after it continues."""
+    clock = itertools.count(0, 10)
+    first = Budget(100, tmp_path / "clock.jsonl", 0, Workers(), lambda: next(clock))
+    first.start()
+    assert [first.finish(step) for step in range(1, 6)] == [False] * 5
+    assert first.progress(1) == 0 and first.progress(6) == 0.5
+    later = itertools.count(86400, 1)  # the repeated steps are quicker now
+    again = Budget(100, tmp_path / "clock.jsonl", 3, Workers(), lambda: next(later))
+    again.start()
+    assert [again.finish(step) for step in (4, 5)] == [False] * 2
+    assert [again.progress(step) for step in (4, 5, 6)] == [first.progress(step) for step in (4, 5, 6)]
+    assert [again.finish(step) for step in range(6, 55)] == [False] * 49
+    assert again.finish(55) and again.progress(56) == 1
+    with pytest.raises(InputError, match="lacks the time of step 60"):
+        Budget(100, tmp_path / "clock.jsonl", 60, Workers())
+
+
+def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, tmp_path, monkeypatch):
+    """Ten seconds of steps that take one each; resumed from an earlier checkpoint it repeats them."""
+    clock = itertools.count()
+    monkeypatch.setattr(pretraining, "Budget", lambda *a: Budget(*a, clock=lambda: float(next(clock))))
+    monkeypatch.setattr(pretraining.Loop, "forecast_budget", lambda self, seconds: self.cost.expect(1.0, 10))
+    options = ["--data", prepared, "--teacher", teacher, "--distill", "relations", *STUDENT, "--budget", "10s",
+               "--length-warmup", "0.5", "--first-seq-len", "16"]
+    run(*options, "--output-dir", tmp_path / "whole")
+    found = [row for row in rows(tmp_path / "whole") if "loss" in row]
+    assert [row["step"] for row in found] == list(range(1, 11))
+    assert [row["learning_rate"] for row in found] == pytest.approx(
+        [3e-3 * min(p / 2, (10 - p) / 8) for p in range(10)])
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    for step in (8, 10):
+        shutil.rmtree(tmp_path / f"killed/checkpoints/step-{step}")
+    next(clock)  # the clock has gone on in between
+    run(*options, "--output-dir", tmp_path / "killed", "--resume", "auto")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    assert same_weights(weights(tmp_path / "killed", 10), weights(tmp_path / "whole", 10))
+    results = json.loads((tmp_path / "killed/results.json").read_text())
+    assert results["steps"] == 10 and results["checkpoint"] == "checkpoints/step-10"
+    assert results["cost"]["forecast"] == {"seconds_a_step": 1.0, "steps": 10, "seconds": 10.0}
+
+
+@pytest.mark.parametrize("changes, message", [
+    (["--distill", "relations", "--teacher-layer", "4"], "--teacher-layer 4: the teacher has 3 layers"),
+    (["--distill", "relations", "--relation-heads", "3"], "--relation-heads 3: does not divide the student's width 16"),
+    (["--losses", "attention"], "the student has 2 heads, the teacher 3"),
+    (["--losses", "relations", "relations=2"], "each name once"),
+    (["--losses", "relation"], "names are mlm, kd, relations"),
+    (["--losses", "relations=-1"], "weights above 0"),
+    (["--losses", "embeddings", "mlm"], "embeddings cannot be added to mlm"),
+    (["--losses", "kd"], "lacks a trained MLM head"),
+    (["--losses", "mlm", "--distill", "hidden"], "exclude each other"),
+    (["--budget", "soon"], "not a duration"),
+    (["--budget", "2h", "--warmup", "100"], "give a proportion below 1"),
+    (["--distill", "relations", "--budget", "1s", "--checkpoint-interval", "1000000"], "before the first checkpoint"),
+    (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "4,2,16,24"], "4 layers"),
+    (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "2,2,32,24"], "wider than"),
+    (["--length-warmup", "0.5"], "--first-seq-len 128: longer than --seq-len 32"),
+])
+def test_bad_input_is_refused_in_one_line(prepared, teacher, tmp_path, changes, message):
+    with pytest.raises(InputError) as caught:
+        run("--data", prepared, "--teacher", teacher, "--output-dir", tmp_path / "run", *STUDENT, *changes)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_losses_of_a_teacher_need_one(prepared, tmp_path):
+    for options, message in ((["--distill", "relations"], "relations needs a --teacher"),
+                             (["--init-from-teacher", "lower"], "needs a --teacher")):
+        with pytest.raises(InputError, match=message):
+            run("--data", prepared, "--output-dir", tmp_path / "run", *STUDENT, *options)
+
+
+def test_another_tokenizer_is_refused(prepared, tmp_path):
+    other = build_model(Architecture(3, 3, 24, 36), 700, seed=3, num_positions=64)
+    save(tmp_path / "other", other)
+    with pytest.raises(InputError, match="has a vocabulary of 700 entries, the data 600"):
+        run("--data", prepared, "--teacher", tmp_path / "other", "--distill", "relations", "--output-dir",
+            tmp_path / "run", *STUDENT)
+
+
+def test_a_linear_schedule_is_not_stretched_by_resuming(distilled, prepared, teacher):
+    with pytest.raises(InputError, match="option max_steps was 40"):
+        run("--data", prepared, "--teacher", teacher, "--losses", "relations=1", "hidden=0.5", *STUDENT, "--output-dir",
+            distilled, "--max-steps", "50", "--resume", "auto")
+
+
+def test_a_student_is_fine_tuned(distilled):
+    model, _, config = load(pathlib.Path(distilled), "classifier", num_labels=3)
+    assert config.architecture == Architecture(2, 2, 16, 24) and "classifier.1.weight" in model.initialized
