@@ -16,6 +16,7 @@ from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.devices import device_of, free_memory, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
+from bort_mx.io import files
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.objective import evaluate
@@ -32,6 +33,7 @@ from bort_mx.pretraining.timetable import Timetable
 from bort_mx.sentence_embedding import TENSORS
 from bort_mx.training import budget as budget_file
 from bort_mx.training.budget import Budget, seconds_of
+from bort_mx.training.cost import COST
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
 from bort_mx.training.optimizers import build_optimizer
@@ -101,8 +103,10 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     finally:
         run.close()
     results = {"steps": loop.last_step, **_results(run, model, last), "seed": options.seed,
-               "checkpoint": f"checkpoints/step-{loop.last_step}", "cost": loop.spent}
+               "checkpoint": f"checkpoints/step-{loop.last_step}"}
     run.write_results(results)
+    if workers.is_first:
+        files.write_json(run.path / COST, loop.spent)
     return results
 
 

@@ -3,6 +3,9 @@
 import time
 from typing import Any, Dict, Optional
 
+COST = "cost.json"
+"""Beside results.json, which holds no times."""
+
 
 class Cost:
     """Seconds of a training, by the clock and of this process's cores.
