@@ -233,9 +233,9 @@ def prepare(options: PrepareOptions) -> dict:
         tokenizer.save(work / TOKENIZER)
         size = text_size(inputs)
         workers, threads = processes_and_threads(options.workers, size)
-        settings = EncodeSettings(folder, (work / TOKENIZER).absolute(), tokenizer.digest, options.seed,
+        settings = EncodeSettings(folder.absolute(), (work / TOKENIZER).absolute(), tokenizer.digest, options.seed,
                                   options.min_words, bucket_bits(size), options.format, options.text_column,
-                                  options.reading)
+                                  options.reading, pathlib.Path.cwd() if options.scheduler else pathlib.Path())
         with Workers(options.scheduler or "", workers, threads) as pool:
             passed = both_passes(partitions, settings, options.hold_out, options.near_duplicates, pool)
         if not passed.sentences:

@@ -166,23 +166,24 @@ def test_a_task_that_kills_every_worker_ends_the_run(tmp_path):
         dict(pool.results(DiesOnce(tmp_path, 9), [3, 3, 3]))
 
 
-def test_a_scheduler_and_workers_that_are_programs_of_their_own(tmp_path, corpora, vocabulary):
-    """Two workers; one is killed at its work."""
+def test_a_scheduler_and_workers_that_are_programs_of_their_own(tmp_path, corpora, vocabulary, monkeypatch):
+    """Two workers, in another folder; one is killed."""
     pytest.importorskip("distributed")
-    names, _ = corpora
+    names = [name.replace(f"{tmp_path}/", "") for name in corpora[0]]
+    monkeypatch.chdir(tmp_path)
     run(tmp_path, names, vocabulary, "one")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
              "--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json")]
     programs = [subprocess.Popen(start, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL)]
     try:
-        while not (tmp_path / "scheduler.json").exists():
+        while not (tmp_path / "scheduler.json").exists() or not (tmp_path / "scheduler.json").read_text().endswith("}"):
             time.sleep(0.05)
         for _ in range(2):
             programs.append(subprocess.Popen(
                 [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file",
                  str(tmp_path / "scheduler.json"), "--nthreads", "1", "--no-nanny", "--no-dashboard"],
-                env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL))
+                env=environment, cwd="/", stderr=subprocess.DEVNULL))
         address = json.loads((tmp_path / "scheduler.json").read_text())["address"]
         run(tmp_path, names, vocabulary, "cluster", scheduler=address)
         programs[1].kill()

@@ -30,7 +30,7 @@ class Corpus(NamedTuple):
     expands: float
     """Bytes of text for each byte of (decompressed) input, about."""
     ranges: str = ""
-    """Where a piece may begin: "lines" of plain files, "streams" of .bz2, "records" of gzip."""
+    """Where a piece may begin: "lines" of plain files, "streams" of .bz2 (pages of plain XML), "records" of gzip."""
 
 
 CORPORA: Dict[str, Corpus] = {
@@ -54,7 +54,7 @@ def pieces(name: str, path: pathlib.Path, size: int) -> List[Piece]:
     parts = max(1, -(-whole // size))
     if parts == 1:
         return [Piece(str(path))]
-    if (ranges == "lines" and not compression or ranges == "streams" and starts_of_streams(path)
+    if (ranges in ("lines", "streams") and not compression or ranges == "streams" and starts_of_streams(path)
             or ranges == "records" and compression == "gzip" and path.name.endswith(".warc.gz")):
         bounds = [number * whole // parts for number in range(parts)]
         return [Piece(str(path), start, stop) for start, stop in zip(bounds, [*bounds[1:], None])]

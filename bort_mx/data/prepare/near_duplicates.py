@@ -17,7 +17,7 @@ import numpy as np
 from bort_mx.data.corpora.readers import CORPORA
 from bort_mx.data.corpora.source import Reading, Source
 from bort_mx.data.prepare.parts import PartWriter
-from bort_mx.data.prepare.plan import DATA, Partition
+from bort_mx.data.prepare.plan import DATA, Partition, placed
 from bort_mx.errors import InputError
 
 MINIMA, BANDS = 128, 16  # bands of 8: documents of similarity 0.7 agree in one with a chance of 0.61, of 0.8 with 0.95
@@ -48,6 +48,8 @@ class SignSettings:
     folder: pathlib.Path
     """Where to write."""
     reading: Reading
+    base: pathlib.Path = pathlib.Path()
+    """What relative paths of input files begin at."""
 
 
 class DocumentSigner:
@@ -69,7 +71,8 @@ class DocumentSigner:
     def _documents(self, partition: Partition) -> Iterator[str]:
         if partition.corpus != DATA:
             for piece in partition.pieces:
-                yield from kept_documents(partition.corpus, Source(piece, self._settings.reading))
+                source = Source(placed(self._settings.base, piece), self._settings.reading)
+                yield from kept_documents(partition.corpus, source)
 
 
 def kept_documents(corpus: str, source: Source) -> Iterator[str]:

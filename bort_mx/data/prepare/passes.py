@@ -31,7 +31,7 @@ def leave_near_duplicates_out(partitions: Sequence[Partition], settings: EncodeS
                               workers: Workers) -> None:
     """Sign all documents of corpora, and note which of them the first pass leaves out."""
     sizes = {partition: _bytes_on_disk(partition) for partition in partitions}
-    signer = DocumentSigner(SignSettings(settings.folder, settings.reading))
+    signer = DocumentSigner(SignSettings(settings.folder, settings.reading, settings.base))
     records = _all(signer, sizes, signed_name, settings.folder, workers, "Comparing")
     write_near_duplicates(settings.folder, partitions, records, threshold)
 

@@ -35,6 +35,11 @@ class Partition:
         return f"part-{self.number:05d}"
 
 
+def placed(base: pathlib.Path, piece: Piece) -> Piece:
+    """A piece whose path does not depend on the folder that a process works in; an empty base changes nothing."""
+    return dataclasses.replace(piece, path=str(base / piece.path))
+
+
 @dataclasses.dataclass(frozen=True)
 class Input:
     """The files of --data, or of one corpus."""

@@ -16,7 +16,7 @@ from bort_mx.data.corpora.text_files import BLOCK, TextFile
 from bort_mx.data.prepare.buckets import gather, pack_chunk
 from bort_mx.data.prepare.near_duplicates import kept_documents, left_out
 from bort_mx.data.prepare.parts import PartWriter
-from bort_mx.data.prepare.plan import DATA, Partition
+from bort_mx.data.prepare.plan import DATA, Partition, placed
 from bort_mx.data.shards import TOKEN
 from bort_mx.data.text import clean_sentences
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
@@ -46,6 +46,8 @@ class EncodeSettings:
     text_format: str
     text_column: str
     reading: Reading
+    base: pathlib.Path = pathlib.Path()
+    """What relative paths of input files begin at; empty: the folder that the process works in."""
 
 
 class PartitionEncoder:
@@ -81,7 +83,8 @@ class PartitionEncoder:
               problems: List[str]) -> Iterator[Tuple[List[str], Counter[str]]]:
         """Clean sentences with the counts of what was read for them."""
         numbers, dropped = itertools.count(), left_out(self._settings.folder, partition)
-        for piece in partition.pieces:
+        for given in partition.pieces:
+            piece = placed(self._settings.base, given)
             if partition.corpus == DATA:
                 file = TextFile(piece.path, partition.format or self._settings.text_format, self._settings.text_column)
                 yield from map(block_sentences, file.blocks(piece))
@@ -95,7 +98,7 @@ class PartitionEncoder:
                 read_as = partition.corpus
             if piece.start == 0 and piece.share[0] == 0:
                 path = pathlib.Path(piece.path)
-                inputs[piece.path] = {"bytes": path.stat().st_size, "sha256": files.sha256(path), "read_as": read_as}
+                inputs[given.path] = {"bytes": path.stat().st_size, "sha256": files.sha256(path), "read_as": read_as}
 
 
 def _corpus_sentences(name: str, source: Source, numbers: Iterator[int],

@@ -91,6 +91,9 @@ class Workers:
                     raise RunError(f"worker processes died {deaths} times over the same work (out of memory?); what "
                                    "is done is kept, and the same command goes on from there") from None
             finally:
+                if len(done) < len(left):  # stopped, or failed: nobody waits for the rest
+                    for process in list((pool._processes or {}).values()):
+                        process.terminate()
                 pool.shutdown(wait=True, cancel_futures=True)
             left = [item for item in left if item not in done]
 
