@@ -78,6 +78,7 @@ def main() -> None:
     print(f"{options.architecture}: file {size / 1e9:.2f} GB; import {figures['import_s']:.1f} s, "
           f"load {figures['load_s']:.1f} s; peak memory {figures['peak_bytes'] / 1e9:.2f} GB, "
           f"{figures['peak_over_file']:.2f} times the file")
+    print(json.dumps(figures))
     if options.output:
         with open(options.output, "a", encoding="utf-8") as file:
             file.write(json.dumps(figures) + "\n")

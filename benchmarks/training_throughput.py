@@ -10,26 +10,23 @@ quartiles of the ratio.
 """
 
 import argparse
+import functools
 import json
-import multiprocessing
-import multiprocessing.connection
 import os
-import time
-from typing import Callable
 
 import numpy as np
+from side_by_side import Missing, SideBySide, Work, spread
 
 from bort_mx import PRESETS
 from bort_mx.data.masking import Batch, MaskingVocabulary, mask_tokens, max_masked
 from bort_mx.distributed import Workers
+from bort_mx.machine import instructions
 from bort_mx.models import build_model, parameters_of
 from bort_mx.pretraining.objective import PretrainingObjective
 from bort_mx.training.optimizers import AdamW
 from bort_mx.training.step import TrainingStep
 
 VOCABULARY, MASK, SPECIAL = 50265, 50264, {0, 1, 2, 3, 50264}
-Step = Callable[[Batch], None]
-"""A training step on a batch; it returns when the work is done."""
 
 
 def make_batch(size: int, length: int, seed: int) -> Batch:
@@ -48,39 +45,45 @@ def make_batch(size: int, length: int, seed: int) -> Batch:
     return batch
 
 
-def our_step() -> Step:
+def our_step(seed: int) -> Work:
     """This project's step: the same core that run_pretraining.py runs."""
     import mxnet
 
     model = build_model(PRESETS["bort"], VOCABULARY, "mlm")
     core = TrainingStep(PretrainingObjective(model), AdamW(parameters_of(model)), Workers(), clip=1.0)
+    batches = functools.cache(lambda case: make_batch(*map(int, case.split("x")), seed))
 
-    def run(batch: Batch) -> None:
+    def run(case: str) -> None:
         """One step."""
-        core([batch], 1e-4)
+        core([batches(case)], 1e-4)
         mxnet.nd.waitall()
     return run
 
 
-def stock_step() -> Step:
-    """transformers' stock step."""
+def stock_step(seed: int, bf16: bool) -> Work:
+    """transformers' stock step, in float32 or with bf16 autocast."""
     import torch
     import transformers
 
+    if bf16 and not instructions()["bf16"]:
+        raise Missing("the processor has no bf16 instructions, so bf16 would be emulated")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     D, A, H, I = PRESETS["bort"].as_tuple()
     model = transformers.BertForMaskedLM(transformers.BertConfig(
         vocab_size=VOCABULARY, hidden_size=H, num_hidden_layers=D, num_attention_heads=A, intermediate_size=I))
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    batches = functools.cache(lambda case: make_batch(*map(int, case.split("x")), seed))
 
-    def run(batch: Batch) -> None:
+    def run(case: str) -> None:
         """One step, loss over all positions."""
+        batch = batches(case)
         labels = np.full(batch.input_ids.shape, -100)
         for row, count in enumerate(batch.weights.sum(1).astype(int)):
             labels[row, batch.masked_positions[row, :count]] = batch.labels[row, :count]
         ids = torch.from_numpy(batch.input_ids.astype(np.int64))
-        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.from_numpy(labels)).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.from_numpy(labels)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -88,40 +91,23 @@ def stock_step() -> Step:
     return run
 
 
-def serve(connection: multiprocessing.connection.Connection, kind: str, size: int, length: int) -> None:
-    """A process of its own: take one step whenever asked, and answer with its seconds."""
-    batch, run = make_batch(size, length, seed=0), {"ours": our_step, "stock": stock_step}[kind]()
-    while connection.recv():
-        start = time.perf_counter()
-        run(batch)
-        connection.send(time.perf_counter() - start)
+STEPS = {"bort_mx": (our_step, (0,)), "transformers' stock step": (stock_step, (0, False)),
+         "transformers' stock step, bf16 autocast": (stock_step, (0, True))}
 
 
 def measure(shape: str, repeats: int) -> dict:
-    """Steps of the two in turn, each in its own process, the other one waiting."""
+    """Steps in turn, each side in a process of its own, the others waiting."""
     size, length = map(int, shape.split("x"))
-    context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
-    for kind in ("ours", "stock"):
-        pipes[kind], theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(theirs, kind, size, length), daemon=True))
-        processes[-1].start()
-
-    def step(kind: str) -> float:
-        pipes[kind].send(True)
-        return pipes[kind].recv()
-
-    for _ in range(2):  # compiling, and the first touch of all memory
-        step("ours"), step("stock")
-    pairs = np.array([(step("ours"), step("stock")) for _ in range(repeats)])
-    for kind, process in zip(pipes, processes):
-        pipes[kind].send(False)
-        process.join()
-    ratio, tokens = pairs[:, 1] / pairs[:, 0], size * length
-    return {"shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]),
-            "bort_mx_tokens_per_s": round(tokens / np.median(pairs[:, 0]), 1),
-            "stock_tokens_per_s": round(tokens / np.median(pairs[:, 1]), 1),
-            "ratio_median": round(float(np.median(ratio)), 2),
-            "ratio_quartiles": [round(float(q), 2) for q in np.percentile(ratio, [25, 75])], "repeats": repeats}
+    with SideBySide(STEPS) as sides:
+        seconds = sides.rounds(shape, repeats, warm_up=2)  # compiling, and the first touch of all memory
+    found = {"shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]), "repeats": repeats,
+             "tokens_per_s": {name: round(size * length / float(np.median(values)), 1)
+                              for name, values in seconds.items()},
+             "missing": sides.missing, "ratio": {}}
+    for name, values in seconds.items():
+        if name != "bort_mx" and "bort_mx" in seconds:
+            found["ratio"][name] = spread([theirs / ours for theirs, ours in zip(values, seconds["bort_mx"])])
+    return found
 
 
 def main() -> None:

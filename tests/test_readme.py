@@ -19,6 +19,7 @@ REDUCED = {
     "run_search.py": "--steps 1 --batch-size 8 --micro-batch-size 8 --evaluation-lines 8 --epsilon 6",
     "run_finetune.py": "--epochs 1 --batch-size 128 --max-length 24",
     "--agora": "--baselines enumeration --points 20",
+    "reproduce": "--table 3",
 }
 PARAGRAPHS = 1500
 SKIPPED = {"make": "installs, or runs these very tests", ".": "activates .venv; here it is active"}

@@ -64,6 +64,7 @@ def main(argv: List[str]) -> int:
 def _write(out: pathlib.Path, paper: published.Published, tables: Sequence[str], runs: Sequence[Any],
            notes: List[str], numbers: Optional[str]) -> Dict[str, int]:
     """Write all files; the number of findings with each verdict."""
+    from bort_mx.finetuning.benchmark import collect_runs
     from bort_mx.report import page_figures  # loads MXNet
     from bort_mx.report.page import Page, html_page, markdown
     from bort_mx.report.sections import build_sections
@@ -71,12 +72,15 @@ def _write(out: pathlib.Path, paper: published.Published, tables: Sequence[str],
 
     sections = build_sections(paper, tables, runs)
     with writing(out, "--output-dir"):
+        collected = collect_runs(runs, out)
         figures = page_figures.draw(out, paper, sections, find_two_runs(runs))
-        page = Page(sections, figures, _facts(numbers), notes)
+        remarks = [*notes, *(f"{name}: {note}" for name, of in collected.items() for note in of["notes"])]
+        page = Page(sections, figures, _facts(numbers), remarks)
         files.write_text(out / MARKDOWN, markdown(page))
         files.write_text(out / HTML, html_page(page, out))
         findings = [dataclasses.asdict(one) for section in sections for one in section.findings]
-        files.write_json(out / RESULTS, {"findings": findings, "notes": notes, "provenance": provenance()})
+        files.write_json(out / RESULTS, {"findings": findings, "notes": remarks, "benchmarks": collected,
+                                         "provenance": provenance()})
         files.write_json(out / NUMBERS, paper.records())
     return {verdict: sum(one["verdict"] == verdict for one in findings) for verdict in VERDICTS}
 

@@ -3,7 +3,7 @@
 
 import pathlib
 import shutil
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.data.metrics import benchmark_average
 from bort_mx.data.tasks import TASKS, Task, get_task, write_benchmark_zip
@@ -17,6 +17,7 @@ from bort_mx.finetuning.predictions import metric_names
 from bort_mx.finetuning.seeds import Finetune, child_options, parent_directory
 from bort_mx.finetuning.task_data import diagnostics_of, prepare_folder, scorer_of
 from bort_mx.io import files
+from bort_mx.training.finished_runs import FinishedRun, without_single_seeds
 
 TABLE, SUBMISSION = "table.md", "submission"
 
@@ -49,7 +50,8 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
             one = child_options(options, f"{benchmark}/{get_task(key).name}", task=key)
             scores[key] = finetune(one, run.write_config)
         if workers.is_first:
-            results[benchmark] = _conclude(run.path, benchmark, scores, absent, options.chs)
+            folders = {key: run.path / benchmark / get_task(key).name for key in scores}
+            results[benchmark] = _conclude(run.path, benchmark, scores, absent, folders, options.chs)
     run.write_config()
     run.write_results(results)
     return results
@@ -80,23 +82,85 @@ def _available(benchmark: str, data_dir: Optional[str], workers: Workers) -> Tup
     return ready, absent
 
 
+def collect_runs(runs: Sequence[FinishedRun], folder: pathlib.Path) -> Dict[str, Dict[str, Any]]:
+    """Make each benchmark's table and submission zip from finished runs, plain or of Agora, one for each task.
+
+    Of several runs on a task, the best on dev by the task's criterion is taken; a note names it and the others. The
+    runs of several seeds count as one, as their folder's results say.
+
+    Args:
+        runs: finished runs, wherever they lie.
+        folder: gets a folder for each benchmark that has a run.
+    Returns:
+        benchmark → its scores on dev, their average, and notes.
+    """
+    by_task = _by_task(runs)
+    found = {}
+    for benchmark in BENCHMARKS["all"]:
+        chosen = {key: max(by_task[key], key=_dev_score) for key, kind in TASKS.items()
+                  if kind.benchmark == benchmark and key in by_task}
+        if chosen:
+            absent = {key: "no finished run" for key, kind in TASKS.items()
+                      if kind.benchmark == benchmark and kind.scored_by is None and key not in chosen}
+            (folder / benchmark).mkdir(parents=True, exist_ok=True)
+            results = {key: run.results for key, run in chosen.items()}
+            folders = {key: run.path for key, run in chosen.items()}
+            chs = all(run.options.get("chs") for run in chosen.values())
+            found[benchmark] = _conclude(folder, benchmark, results, absent, folders, chs, _choices(chosen, by_task))
+    return found
+
+
+def _by_task(runs: Sequence[FinishedRun]) -> Dict[str, List[FinishedRun]]:
+    """Key of a task → the runs on it that have a score on dev."""
+    by_task: Dict[str, List[FinishedRun]] = {}
+    for run in without_single_seeds(runs):
+        key = run.results.get("task")
+        if key in TASKS and _dev_score(run) is not None:
+            by_task.setdefault(key, []).append(run)
+    return by_task
+
+
+def _dev_score(run: FinishedRun) -> Optional[float]:
+    """The run's score on dev by which runs on its task are compared."""
+    return (run.results.get("dev") or {}).get(get_task(run.results["task"]).criterion)
+
+
+def _choices(chosen: Dict[str, FinishedRun], by_task: Dict[str, List[FinishedRun]]) -> List[str]:
+    """Notes on which run was taken for each task."""
+    return [f"{get_task(key).name}: {run.name}" + "".join(
+        f"; not {other.path}, whose {get_task(key).criterion} is {_dev_score(other):.4f} and not {_dev_score(run):.4f}"
+        for other in by_task[key] if other is not run) for key, run in chosen.items()]
+
+
 def _conclude(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], absent: Dict[str, str],
-              chs: bool) -> Dict[str, Any]:
-    """Write a benchmark's table and zip, and print the table. Returns its entry of results.json."""
+              folders: Dict[str, pathlib.Path], chs: bool, choices: Sequence[str] = ()) -> Dict[str, Any]:
+    """Write a benchmark's table and zip, and print the table. Returns its entry of results.json.
+
+    Args:
+        folder: gets the table and zip, in a folder of the benchmark's name.
+        benchmark: "glue", "superglue" or "race".
+        scores: key of a task → the results of its run.
+        absent: key of a task without a run → the reason.
+        folders: key of a task → the folder of its run.
+        chs: see `scorers_of`.
+        choices: notes on which runs these are.
+    """
     notes = [f"{key} left out: {reason}" for key, reason in absent.items()]
     if not scores:
         print("\n".join([f"{benchmark}: none of its tasks is available", *(f"- {note}" for note in notes)]), flush=True)
         return {"dev": {}, "average": None, "notes": notes}
     notes += [f"{get_task(key).name}: {note}" for key, result in scores.items() for note in result["notes"]]
     scorers = scorers_of(scores, chs)
-    notes += _both(scores, scorers) + _zip(folder / benchmark, benchmark, scores, scorers)
-    metrics = {}
+    notes += [*choices, *_both(scores, scorers), *_zip(folder / benchmark, benchmark, scores, scorers, folders)]
+    metrics, on_test = {}, {}
     for key, result in scores.items():
         metrics[get_task(key).name] = {name: result["dev"][name] for name in metric_names(result)}
+        if result.get("test"):
+            on_test[get_task(key).name] = _own(get_task(key), result["test"])
         metrics.update({get_task(other).name: found for other, found in result["diagnostics"].items()
                         if found and scorers[other] == key})
-    table = benchmark_table(benchmark, {name: {n: v for n, v in found.items() if n != "loss"}
-                                        for name, found in metrics.items()})
+    table = benchmark_table(benchmark, {name: _own(get_task(f"{benchmark}/{name}"), found)
+                                        for name, found in metrics.items()}, on_test)
     text = "\n".join([table, "", *(f"- {note}" for note in notes)]) + "\n"
     files.write_text(folder / benchmark / TABLE, text)
     print(text, flush=True)
@@ -132,7 +196,13 @@ def _both(scores: Dict[str, Dict], scorers: Dict[str, str]) -> List[str]:
     return notes
 
 
-def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], scorers: Dict[str, str]) -> List[str]:
+def _own(task: Task, found: Dict[str, float]) -> Dict[str, float]:
+    """The task's own metrics, in its order, of all that a run has measured."""
+    return {name: found[name] for name in task.metrics if name in found}
+
+
+def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], scorers: Dict[str, str],
+         folders: Dict[str, pathlib.Path]) -> List[str]:
     """Collect the submission files of these runs only, and zip them. Returns notes about what is missing."""
     target = folder / SUBMISSION
     target.mkdir(exist_ok=True)
@@ -141,7 +211,7 @@ def _zip(folder: pathlib.Path, benchmark: str, scores: Dict[str, Dict], scorers:
     for key, result in scores.items():
         others = {get_task(other).submission_name for other in result["diagnostics"] if scorers[other] != key}
         for name in sorted(set(result["submissions"]) - others):
-            shutil.copyfile(folder / get_task(key).name / name, target / name)
+            shutil.copyfile(folders[key] / name, target / name)
     if not any(result["submissions"] for result in scores.values()):
         return ["no test set is there, so there is nothing to submit"]
     missing = write_benchmark_zip(folder / f"{benchmark}.zip", benchmark, target)
@@ -156,24 +226,31 @@ def _average(benchmark: str, metrics: Dict[str, Dict[str, float]]):
         return None
 
 
-def benchmark_table(benchmark: str, metrics: Dict[str, Dict[str, float]]) -> str:
-    """A Markdown table: the paper's systems (its Tables 4 to 6) and our dev scores, in percent.
+def benchmark_table(benchmark: str, metrics: Dict[str, Dict[str, float]],
+                    on_test: Optional[Dict[str, Dict[str, float]]] = None) -> str:
+    """A Markdown table: the paper's systems (its Tables 4 to 6) and our scores, in percent; dev and test apart.
 
     Args:
         benchmark: "glue", "superglue" or "race".
-        metrics: task name → metric → value.
+        metrics: task name → metric → value on dev.
+        on_test: the same on test sets that have labels; without any, the table has no such column.
     """
     systems = load_table("paper_scores.yaml")[benchmark]["systems"]
     tasks = [get_task(key) for key, kind in TASKS.items() if kind.benchmark == benchmark]
-    rows = [["task", "metric", *(f"{system} (paper)" for system in systems), "here, dev"]]
+    rows = [["task", "metric", *(f"{system} (paper)" for system in systems), "here, dev",
+             *(["here, test"] if on_test else [])]]
     rows += [["---"] * len(rows[0])]
     for task in tasks:
         rows.append([task.name, "/".join(task.metrics), *(str(score) for score in _paper_row(task, systems)),
-                     "/".join(f"{100 * value:.1f}" for value in metrics.get(task.name, {}).values()) or "–"])
+                     *(_percent(of.get(task.name, {})) for of in (metrics, on_test) if of or of is metrics)])
     average = _average(benchmark, metrics)
     if average is not None:
-        rows.append(["average", "", *("" for _ in systems), f"{100 * average:.1f}"])
+        rows.append(["average", "", *("" for _ in systems), f"{100 * average:.1f}", *([""] if on_test else [])])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _percent(found: Dict[str, float]) -> str:
+    return "/".join(f"{100 * value:.1f}" for value in found.values()) or "–"
 
 
 def _paper_row(task: Task, systems: List[str]) -> List[Any]:

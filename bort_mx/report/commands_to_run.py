@@ -1,8 +1,12 @@
 """The commands of docs/reproduce.md, for values that nobody has run. One place: the document is tested against it."""
 
-PREPARE = "python -m bort_mx prepare --data corpora --tokenizer roberta-large --output-dir shards"
-PREPARE_BOOKS = "python -m bort_mx prepare --data corpora/bookcorpus --tokenizer roberta-large --output-dir books"
+CORPORA = ("wikipedia", "wiktionary", "openwebtext", "urbandictionary", "one_billion_words", "cc_news", "bookcorpus")
+PREPARE = ("python -m bort_mx prepare --output-dir shards --tokenizer roberta-large --hold-out bookcorpus=11828 "
+           + " ".join(f"--corpus {name}=corpora/{name}" for name in CORPORA))
+PREPARE_BOOKS = ("python -m bort_mx prepare --output-dir books --tokenizer roberta-large "
+                 "--corpus bookcorpus=corpora/bookcorpus")
 SEARCH = "python run_search.py --data books --teacher roberta-large --output-dir runs/search"
+LATENCY = "python -m bort_mx latency --data books --output-dir runs/latency"
 DISTILLATION = ("horovodrun -np 8 python run_pretraining.py --config configs/pretrain_kd.yaml --data shards "
                 "--teacher roberta-large --output-dir runs/kd")
 SELF_SUPERVISED = ("horovodrun -np 8 python run_pretraining.py --config configs/pretrain_mlm.yaml --data shards "

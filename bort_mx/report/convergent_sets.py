@@ -30,7 +30,7 @@ def table_findings(paper: Published, table: str, scored: Sequence[ScoredRun]) ->
         found.append(_set_of_a_run(table, name, values, [one for one in scored if one.task == task.key],
                                    commands_to_run.agora(task.scored_by or task.key)))
         found.append(_membership(table, name, values, thetas))
-    return found
+    return [*found, *_missing_batches(paper, table)]
 
 
 def _set_of_a_run(table: str, name: str, values: tuple, scored: Sequence[ScoredRun], command: str) -> Finding:
@@ -72,7 +72,7 @@ def text_sets(paper: Published) -> List[Finding]:
         paper, "CHS in Theta", f"{inside} of {len(sets)}", "App. D's sets among the 500 of §5", verdict,
         f"{len(sets) - inside} have learning rates 1e-5 or 5e-5 or decay 0.1, which are in none of §5's lists; a "
         "search over Θ cannot have returned them"))
-    return [*found, _glue_batches(paper), *_missing_batches(paper)]
+    return [*found, _glue_batches(paper)]
 
 
 def _glue_batches(paper: Published) -> Finding:
@@ -86,9 +86,10 @@ def _glue_batches(paper: Published) -> Finding:
                         f"and the largest training sets are those of {', '.join(sorted(largest))}")
 
 
-def _missing_batches(paper: Published) -> List[Finding]:
-    return [Finding("9", name, BATCH, None, "16", "formula: the batch of the other tasks that are trained on [I]",
-                    NOT_RUN, "the paper's text gives no batch size here", commands_to_run.agora(f"superglue/{name}"))
-            for name in paper.rows("9") if paper("9", name, "batch_size") is None]
-
-
+def _missing_batches(paper: Published, table: str) -> List[Finding]:
+    """The tasks whose batch size the paper's text lacks."""
+    benchmark = CONVERGENT_SETS[table]
+    return [Finding(table, name, BATCH, None, str(LARGE_BATCH), f"{FORMULA}: that of the table's other trained tasks",
+                    NOT_RUN, "the paper's text gives no batch size here; this is our interpretation",
+                    commands_to_run.agora(get_task(f"{benchmark}/{name}").key))
+            for name in paper.rows(table) if paper(table, name, "batch_size") is None]

@@ -10,6 +10,7 @@ import numpy as np
 from bort_mx import runtime
 from bort_mx.architecture import ROBERTA_VOCABULARY, Architecture
 from bort_mx.machine import cpu_name
+from bort_mx.report import commands_to_run
 from bort_mx.report.findings import FORMULA, MEASURED, NOT_RUN, Finding, judge
 from bort_mx.report.published import Published
 
@@ -78,7 +79,7 @@ def seconds_findings(paper: Published, measured: Latencies) -> List[Finding]:
             f"{measured.median(row):.3f} ({min(spread):.3f} to {max(spread):.3f})",
             f"{MEASURED}: median of {len(spread)} passes in turn, b = 1, s = {LENGTH}, on {measured.machine}", NOT_RUN,
             "the paper's seconds are of 8 Xeon Platinum 8000 at 3.5 GHz and 21 GiB, which this machine is not; compare "
-            "the ratios in the text's section", "python -m bort_mx bench --suite latency"))
+            "the ratios in the text's section", commands_to_run.LATENCY))
     return found
 
 

@@ -12,7 +12,7 @@ from bort_mx.io import files
 from bort_mx.report import commands_to_run
 from bort_mx.report.findings import FAILS, FROM_RUN, HOLDS, NOT_RUN, READING, Finding
 from bort_mx.report.published import SCORES, Published
-from bort_mx.training.finished_runs import FinishedRun
+from bort_mx.training.finished_runs import FinishedRun, without_single_seeds
 
 COMPARANDS = {"RoBERTa-large": ("roberta-large", "roberta-large"), "BERT-large": ("bert-large", "bert-large-cased"),
               "BERT-of-Theseus": ("bert-of-theseus", "canwenxu/BERT-of-Theseus-MNLI"),
@@ -41,7 +41,7 @@ class ScoredRun:
 def scored_runs(runs: Sequence[FinishedRun]) -> List[ScoredRun]:
     """Every result of the runs on a task of the tables, those on diagnostic sets included."""
     found = []
-    for run in runs:
+    for run in without_single_seeds(runs):
         if run.stage != "fine-tuning" or not isinstance(run.results.get("task"), str):
             continue
         system, results = _system(run), run.results

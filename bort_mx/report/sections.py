@@ -1,10 +1,10 @@
 """The sections of the report: which findings stand under which heading, and with which words before them."""
 
 import dataclasses
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 from bort_mx.report import convergent_sets, latency_table, prose, score_tables, sizes, training_cost, w_coefficients
-from bort_mx.report.findings import FROM_RUN, NOT_RUN, Finding, shown
+from bort_mx.report.findings import FROM_RUN, NOT_RUN, Finding
 from bort_mx.report.latency_table import Latencies
 from bort_mx.report.published import CONVERGENT_SETS, SCORES, TABLES, Published
 from bort_mx.report.score_tables import ScoredRun
@@ -111,6 +111,11 @@ def _matrix(paper: Published, table: str, findings: Sequence[Finding]) -> List[L
             if one.row == task and one.how.startswith(FROM_RUN) and one.column.startswith("Bort,"):
                 mark = "*" if one.verdict == NOT_RUN else ""
                 ours.setdefault(one.column.rpartition(", ")[2], f"{one.ours}{mark}")
-        rows.append([task, *(shown(paper(table, task, system)) for system in systems), ours.get("dev", "–"),
+        rows.append([task, *(_score(paper(table, task, system)) for system in systems), ours.get("dev", "–"),
                      ours.get("test", "–")])
     return rows
+
+
+def _score(printed: Any) -> str:
+    """A score as the paper prints it, with one digit after the point."""
+    return printed if isinstance(printed, str) else f"{printed:.1f}"

@@ -120,13 +120,12 @@ def _honest_accuracy() -> str:
 
 
 def _hours(paper: Published, row: str, run: Optional[FinishedRun]) -> List[Finding]:
-    """The hours of a run, if it has recorded them."""
-    hours = None if run is None else run.results.get("gpu_hours")
-    if hours is None:
-        return []
-    device = run.results.get("device", "another device")
-    return [Finding("3", row, "GPU hours of our run", paper("3", row, "GPU hours"), f"{hours:,.2f}",
-                    f"{FROM_RUN}: {run.name}", NOT_RUN, f"on {device}, not on V100", COMMANDS[row])]
+    """The hours of a run, and its GPU hours, as far as it has recorded them."""
+    results = {} if run is None else run.results
+    return [Finding("3", row, f"{column} of our run", paper("3", row, column), f"{results[name]:,.2f}",
+                    f"{FROM_RUN}: {run.name}", NOT_RUN,
+                    f"on {results.get('device', 'another device')}, not on eight V100s", COMMANDS[row])
+            for column, name in (("hours", "hours"), ("GPU hours", "gpu_hours")) if name in results]
 
 
 # -- Figure 1 ------------------------------------------------------------------------------------------------------

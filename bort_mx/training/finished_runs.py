@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError
@@ -61,6 +61,12 @@ def find_runs(folder: os.PathLike) -> Tuple[List[FinishedRun], List[str]]:
         elif found is not None:
             notes.append(f"passed over: {path} has no {RESULTS}: it has not finished")
     return runs, notes
+
+
+def without_single_seeds(runs: Sequence[FinishedRun]) -> List[FinishedRun]:
+    """The runs without those of single seeds below a run of several, whose results summarise them."""
+    several = {run.path for run in runs if "best_seed" in run.results}
+    return [run for run in runs if run.path.parent not in several]
 
 
 def _read(path: pathlib.Path) -> Optional[FinishedRun]:

@@ -1,0 +1,41 @@
+"""The tables of the documents are those of docs/experiments/bench.json; the tool that writes them."""
+
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def tool():
+    spec = importlib.util.spec_from_file_location("bench_tables", ROOT / "tools/bench_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_documents_match_the_kept_results():
+    if not tool().KEPT.is_file():
+        pytest.skip("no results are kept yet: docs/experiments/bench.json is missing")
+    assert tool().main(["--check"]) == 0
+
+
+def test_a_document_that_does_not_match_is_found_and_written(tmp_path, monkeypatch, capsys):
+    module = tool()
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- bench: training -->\nold\n<!-- end of bench -->\nafter\n")
+    results = {"machine": {}, "results": {"training": [{"rows": [{
+        "shape": "8x128", "tokens_per_s": {"bort_mx": 700.0, "stock": 350.0}, "missing": {"bf16": "no bf16"},
+        "ratio": {"stock": {"median": 2.0, "quartiles": [1.9, 2.1], "rounds": 3}}}]}]}}
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "KEPT", tmp_path / "bench.json")
+    monkeypatch.setattr(module, "DOCUMENTS", (document,))
+    (tmp_path / "new.json").write_text(json.dumps(results))
+    assert module.main(["--check", str(tmp_path / "new.json")]) == 1 and "does not match" in capsys.readouterr().out
+    assert module.main([str(tmp_path / "new.json")]) == 0
+    text = document.read_text()
+    assert "| 8x128 | stock | 350 | 2 (1.9–2.1) |" in text and "Left out: bf16: no bf16." in text
+    assert text.startswith("before\n") and text.endswith("<!-- end of bench -->\nafter\n") and "old" not in text
+    assert module.main(["--check"]) == 0

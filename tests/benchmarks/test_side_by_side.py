@@ -1,0 +1,131 @@
+"""Peers in processes of their own: they take turns, what is missing is told, and one that dies is reported at once."""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from bort_mx.commands import bench
+from bort_mx.errors import InputError
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
+SOON = 30
+"""Seconds within which a dead process must be reported; the work that it was asked for would take 600."""
+
+
+def counting(path, letter):
+    def work(case):
+        with open(path, "a") as file:
+            file.write(letter)
+    return work
+
+
+def sleeping(pid_file):
+    pathlib.Path(pid_file).write_text(str(os.getpid()))
+    return lambda case: time.sleep(600 if case == "long" else 0)
+
+
+def dying():
+    os._exit(3)
+
+
+def lacking():
+    raise ImportError("No module named 'openvino'")
+
+
+@pytest.fixture
+def side_by_side(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import side_by_side as module
+    return module
+
+
+def test_sides_take_turns_and_what_is_missing_is_told(side_by_side, tmp_path):
+    order = tmp_path / "order"
+    makers = {"a": (counting, (str(order), "a")), "b": (counting, (str(order), "b")), "none": (lacking, ()),
+              "dead": (dying, ())}
+    with side_by_side.SideBySide(makers) as sides:
+        found = sides.rounds("case", 3, warm_up=1)
+    assert order.read_text() == "ab" * 4
+    assert {name: len(values) for name, values in found.items()} == {"a": 3, "b": 3}
+    assert sides.missing["none"] == "No module named 'openvino'"
+    assert sides.missing["dead"] == "dead: its process ended with exit code 3 before it answered"
+
+
+def kill_soon(pid_file):
+    time.sleep(0.5)
+    os.kill(int(pathlib.Path(pid_file).read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("case", ["long", "short"])
+def test_a_killed_peer_is_reported_at_once_and_the_others_go_on(side_by_side, tmp_path, case):
+    pid, order = str(tmp_path / "pid"), str(tmp_path / "order")
+    with side_by_side.SideBySide({"killed": (sleeping, (pid,)), "alive": (counting, (order, "x"))}) as sides:
+        if case == "long":  # in the middle of a round
+            threading.Thread(target=kill_soon, args=(pid,)).start()
+        else:  # between two rounds
+            assert set(sides.rounds("short", 1)) == {"killed", "alive"}
+            kill_soon(pid)
+        start = time.monotonic()
+        found = sides.rounds(case, 2, warm_up=0)
+        assert time.monotonic() - start < SOON
+    assert list(found) == ["alive"] and len(found["alive"]) == 2
+    assert sides.missing["killed"] == "killed: its process ended with exit code -9 before it answered"
+
+
+def test_spread(side_by_side):
+    assert side_by_side.spread([3.0, 1.0, 2.0], 1000) == {"median": 2000, "quartiles": [1500, 2500], "rounds": 3}
+
+
+def test_peers_say_what_they_lack(side_by_side, monkeypatch):
+    import peers
+
+    for module, maker, arguments in (("torch", peers.pytorch, ("eager",)), ("openvino", peers.openvino, ("f32",)),
+                                     ("onnxruntime", peers.onnx_runtime, (False,))):
+        with monkeypatch.context() as without, pytest.raises(ImportError, match=module):
+            without.setitem(sys.modules, module, None)
+            maker([1, 2, 16, 32], *arguments)
+    monkeypatch.setattr(peers, "instructions", lambda: {"bf16": False})
+    with pytest.raises(side_by_side.Missing, match="no bf16 instructions"):
+        peers.refuse_emulated("bf16")
+    peers.refuse_emulated("f32")
+    assert len(peers.encoders((1, 2, 16, 32))) == 8
+
+
+def test_our_engines_and_the_matrix_product_work(side_by_side):
+    import peers
+
+    for work in (peers.mxnet_encoder([1, 2, 16, 32]), peers.onnx_runtime([1, 2, 16, 32], False)):
+        work("2x8")
+    peers.gemm(16, 1)("")
+
+
+def test_bench_keeps_json_lines_and_says_what_the_processor_lacks(tmp_path, monkeypatch, capsys):
+    (tmp_path / "good.py").write_text("print('hello'); print('{\"a\": 1}')")
+    (tmp_path / "bad.py").write_text("raise SystemExit(5)")
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)
+    monkeypatch.setattr(bench, "SUITES", {"one": {"full": [["good.py"]]}, "two": {"full": [["bad.py"]]},
+                                          "finetuning": {"full": [["finetune_throughput.py"]]}})
+    assert bench.main(["--output-dir", str(tmp_path / "out"), "--data-dir", str(tmp_path / "none")]) == 1
+    found = json.loads((tmp_path / "out/results.json").read_text())
+    assert found["results"]["one"][0]["rows"] == [{"a": 1}] and found["results"]["two"][0]["exit_code"] == 5
+    assert found["results"]["one"][0]["quick"] is False
+    assert bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")]) == 0  # the other suites stay
+    assert set(json.loads((tmp_path / "out/results.json").read_text())["results"]) == {"one", "two", "finetuning"}
+    assert "no folder" in found["results"]["finetuning"][0]["left_out"]
+    (tmp_path / "out/results.json").write_text("{}")
+    with pytest.raises(InputError, match="another --output-dir"):
+        bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")])
+    assert set(found["machine"]) == {"cpu", "threads", "instructions"}
+    assert found["machine"]["cpu"] in capsys.readouterr().out
+
+
+def test_every_script_of_the_suites_is_there():
+    scripts = {command[0] for suite in bench.SUITES.values() for commands in suite.values() for command in commands}
+    assert all((FOLDER / name).is_file() for name in scripts)
+    assert set(bench.SUITES) == {"latency", "training", "finetuning", "data", "search", "scaling", "memory"}

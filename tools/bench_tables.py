@@ -1,0 +1,154 @@
+"""Write the tables of README.md and docs/benchmarks.md from the JSON that `bort-mx bench` has written.
+
+    python tools/bench_tables.py [--check] [RESULTS.json]
+
+RESULTS.json is docs/experiments/bench.json unless given; a run's results.json replaces that file. The tables stand
+between `<!-- bench: NAME -->` and `<!-- end of bench -->`. With --check nothing is written; the exit code is 1 if a
+document does not match.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import sys
+from typing import Any, Callable, Dict, Iterable, List, Sequence
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+KEPT = ROOT / "docs" / "experiments" / "bench.json"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+BLOCK = re.compile(r"(<!-- bench: ([\w-]+) -->\n)(.*?)(<!-- end of bench -->)", re.DOTALL)
+Rows = List[Dict[str, Any]]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table; without rows, a sentence."""
+    if not rows:
+        return "Not measured yet.\n"
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def rows_of(found: Dict, suite: str) -> Rows:
+    """The JSON objects of a suite; none if it has not run."""
+    return [row for run in found["results"].get(suite, []) for row in run["rows"]]
+
+
+def left_out(missing: Iterable[str]) -> str:
+    """A line for each peer that was left out, with the reason."""
+    return "".join(f"\nLeft out: {line}.\n" for line in sorted(missing))
+
+
+def with_spread(value: Dict[str, Any]) -> str:
+    """Median (quartiles)."""
+    low, high = value["quartiles"]
+    return f"{value['median']:g} ({low:g}–{high:g})"
+
+
+def machine(found: Dict) -> str:
+    """The machine, in a sentence."""
+    of = found["machine"]
+    lacking = [name for name, there in of["instructions"].items() if not there]
+    peak = next((row["gemm_peak_gflops"] for row in rows_of(found, "latency") if "gemm_peak_gflops" in row), None)
+    threads = f"{of['threads']} thread{'s' if of['threads'] > 1 else ''}"
+    words = f"{of['cpu']}, {threads}" + (f", without {', '.join(lacking)}" if lacking else "")
+    words += f"; float32 matrix product {peak:g} GFLOP/s" if peak else ""
+    few = [suite for suite, runs in found["results"].items() if any(run.get("quick") for run in runs)]
+    quick = f"\nFrom `--quick` runs, of few rounds and systems: {', '.join(few)}." if few else ""
+    commit = (found["provenance"].get("git_commit") or "unknown")[:12]
+    return f"{words}. Commit {commit}; medians, quartiles in brackets.{quick}\n"
+
+
+def latency(found: Dict) -> str:
+    """All systems and cases: milliseconds of every engine, and the share of the peak that ours reaches."""
+    measured = [row for row in rows_of(found, "latency") if "engines" in row]
+    engines = list(dict.fromkeys(name for row in measured for name in row["engines"]))
+    body = [[row["system"], row["case"],
+             *(with_spread(row["engines"][name]["ms"]) if name in row["engines"] else "–" for name in engines),
+             f"{row['engines'].get('bort_mx on MXNet', {}).get('share_of_peak', 0):.0%}"] for row in measured]
+    missing = {f"{name}: {why}" for row in measured for name, why in row["missing"].items()}
+    header = ["system", "batch x tokens", *(f"{name}, ms" for name in engines), "of the peak, MXNet"]
+    return table(header, body) + left_out(missing)
+
+
+def training(found: Dict) -> str:
+    """Tokens a second of the training steps, and the ratios."""
+    body = [[row["shape"], name, f"{speed:g}",
+             with_spread(row["ratio"][name]) if name in row["ratio"] else "1"]
+            for row in rows_of(found, "training") for name, speed in row["tokens_per_s"].items()]
+    missing = {f"{name}: {why}" for row in rows_of(found, "training") for name, why in row["missing"].items()}
+    return table(["sequences x tokens", "step", "tokens/s", "its time / ours"], body) + left_out(missing)
+
+
+def data(found: Dict) -> str:
+    """Tokenizing, preparing, loading."""
+    body: List[List[Any]] = []
+    for row in rows_of(found, "data"):
+        for name, speed in row.get("megabytes_per_s", {}).items():
+            body.append([f"tokenize {row['megabytes']} MB, {name}", f"{with_spread(speed)} MB/s"])
+        if "share_percent" in row:
+            body.append([f"load and mask {row['shape']}", f"{row['share_percent']:g} % of a training step"])
+    return table(["work", "measured"], body)
+
+
+def others(found: Dict) -> str:
+    """Search, scaling and memory."""
+    body: List[List[Any]] = []
+    for row in rows_of(found, "search"):
+        body.append([f"search of {row['candidates']} candidates, seconds by phase",
+                     ", ".join(f"{name} {seconds:g}" for name, seconds in row["phases_s"].items())])
+    for row in rows_of(found, "scaling"):
+        if "share_of_twice_one" in row:
+            body.append(["two workers, share of twice one worker's tokens/s", with_spread(row["share_of_twice_one"])])
+    for row in rows_of(found, "memory"):
+        body.append([f"load a checkpoint of {row['architecture']}, {row['file_bytes'] / 1e9:.2f} GB",
+                     f"{row['load_s']:.1f} s, peak memory {row['peak_over_file']:.2f} times the file"])
+    for row in rows_of(found, "finetuning"):
+        body.append([f"fine-tuning {row['task']}, transformers' Trainer's time / ours", f"{row['ratio_median']:g} "
+                     f"({row['ratio_quartiles'][0]:g}–{row['ratio_quartiles'][1]:g})"])
+    return table(["work", "measured"], body)
+
+
+def summary(found: Dict) -> str:
+    """README's few lines: Bort's latency and training step."""
+    body: List[List[Any]] = []
+    for row in rows_of(found, "latency"):
+        if row.get("system") == "bort":
+            body += [[f"Bort, {row['case']} tokens: {name}",
+                      f"{with_spread(of['ms'])} ms, {of['share_of_peak']:.0%} of the peak"]
+                     for name, of in row["engines"].items()]
+    for row in rows_of(found, "training"):
+        body += [[f"Bort's training step, {row['shape']}: {name}, its time / ours", with_spread(ratio)]
+                 for name, ratio in row["ratio"].items()]
+    return table(["what", "measured"], body)
+
+
+TABLES: Dict[str, Callable[[Dict], str]] = {"machine": machine, "latency": latency, "training": training, "data": data,
+                                            "others": others, "summary": summary}
+
+
+def filled(text: str, found: Dict) -> str:
+    """A document with its tables written anew."""
+    return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]](found)}{match[4]}", text)
+
+
+def main(arguments: List[str]) -> int:
+    """Write the documents, or compare them."""
+    check, paths = "--check" in arguments, [pathlib.Path(a) for a in arguments if a != "--check"]
+    found = json.loads((paths or [KEPT])[0].read_text(encoding="utf-8"))
+    stale = [path for path in DOCUMENTS if filled(path.read_text(encoding="utf-8"), found)
+             != path.read_text(encoding="utf-8")]
+    if check:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)}: does not match {KEPT.relative_to(ROOT)}; run tools/bench_tables.py")
+        return int(bool(stale))
+    if paths:
+        shutil.copyfile(paths[0], KEPT)
+    for path in stale:
+        path.write_text(filled(path.read_text(encoding="utf-8"), found), encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""Predict hours and disk of the steps of docs/reproduce.md, and write its table.
+
+    python tools/predict_hours.py [--check] [--share 0.5]
+
+Work is counted in multiply-adds (`Architecture.multiply_adds`, and the output layer at masked positions; a backward
+pass counts twice). A device reaches a share of its peak. Two shares make a range: the share that the paper's own hours
+mean for its eight V100s, and the share of the float32 matrix product that the training step reaches on the machine of
+docs/experiments/bench.json, on one core. No GPU has run these commands here.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+from typing import List, Tuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bort_mx.architecture import PRESETS, ROBERTA_VOCABULARY, Architecture  # noqa: E402
+from bort_mx.data.tasks.tables import load_table  # noqa: E402
+from bort_mx.search.space import PAPER_SPACE, admit, read_space  # noqa: E402
+
+DOCUMENT = ROOT / "docs" / "reproduce.md"
+KEPT = ROOT / "docs" / "experiments" / "bench.json"
+BLOCK = re.compile(r"(<!-- predicted -->\n)(.*?)(<!-- end of predicted -->)", re.DOTALL)
+PEAKS = {"8 x V100": (8 * 125e12, 8 * 15.7e12), "1 x A100": (312e12, 19.5e12)}
+"""Peaks of the devices in operations a second, from their data sheets: half precision, and float32."""
+HALF, SINGLE = 0, 1
+BATCH, LENGTH, STEPS, MASKED = 1024, 512, 25000, 77
+PAPER_HOURS = {"distillation": 36, "self-supervised": 40}
+EPOCHS, TOKENS = 10, 64
+"""Of fine-tuning: epochs, and the mean length of an example, both rough."""
+SENTENCES, BYTES_OF_SENTENCE, TOKENS_OF_SENTENCE = 270e6, 110, 25
+PREPARE_BYTES_PER_SECOND = 4.5e6
+"""Measured on two cores, see README."""
+
+
+def pass_work(architecture: Architecture, sequences: float, length: int, masked: int) -> float:
+    """Operations of a forward pass, with the output layer at the masked positions."""
+    head = masked * architecture.hidden_size * (ROBERTA_VOCABULARY + architecture.hidden_size)
+    return 2 * sequences * (architecture.multiply_adds(length) + head)
+
+
+def pretraining_work(distilled: bool) -> float:
+    """Operations of the paper's 25,000 steps."""
+    student = 3 * pass_work(PRESETS["bort"], BATCH, LENGTH, MASKED)
+    teacher = pass_work(PRESETS["roberta-large"], BATCH, LENGTH, MASKED) if distilled else 0
+    return STEPS * (student + teacher)
+
+
+def search_work() -> float:
+    """Operations of the paper's search: every second architecture, three steps and the evaluation lines; T once."""
+    space = admit(read_space(PAPER_SPACE)).architectures[::2]
+    lines = 11828
+    each = sum(3 * 3 * pass_work(one, BATCH, LENGTH, MASKED) + 2 * pass_work(one, lines, LENGTH, MASKED)
+               for one in space)
+    return each + pass_work(PRESETS["roberta-large"], 3 * BATCH + lines, LENGTH, MASKED)
+
+
+def finetuning_work(architecture: Architecture) -> float:
+    """Operations of one training on every task of the three benchmarks."""
+    sizes = [counts[0] or 0 for benchmark in ("glue", "superglue", "race")
+             for counts in load_table("counts.yaml")[benchmark].values()]
+    return 3 * EPOCHS * pass_work(architecture, sum(sizes), TOKENS, 0)
+
+
+def paper_share() -> float:
+    """The share of eight V100s' peak that the paper's 36 hours of distillation mean."""
+    return pretraining_work(True) / (PAPER_HOURS["distillation"] * 3600 * PEAKS["8 x V100"][HALF])
+
+
+def measured_share() -> float:
+    """The share of the matrix product's speed that the training step of 8 x 128 tokens reaches, from bench.json."""
+    found = json.loads(KEPT.read_text(encoding="utf-8"))["results"]
+    peak = next(row["gemm_peak_gflops"] for run in found["latency"] for row in run["rows"] if "gemm_peak_gflops" in row)
+    row = next(row for run in found["training"] for row in run["rows"] if row["shape"] == "8x128")
+    work = 3 * pass_work(PRESETS["bort"], 1, 128, 19) / 128
+    return row["tokens_per_s"]["bort_mx"] * work / (peak * 1e9)
+
+
+def rows() -> List[Tuple[str, float, int, str]]:
+    """Step, operations, which peak, disk."""
+    checkpoint = PRESETS["bort"].parameters() * 4 * 3 * 3 / 1e9  # weights and two moments; the three newest are kept
+    return [("search", search_work(), SINGLE, "0.1 GB"),
+            ("pre-training by distillation", pretraining_work(True), HALF, f"{checkpoint:.0f} GB"),
+            ("self-supervised pre-training", pretraining_work(False), HALF, f"{checkpoint:.0f} GB"),
+            ("RoBERTa-large on every task, once", finetuning_work(PRESETS["roberta-large"]), HALF, "23 x 4 GB"),
+            ("Bort on every task, once", finetuning_work(PRESETS["bort"]), HALF, "23 x 1 GB"),
+            ("Agora's 500 sets on every task, one round", 500 * finetuning_work(PRESETS["bort"]), HALF, "23 x 2 GB")]
+
+
+def hours(work: float, peak: float, shares: Tuple[float, float]) -> str:
+    """The range of hours in which a device does the work; two digits, as more would mean nothing."""
+    found = [work / (peak * share) / 3600 for share in sorted(shares, reverse=True)]
+    return " to ".join(f"{float(f'{value:.2g}'):,g}" for value in found)
+
+
+def table(shares: Tuple[float, float]) -> str:
+    """The document's table."""
+    head = ["step", "operations", *(f"{device}, hours" for device in PEAKS), "disk"]
+    text = SENTENCES * BYTES_OF_SENTENCE
+    prepare = f"{text / PREPARE_BYTES_PER_SECOND / 3600:.1f}, on two CPU cores"
+    lines = [head, ["---"] * len(head),
+             ["prepare", "", *[prepare] * len(PEAKS),
+              f"{text / 1e9:.0f} GB of text, {2 * SENTENCES * TOKENS_OF_SENTENCE / 1e9:.0f} GB of shards"]]
+    lines += [[name, f"{work:.1e}", *(hours(work, peaks[kind], shares) for peaks in PEAKS.values()), disk]
+              for name, work, kind, disk in rows()]
+    shown = " and ".join(f"{share:.0%}" for share in shares)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
+        f"\nThe ranges are for {shown} of the devices' peak, in half precision (the search: in float32):\nwhat the "
+        "paper's own 36 hours mean, and what the training step reaches of the matrix product here\n"
+        "([benchmarks.md](benchmarks.md)).\n")
+
+
+def main(arguments: List[str]) -> int:
+    """Write the table, or compare it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare only; exit code 1 if the document differs")
+    parser.add_argument("--share", type=float, help="in place of the share from bench.json")
+    options = parser.parse_args(arguments)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    new = BLOCK.sub(lambda match: match[1] + table((paper_share(), options.share or measured_share())) + match[3], text)
+    if options.check:
+        return int(new != text)
+    DOCUMENT.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
