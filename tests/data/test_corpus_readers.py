@@ -192,7 +192,9 @@ def test_entries_of_urban_dictionary_by_year_and_length(tmp_path):
     ("It costs $ 2,900 ( or 5 % ) .", "It costs $2,900 (or 5%)."),
     ("He 's here ; they 're not : why ?", "He's here; they're not: why?"), ("the boys ' toys .", "the boys' toys."),
     ("`` go '' , she said", '"go", she said'), ("a well @-@ known man", "a well-known man"), ("do n't", "don't"),
-    ("and / or", "and/or"), ("no tokens here", "no tokens here")])
+    ("and / or", "and/or"),
+    ("I think ' teacher ' is old .", "I think 'teacher' is old."),
+    ("at four o 'clock", "at four o'clock"), ("no tokens here", "no tokens here")])
 def test_tokens_are_joined(tokens, text):
     assert detokenize(tokens) == text
 

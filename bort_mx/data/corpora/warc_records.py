@@ -1,7 +1,7 @@
 """Responses of a WARC file with pages of HTML. Each record is cut out first, so that one bad length costs one record.
 
-FastWARC reads each record (warcio took 5 times as long, see docs/corpora.md). It does not tell a record that is cut
-off, or whose Content-Length is wrong; the cutter does, by what follows the record.
+FastWARC reads each record (warcio took twice as long, see docs/experiments/corpora.md). It does not tell a record that
+is cut off, or whose Content-Length is wrong; the cutter does, by what follows the record.
 """
 
 import dataclasses
