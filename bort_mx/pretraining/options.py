@@ -12,7 +12,9 @@ OF_OUTPUTS = ("mlm", "kd")
 """Losses at the masked positions. With one of them, all losses see the masked text; without, the text as it is."""
 OF_TEACHER = ("kd", "relations", "hidden", "attention", "embeddings")
 """Losses that need a teacher."""
-LOSSES = ("mlm", *OF_TEACHER)
+REPLACED = "replaced"
+"""The loss of replaced tokens, which stands alone."""
+LOSSES = ("mlm", *OF_TEACHER, REPLACED)
 """What --losses takes."""
 
 
@@ -51,7 +53,8 @@ class DistillationOptions(RunOptions):
 
     losses: Optional[List[str]] = None
     """In place of --distill: losses with weights, such as relations=1 mlm=0.1. Known are mlm, kd (the paper's without
-    its MLM), relations, hidden, attention (TinyBERT's), embeddings."""
+    its MLM), relations, hidden, attention (TinyBERT's), embeddings, and replaced=50 (ELECTRA's, alone and without a
+    teacher)."""
 
     teacher_layer: Optional[int] = None
     """Layer of the teacher whose relations are learnt, and which the student's last layer follows in the losses hidden
@@ -83,6 +86,8 @@ class DistillationOptions(RunOptions):
             raise InputError(f"the loss {needing[0]} needs a --teacher")
         if self.init_from_teacher and self.teacher is None:
             raise InputError(f"--init-from-teacher {self.init_from_teacher} needs a --teacher")
+        if REPLACED in weights and (len(weights) > 1 or self.teacher is not None):
+            raise InputError("--losses replaced stands alone, without a --teacher; leave out the others")
         if "embeddings" in weights and any(name in weights for name in OF_OUTPUTS):
             raise InputError("--losses: embeddings cannot be added to mlm or kd, as a checkpoint holds one head; leave "
                              "one of them out")

@@ -21,7 +21,7 @@ from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.objective import evaluate
 from bort_mx.pretraining.options import PretrainingOptions, kind_of
-from bort_mx.pretraining.recipe import head_of, head_of_teacher, objective_of, start_as_told
+from bort_mx.pretraining.recipe import head_of, head_of_teacher, masks, objective_of, start_as_told
 from bort_mx.pretraining.student_and_teacher import (
     check_length,
     fresh_student,
@@ -139,7 +139,6 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                          for split in ("train", "validation"))
     tokenizer = train.tokenizer()
     refuse_other_vocabulary(directory, tokenizer, options.tokenizer, options.train_vocab)
-    head = head_of(options.loss_weights)
     teacher = load_teacher(options.teacher, tokenizer, options.seq_len, ctx,
                            head_of_teacher(options.loss_weights)) if options.teacher else None
     if teacher is not None and options.dtype == "float16":
@@ -151,7 +150,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
         raise InputError(f"--max-steps {options.max_steps}: {run.checkpoint} is beyond; give more steps, or go back "
                          "with --resume PATH of an earlier checkpoint")
     # Where no loss is at masked positions, the text stays as it is.
-    masked = options.mask_probability if head == "mlm" else 0.0
+    masked = options.mask_probability if masks(options.loss_weights) else 0.0
     batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, masked)
                          for shards in (train, validation))
     short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked) if options.length_warmup

@@ -11,7 +11,8 @@ from bort_mx.models.bert import BERT
 from bort_mx.pretraining.from_teacher import start_from_teacher
 from bort_mx.pretraining.inner_objective import InnerObjective, embedding_like
 from bort_mx.pretraining.objective import PretrainingObjective
-from bort_mx.pretraining.options import OF_OUTPUTS, OF_TEACHER, Recipe
+from bort_mx.pretraining.options import OF_OUTPUTS, OF_TEACHER, REPLACED, Recipe
+from bort_mx.pretraining.replaced_tokens import ReplacedTokens, build_generator
 
 MOST_RELATION_HEADS = 48
 """As MiniLMv2 has."""
@@ -25,6 +26,11 @@ def head_of(weights: Optional[Mapping[str, float]]) -> str:
 def head_of_teacher(weights: Optional[Mapping[str, float]]) -> str:
     """The head that the losses need of the teacher, likewise."""
     return "mlm" if weights is None or "kd" in weights else "encoder"
+
+
+def masks(weights: Optional[Mapping[str, float]]) -> bool:
+    """Whether the losses need masked text."""
+    return head_of(weights) == "mlm" or REPLACED in weights
 
 
 def start_as_told(recipe: Recipe, model: BERT, teacher: Optional[BERT], longest: int,
@@ -75,11 +81,13 @@ def relation_heads(own: int, theirs: int) -> int:
 
 
 def objective_of(recipe: Recipe, model: BERT, teacher: Optional[BERT], units: Optional[np.ndarray],
-                 seed: int, ctx: mx.Context) -> Union[PretrainingObjective, InnerObjective]:
+                 seed: int, ctx: mx.Context) -> Union[PretrainingObjective, InnerObjective, ReplacedTokens]:
     """The objective: the paper's, unless --distill or --losses ask for another."""
     weights = recipe.weights
     if weights is None:
         return PretrainingObjective(model, teacher, recipe.kd_weight, recipe.temperature, ctx)
+    if REPLACED in weights:
+        return ReplacedTokens(model, build_generator(model, seed, ctx), weights[REPLACED], seed, ctx)
     if not any(name in OF_TEACHER for name in weights):
         teacher = None  # it served for the first weights only
     own = model.config.architecture.hidden_size

@@ -125,6 +125,49 @@ def test_one_and_two_workers_agree(prepared, teacher, tmp_path):
             assert theirs[name] == pytest.approx(mine[name], abs=1e-4, rel=1e-4), name
 
 
+def test_replaced_tokens_are_learnt_and_resumed_bit_for_bit(prepared, tmp_path):
+    """The generator's and the detector's weights are kept for resuming, and are not in the model."""
+    options = ["--data", prepared, "--losses", "replaced=50", *STUDENT]
+    run(*options, "--output-dir", tmp_path / "whole", "--max-steps", "24")
+    found = [row for row in rows(tmp_path / "whole") if "loss" in row]
+    assert found[1]["loss"] == pytest.approx(found[1]["generator_loss"] + 50 * found[1]["replaced_loss"], rel=1e-5)
+    for name in ("generator_loss", "replaced_loss"):
+        assert np.mean([row[name] for row in found[-4:]]) < np.mean([row[name] for row in found[:4]]), name
+    assert not any(name.startswith(("generator", "detector", "decoder")) for name in weights(tmp_path / "whole", 24))
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    for step in (20, 24):
+        shutil.rmtree(tmp_path / f"killed/checkpoints/step-{step}")
+    run(*options, "--output-dir", tmp_path / "killed", "--max-steps", "24", "--resume", "auto")
+    steps, others = ([row for row in rows(tmp_path / name) if "loss" in row] for name in ("whole", "killed"))
+    assert others == steps
+    assert same_weights(weights(tmp_path / "killed", 24), weights(tmp_path / "whole", 24))
+
+
+def test_the_generator_has_the_models_embeddings_and_both_learn_them():
+    from bort_mx.data.masking import Batch
+    from bort_mx.pretraining.replaced_tokens import ReplacedTokens, build_generator, replaced_loss
+
+    model = build_model(Architecture(4, 2, 16, 24), 50, family="bert", seed=1)
+    generator = build_generator(model, 0, mx.cpu())
+    assert generator.config.architecture == Architecture(1, 2, 16, 6)
+    assert generator.word_embed[0].weight is model.word_embed[0].weight is generator.decoder[3].weight
+    objective = ReplacedTokens(model, generator)
+    assert "generator.decoder.0.weight" in objective.parameters
+    assert not any("word_embed" in name for name in objective.parameters)
+    ids = np.random.default_rng(0).integers(5, 50, (2, 8)).astype(np.int32)
+    batch = Batch(ids, np.array([8, 6], np.int32), np.array([[2, 4], [3, 0]], np.int32),
+                  np.array([[7, 8], [9, 0]], np.int32), np.array([[1, 1], [1, 0]], np.float32))
+    filled, replaced, kept = (a.asnumpy() for a in objective._fill(batch, mx.nd.one_hot(mx.nd.array([7, 9, 9, 3]), 50)))
+    assert list(filled[0, [2, 4]]) == [7, 9] and filled[1, 3] == 9 and (filled[1, :3] == ids[1, :3]).all()
+    assert replaced.sum() == 1 and replaced[0, 4] == 1 and kept.sum() == 14
+    scores = np.random.default_rng(1).normal(0, 3, (2, 8))
+    p = 1 / (1 + np.exp(-scores))
+    entropy = -(replaced * np.log(p) + (1 - replaced) * np.log(1 - p))
+    expected = (entropy * kept).sum(1) / kept.sum(1)
+    found = replaced_loss(*(mx.nd.array(a) for a in (scores, replaced, kept)))
+    np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-5)
+
+
 # -- first weights -------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +281,7 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     (["--losses", "relations", "relations=2"], "each name once"),
     (["--losses", "relation"], "names are mlm, kd, relations"),
     (["--losses", "relations=-1"], "weights above 0"),
+    (["--losses", "replaced"], "stands alone"),
     (["--losses", "embeddings", "mlm"], "embeddings cannot be added to mlm"),
     (["--losses", "kd"], "lacks a trained MLM head"),
     (["--losses", "mlm", "--distill", "hidden"], "exclude each other"),

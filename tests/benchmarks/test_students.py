@@ -1,0 +1,68 @@
+"""benchmarks/students.py: the order of steps, stopping and going on, the table."""
+
+import argparse
+
+import pytest
+
+from bort_mx.io.jsonl_log import JsonlLog
+
+
+@pytest.fixture
+def students(load_benchmark):
+    return load_benchmark("students")
+
+
+def driver(students, folder, seen, stop_at=None):
+    """A driver whose programs do nothing but write what the real ones write."""
+    made = students.Driver(argparse.Namespace(data_dir="data", teacher="TEACHER", runs=str(folder),
+                                              record=str(folder / "record.jsonl")))
+
+    def program(script, options):
+        seen.append((script, options))
+        if len(seen) - 1 == stop_at:
+            made.stop()
+            return students.STOPPED
+        out = folder.__class__(options[options.index("--output-dir") + 1])
+        out.mkdir(parents=True, exist_ok=True)
+        steps = int(options[options.index("--max-steps") + 1]) if "--max-steps" in options else 0
+        values = {"values": [0.5, 0.7, 0.6, 0.4, 0.8]}
+        students.files.write_json(out / "results.json", {
+            "steps": steps, "validation_loss": 1.0, "dev_over_seeds": dict.fromkeys(students.METRIC.values(), values)})
+        students.files.write_json(out / "cost.json", {"cpu_seconds": 3.0 + 2.0 * steps})
+        return 0
+
+    made._program = program
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data" / "manifest.json").write_text("{}")
+    return made
+
+
+def test_the_plan_begins_with_the_best_recipe_at_one_hour_and_its_tasks(students):
+    steps = students.plan()
+    assert steps[:2] == [students.Step("calibrate", "inner"), students.Step("pretrain", "inner", 1)]
+    assert [step.task for step in steps[2:7]] == list(students.TASKS)
+    assert len(steps) == len(set(steps))
+    for name, hours in (("inner", 8), ("paper", 8), ("mlm", 8)):
+        assert steps.index(students.Step("calibrate", name)) < steps.index(students.Step("pretrain", name, hours))
+    assert steps.index(students.Step("head")) < steps.index(students.Step("calibrate", "paper"))
+
+
+def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(students, tmp_path):
+    seen = []
+    driver(students, tmp_path, seen, stop_at=4).run(["head", "calibrate", "pretrain", "finetune"])
+    record = JsonlLog(tmp_path / "record.jsonl")
+    assert [row["step"]["kind"] for _, row in record.records] == ["calibrate", "pretrain", "finetune"]
+    assert record.records[0][1]["cpu_seconds_a_step"] == pytest.approx(2.0)  # whatever starting takes
+    student = seen[2][1]
+    assert student[student.index("--max-steps") + 1] == "1800" and student.count("--max-steps") == 1
+    assert student[student.index("--teacher") + 1] == "TEACHER"
+    again = []
+    driver(students, tmp_path, again, stop_at=4).run(["head", "calibrate", "pretrain", "finetune"])
+    assert again[0] == seen[4]  # the task that was stopped
+
+
+def test_the_table_has_medians_and_ranges(students, tmp_path):
+    seen = []
+    driver(students, tmp_path, seen, stop_at=8).run(["head", "calibrate", "pretrain", "finetune"])
+    rows = students.table(JsonlLog(tmp_path / "record.jsonl")).splitlines()
+    assert rows[2].startswith("| inner | 1 | 1.00 | 1,800 | 60.0 (40.0 to 80.0) |") and rows[2].endswith("| 60.0 |")
