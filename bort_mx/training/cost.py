@@ -3,6 +3,8 @@
 import time
 from typing import Any, Dict, Optional
 
+from bort_mx.durations import in_words
+
 COST = "cost.json"
 """Beside results.json, which holds no times."""
 
@@ -39,3 +41,8 @@ class Cost:
         """Go on from what `state` returned; {}: from nothing."""
         self.forecast = state.get("forecast")
         self._before = (state.get("seconds", 0.0), state.get("cpu_seconds", 0.0))
+
+
+def duration(seconds: float, steps: int) -> str:
+    """How long steps will take, by the seconds of one."""
+    return f"about {in_words(seconds)} a step: {in_words(seconds * steps)} for {steps:,} steps, without evaluations"

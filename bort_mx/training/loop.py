@@ -12,7 +12,7 @@ from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.progress import Progress
 from bort_mx.training.budget import Budget
-from bort_mx.training.cost import Cost
+from bort_mx.training.cost import Cost, duration
 from bort_mx.training.interval_means import IntervalMeans
 from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.signals import StopRequested, StopSignals
@@ -126,8 +126,8 @@ class Loop:
         """
         last: Dict[str, float] = {}
         start, total = self._run.start_step, self._cadence.total
-        with StopSignals() as signals, Progress(self._expected(), self._description, "step",
-                                                self._workers.is_first, initial=start) as progress:
+        with StopSignals() as signals, Progress(total if self._budget is None else None, self._description,
+                                                "step", self._workers.is_first, initial=start) as progress:
             told = (self._budget is not None or total - start < FEWEST_STEPS_TOLD or self._ended()
                     or self._told_beforehand(total - start))
             self.cost.start()
@@ -149,7 +149,7 @@ class Loop:
                 elif step == start + FIRST and not told and self._workers.is_first:
                     seconds = (time.perf_counter() - timed) / (FIRST - 1)
                     self.cost.expect(seconds, total - start)
-                    progress.write(_duration(seconds, total - step))
+                    progress.write(duration(seconds, total - step))
                 # Evaluate before saving: the checkpoint must hold what the selection concluded from the evaluation.
                 if self._due(step, self._cadence.evaluate) and self._evaluate is not None:
                     last = self._evaluation(step, progress)
@@ -177,7 +177,7 @@ class Loop:
         if seconds < SLOW:
             return False
         self.cost.expect(seconds, steps)
-        print(_duration(seconds, steps), flush=True)
+        print(duration(seconds, steps), flush=True)
         return True
 
     def forecast_budget(self, seconds: float) -> None:
@@ -197,10 +197,6 @@ class Loop:
         self.cost.expect(a_step, steps)
         self._workers.say(f"about {in_words(a_step)} a step: some {steps:,} steps in {in_words(seconds)}, less what "
                           "evaluations and checkpoints take")
-
-    def _expected(self) -> Optional[int]:
-        """Number of steps for the display."""
-        return self._cadence.total if self._budget is None else None
 
     def _ended(self) -> bool:
         return (self._selection is not None and self._selection.stopped
@@ -292,11 +288,6 @@ def evaluation_line(step: int, values: Dict[str, float]) -> str:
     else:
         prefix = ""
     return f"step {step}{prefix}: " + ", ".join(f"{name} {value}" for name, value in shown(values).items())
-
-
-def _duration(seconds: float, steps: int) -> str:
-    """How long steps will take, by the seconds of one."""
-    return f"about {in_words(seconds)} a step: {in_words(seconds * steps)} for {steps:,} steps, without evaluations"
 
 
 def _short(value: float) -> str:
