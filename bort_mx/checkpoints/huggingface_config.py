@@ -52,6 +52,9 @@ def read_values(path: pathlib.Path, names: Iterable[str] = ()) -> Dict:
     if values.get("model_type") is None:
         values = {**values, "model_type": _guessed_type(values, names, path)}
     _check_function(values, path)
+    if values.get("auto_map"):
+        logger.warning("%s: auto_map names code of the model's own, which is not run; read as %s of transformers", path,
+                       values["model_type"])
     return values
 
 

@@ -270,6 +270,12 @@ def test_settings_of_tokenizer_config_win_over_tokenizer_json(tmp_path, caplog):
     assert ours.encode("The Cat") != ours.encode("the cat") and "do_lower_case is false" in caplog.text
 
 
+def test_code_of_the_models_own_is_not_run_and_that_is_said(tmp_path, caplog):
+    """As in transformers, which asks for trust_remote_code and else takes its own class."""
+    assert_equal(tmp_path, edited(BERT, "config.json", auto_map={"AutoModel": "modeling.MyModel"})(tmp_path))
+    assert "auto_map names code of the model's own, which is not run" in caplog.text
+
+
 # -- fairseq and GluonNLP ------------------------------------------------------------------------------------------
 
 FAIRSEQ = (("attention.self.query", "self_attn.q_proj"), ("attention.self.key", "self_attn.k_proj"),
