@@ -75,8 +75,9 @@ def expected(model, tokenizer, text, pooling, steps, layers, longest, lower, pro
     with torch.no_grad():
         states = model(**encoded).last_hidden_state[0].numpy()
     by_mode = {"cls_token": states[0], "max_tokens": states.max(axis=0), "mean_tokens": states.mean(axis=0),
-               "mean_sqrt_len_tokens": states.sum(axis=0) / np.sqrt(len(states)), "lasttoken": states[-1],
-               "weightedmean_tokens": np.average(states, axis=0, weights=np.arange(1, len(states) + 1))}
+               "mean_sqrt_len_tokens": states.sum(axis=0) / np.sqrt(len(states)),
+               "weightedmean_tokens": np.average(states, axis=0, weights=np.arange(1, len(states) + 1)),
+               "lasttoken": states[-1]}
     x = np.concatenate([value for name, value in by_mode.items() if pooling[f"pooling_mode_{name}"]])
     layers = iter(layers)
     for step in steps:
