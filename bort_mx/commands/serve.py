@@ -8,6 +8,7 @@ import os
 import socket
 from typing import Any, List, Optional
 
+from bort_mx.commands.last_lines import predict_with, say_last
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, parse_options, within
 
@@ -87,7 +88,9 @@ def main(argv: List[str]) -> int:
         _listen(listening)  # only now: before, a client is refused and knows it
         print(f"{options.model}: {opened.task} on {address_of(listening)}/{opened.task}; "
               f"{address_of(listening)}/docs describes it; Ctrl-C stops", flush=True)
-        return _run(app, listening, options.access_log)
+        _run(app, listening, options.access_log)
+    say_last(None, *predict_with(options.model, opened.config.head))
+    return 0
 
 
 def _need(package: str) -> None:
@@ -124,7 +127,7 @@ def _listen(bound: socket.socket) -> None:
         raise InputError(f"--port {bound.getsockname()[1]}: {error.strerror}; give another port") from None
 
 
-def _run(app: Any, listening: socket.socket, access_log: bool) -> int:
+def _run(app: Any, listening: socket.socket, access_log: bool) -> None:
     """Serve until a signal comes."""
     import uvicorn
 
@@ -136,7 +139,6 @@ def _run(app: Any, listening: socket.socket, access_log: bool) -> int:
         if not server.should_exit:
             raise
     print("stopped" if server.force_exit else "stopped: every request that was taken has its answer", flush=True)
-    return 0
 
 
 def address_of(listening: socket.socket) -> str:

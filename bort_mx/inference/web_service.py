@@ -46,12 +46,13 @@ class Error(pydantic.BaseModel):
     error: str
 
 
-_TEXT, _PAIR = {"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+_TEXT, _MASKED = {"type": "string"}, {"type": "string", "pattern": r"<mask>|\[MASK\]"}
+_PAIR = {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2}
 
 
-def _schema(*items: Dict[str, Any]) -> Any:
+def _schema(text: Dict[str, Any], *others: Dict[str, Any]) -> Any:
     """A text, or a list, for the description; `_checked` says better than pydantic what is wrong with it."""
-    return pydantic.WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": {"anyOf": [*items]}}]})
+    return pydantic.WithJsonSchema({"anyOf": [text, {"type": "array", "items": {"anyOf": [text, *others]}}]})
 
 
 class Texts(pydantic.BaseModel):
@@ -66,7 +67,7 @@ class MaskedTexts(pydantic.BaseModel):
     """Texts with masks."""
 
     model_config = pydantic.ConfigDict(extra="forbid", json_schema_extra={"examples": [{"texts": ["A <mask> text."]}]})
-    texts: Annotated[Any, _schema(_TEXT)] = pydantic.Field(description="Texts, each with <mask> or [MASK] in it.")
+    texts: Annotated[Any, _schema(_MASKED)] = pydantic.Field(description="Texts, each with <mask> or [MASK] in it.")
     top_k: int = pydantic.Field(5, ge=1, le=MOST_TOKENS, strict=True, description="Tokens for each mask.")
 
 

@@ -119,6 +119,14 @@ def test_fill_mask_as_in_python(folders, masks):
             assert one[0][0]["score"] == pytest.approx(other[0][0]["score"], abs=1e-5)
 
 
+def test_the_description_says_that_a_text_needs_a_mask(masks):
+    """Found by schemathesis: a text without one was described as good, and answered by 422."""
+    schemas = ask(masks, "/openapi.json")[1]["components"]["schemas"]
+    one, many = schemas["MaskedTexts"]["properties"]["texts"]["anyOf"]
+    assert many["items"]["anyOf"] == [one] and re.search(one["pattern"], "a <mask>")
+    assert re.search(one["pattern"], "[MASK]") and not re.search(one["pattern"], "mask")
+
+
 def test_many_clients_at_once_get_their_own_answers(classifier, folders):
     texts = [f"the {'quick ' * (i % 7)}fox {i}" for i in range(40)]
     wanted = pipeline(folders / "classifier")(texts)
@@ -252,7 +260,8 @@ def test_the_command_stops_with_its_requests_answered(folders):
         process.kill()
         process.wait()
     assert process.returncode == 0, err
-    assert out.endswith("stopped: every request that was taken has its answer\n") and "Traceback" not in err
+    assert "stopped: every request that was taken has its answer\nnext: python -m bort_mx predict" in out
+    assert "Traceback" not in err
     # a request whose connection was not taken yet is refused, never half answered
     assert all(isinstance(one, OSError) or one[0] == 200 for one in outcomes) and any(
         not isinstance(one, OSError) for one in outcomes)
