@@ -33,10 +33,14 @@ import psutil  # noqa: E402
 SMALL, BORT = "4,4,256,1024", "4,8,1024,768"
 MODELS = {"small": (SMALL, "<4,4,256,1024>, MXNet, float32"), "bort": (BORT, "Bort <4,8,1024,768>, ONNX int8")}
 CLIENTS = (1, 8, 64)
+PARTS = 25
+"""How often a soak looks at the memory."""
 
 
 def write_models(work: pathlib.Path, tokenizer_path: str) -> None:
     """Classifiers with random weights: `small` as a checkpoint, `bort` as an int8 ONNX file."""
+    if (work / "small").exists() and (work / "onnx" / "bort.onnx").exists():
+        return
     from bort_mx.architecture import Architecture
     from bort_mx.checkpoints import onnx_export, read, save
     from bort_mx.data import load_tokenizer
@@ -94,12 +98,16 @@ def server(*command: str):
     """A server's process and port."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
-        line = process.stdout.readline()
-        yield process, int(re.search(r"127\.0\.0\.1:(\d+)", line)[1])
+        yield process
     finally:
         process.terminate()
         process.wait(60)
         process.stdout.close()
+
+
+def port_of(process) -> int:
+    """The port that a server prints when it is ready."""
+    return int(re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
 
 
 async def client(port: int, bodies, first: int, step: int, until, latencies: list) -> None:
@@ -155,14 +163,17 @@ def speed(options) -> None:
                 "the same ONNX file, plain FastAPI loop": [__file__, "plain", "--work", onnx]}
     measured: dict = {}
     with contextlib.ExitStack() as stack:
-        ports = {name: stack.enter_context(server(*command))[1] for name, command in commands.items()}
+        processes = {name: stack.enter_context(server(*command)) for name, command in commands.items()}
+        ports = {name: port_of(process) for name, process in processes.items()}
         for port in ports.values():
-            load(port, bodies, 8, requests=400)  # every shape is met before
-        for _ in range(options.rounds):
+            for clients in CLIENTS:  # every shape is met before
+                load(port, bodies, clients, seconds=options.seconds)
+        for number in range(options.rounds):
             for clients in CLIENTS:
                 for name, port in ports.items():
                     latencies, took = load(port, bodies, clients, seconds=options.seconds)
                     measured.setdefault((name, clients), []).append((latencies, len(latencies) / took))
+                    print(f"round {number}, {clients} clients, {name}: {len(latencies) / took:.1f} texts/s", flush=True)
     for (name, clients), rounds in sorted(measured.items()):
         every = np.concatenate([latencies for latencies, _ in rounds]) * 1000
         rates = [rate for _, rate in rounds]
@@ -176,16 +187,18 @@ def speed(options) -> None:
 def soak(options) -> None:
     """Many requests; the server's memory after each tenth of them."""
     bodies = read_texts(options.texts)
-    with server("-m", "bort_mx", "serve", "--port", "0", options.model or str(options.work / "small")) as (
-            process, port):
-        memory = psutil.Process(process.pid)
-        for part in range(11):
+    with server("-m", "bort_mx", "serve", "--port", "0", options.model or str(options.work / "small")) as process:
+        port, memory = port_of(process), psutil.Process(process.pid)
+        began, count = time.perf_counter(), options.requests // PARTS
+        for part in range(PARTS + 1):
             if part:
-                count = options.requests // 10
-                _, took = load(port, bodies, options.clients, requests=count, begin=(part - 1) * count)
-            print(json.dumps({"requests": options.requests // 10 * part,
-                              "resident_mb": round(memory.memory_info().rss / 1e6, 1), "threads": memory.num_threads(),
-                              "open_files": memory.num_fds(), "seconds": round(took, 1) if part else 0}), flush=True)
+                load(port, bodies, options.clients, requests=count, begin=(part - 1) * count)
+            took = time.perf_counter() - began
+            print(json.dumps({"requests": count * part, "resident_mb": round(memory.memory_info().rss / 1e6, 1),
+                              "threads": memory.num_threads(), "open_files": memory.num_fds(),
+                              "seconds": round(took, 1)}), flush=True)
+            if took > options.limit:
+                break
 
 
 if __name__ == "__main__":
@@ -200,6 +213,7 @@ if __name__ == "__main__":
     parser.add_argument("--batch-wait", type=float, default=0.0, help="ms, as in bort-mx serve")
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--limit", type=float, default=float("inf"), help="seconds after which a soak ends early")
     chosen = parser.parse_args()
     os.environ["PYTHONPATH"] = str(ROOT)
     if chosen.part == "plain":
