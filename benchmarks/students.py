@@ -36,7 +36,7 @@ COMMON = ["--seq-len", "64", "--batch-size", "32", "--schedule", "linear", "--wa
           "--checkpoint-interval", "50", "--keep-checkpoints", "1"]
 OWN_HEAD = ["--max-steps", "600", "--batch-size", "16", "--seq-len", "64", "--learning-rate", "5e-4", "--warmup", "60",
             "--evaluation-interval", "0", "--checkpoint-interval", "50", "--evaluation-sequences", "512"]
-INNER = ["--dropout", "0", "--learning-rate", "1e-3"]
+INNER = ["--dropout", "0", "--learning-rate", "3e-3"]
 SPREAD = ["--init-from-teacher", "spread"]
 RECIPES: Dict[str, List[str]] = {
     "inner": [*SPREAD, "--losses", "relations=1", "hidden=1", *INNER],

@@ -10,10 +10,12 @@ import numpy as np
 
 from bort_mx.errors import InputError
 
-POOLINGS = ("first", "mean", "max", "mean_sqrt_len")
+POOLINGS = ("first", "mean", "max", "mean_sqrt_len", "weighted_mean", "last")
 """first: the first token's state. mean: the mean over all tokens, special tokens too. max: the largest value of each
-component. mean_sqrt_len: the sum over all tokens, divided by the square root of their number."""
-ACTIVATIONS = ("identity", "tanh", "relu")
+component. mean_sqrt_len: the sum over all tokens, divided by the square root of their number. weighted_mean: the mean
+with the weights 1, 2, 3 … from the first token on. last: the last token's state, which is a special token."""
+ACTIVATIONS = ("identity", "tanh", "relu", "gelu", "sigmoid", "silu")
+"""As in PyTorch. gelu: x/2 · (1 + erf(x/√2)). silu: x · sigmoid(x)."""
 NORMALIZE = "normalize"
 """The step that divides an embedding by its length."""
 TENSORS = "embedding."
@@ -108,8 +110,18 @@ def embedded(embedding: SentenceEmbedding, tensors: Mapping[str, np.ndarray], st
             x = x / np.maximum(np.sqrt(np.square(x).sum(axis=1, keepdims=True)), 1e-12)
             continue
         x = x @ tensors[f"{TENSORS}{i}.weight"].T + tensors[f"{TENSORS}{i}.bias"]
-        x = np.tanh(x) if kind == "tanh" else np.maximum(x, 0) if kind == "relu" else x
+        x = activated(kind, x)
     return np.asarray(x, np.float32)
+
+
+def activated(name: str, x: np.ndarray) -> np.ndarray:
+    """One of `ACTIVATIONS` of each component."""
+    from scipy import special  # not imported where no dense layer is
+
+    functions = {"identity": lambda: x, "tanh": lambda: np.tanh(x), "relu": lambda: np.maximum(x, 0),
+                 "gelu": lambda: x / 2 * (1 + special.erf(x / np.sqrt(2))), "sigmoid": lambda: special.expit(x),
+                 "silu": lambda: x * special.expit(x)}
+    return functions[name]()
 
 
 def pooled(pooling: Tuple[str, ...], states: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -120,6 +132,11 @@ def pooled(pooling: Tuple[str, ...], states: np.ndarray, lengths: np.ndarray) ->
     for name in pooling:
         if name == "first":
             parts.append(states[:, 0])
+        elif name == "last":
+            parts.append(states[np.arange(len(states)), np.asarray(lengths, int) - 1])
+        elif name == "weighted_mean":
+            weights = np.where(padding, 0, np.arange(1, states.shape[1] + 1, dtype=np.float32))  # (B, s)
+            parts.append((states * weights[:, :, None]).sum(axis=1) / weights.sum(axis=1, keepdims=True))
         elif name == "max":
             parts.append(np.where(padding[:, :, None], -np.inf, states).max(axis=1))
         else:

@@ -3,9 +3,9 @@
     python tools/predict_hours.py [--check] [--share 0.5]
 
 Work is counted in multiply-adds (`Architecture.multiply_adds`, and the output layer at masked positions; a backward
-pass counts twice). A device reaches a share of its peak. Two shares make a range: the share that the paper's own hours
-mean for its eight V100s, and the share of the float32 matrix product that the training step reaches on the machine of
-docs/experiments/bench.json, on one core. No GPU has run these commands here.
+pass counts twice). A device reaches a share of its peak: the share that the paper's own hours mean for its eight V100s.
+Where docs/experiments/bench.json has both, the share of the float32 matrix product that the training step reaches there
+makes the other end of a range. No GPU has run these commands here.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import json
 import pathlib
 import re
 import sys
-from typing import List, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -71,11 +71,17 @@ def paper_share() -> float:
     return pretraining_work(True) / (PAPER_HOURS["distillation"] * 3600 * PEAKS["8 x V100"][HALF])
 
 
-def measured_share() -> float:
-    """The share of the matrix product's speed that the training step of 8 x 128 tokens reaches, from bench.json."""
-    found = json.loads(KEPT.read_text(encoding="utf-8"))["results"]
-    peak = next(row["gemm_peak_gflops"] for run in found["latency"] for row in run["rows"] if "gemm_peak_gflops" in row)
-    row = next(row for run in found["training"] for row in run["rows"] if row["shape"] == "8x128")
+def measured_share() -> Optional[float]:
+    """The share of the matrix product's speed that the training step of 8 x 128 tokens reaches, from bench.json.
+
+    None if that file is not there or has not both.
+    """
+    found = json.loads(KEPT.read_text(encoding="utf-8"))["results"] if KEPT.is_file() else {}
+    rows = [row for suite in ("latency", "training") for run in found.get(suite, []) for row in run["rows"]]
+    peak = next((row["gemm_peak_gflops"] for row in rows if "gemm_peak_gflops" in row), None)
+    row = next((row for row in rows if row.get("shape") == "8x128"), None)
+    if peak is None or row is None:
+        return None
     work = 3 * pass_work(PRESETS["bort"], 1, 128, 19) / 128
     return row["tokens_per_s"]["bort_mx"] * work / (peak * 1e9)
 
@@ -91,13 +97,13 @@ def rows() -> List[Tuple[str, float, int, str]]:
             ("Agora's 500 sets on every task, one round", 500 * finetuning_work(PRESETS["bort"]), HALF, "23 x 2 GB")]
 
 
-def hours(work: float, peak: float, shares: Tuple[float, float]) -> str:
+def hours(work: float, peak: float, shares: Sequence[float]) -> str:
     """The range of hours in which a device does the work; two digits, as more would mean nothing."""
     found = [work / (peak * share) / 3600 for share in sorted(shares, reverse=True)]
     return " to ".join(f"{float(f'{value:.2g}'):,g}" for value in found)
 
 
-def table(shares: Tuple[float, float]) -> str:
+def table(shares: Sequence[float]) -> str:
     """The document's table."""
     head = ["step", "operations", *(f"{device}, hours" for device in PEAKS), "disk"]
     text = SENTENCES * BYTES_OF_SENTENCE
@@ -108,10 +114,11 @@ def table(shares: Tuple[float, float]) -> str:
     lines += [[name, f"{work:.1e}", *(hours(work, peaks[kind], shares) for peaks in PEAKS.values()), disk]
               for name, work, kind, disk in rows()]
     shown = " and ".join(f"{share:.0%}" for share in shares)
+    others = (", and what the training step\nreaches of the matrix product here ([benchmarks.md](benchmarks.md))"
+              if len(shares) > 1 else "")
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
-        f"\nThe ranges are for {shown} of the devices' peak, in half precision (the search: in float32):\nwhat the "
-        "paper's own 36 hours mean, and what the training step reaches of the matrix product here\n"
-        "([benchmarks.md](benchmarks.md)).\n")
+        f"\nThe hours are for {shown} of the devices' peak, in half precision (the search: in float32): what the "
+        f"paper's own\n36 hours of distillation mean{others}.\n")
 
 
 def main(arguments: List[str]) -> int:
@@ -121,7 +128,8 @@ def main(arguments: List[str]) -> int:
     parser.add_argument("--share", type=float, help="in place of the share from bench.json")
     options = parser.parse_args(arguments)
     text = DOCUMENT.read_text(encoding="utf-8")
-    new = BLOCK.sub(lambda match: match[1] + table((paper_share(), options.share or measured_share())) + match[3], text)
+    other = options.share or measured_share()
+    new = BLOCK.sub(lambda match: match[1] + table([paper_share(), *([other] if other else [])]) + match[3], text)
     if options.check:
         return int(new != text)
     DOCUMENT.write_text(new, encoding="utf-8")

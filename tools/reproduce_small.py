@@ -1,6 +1,6 @@
 """Run the commands of docs/reproduce.md, in order and unattended, at reduced size: from raw samples to a filled page.
 
-    python tools/reproduce_small.py --data SAMPLES --work DIR [--tasks RTE WNLI]
+    python tools/reproduce_small.py --data SAMPLES --work DIR [--tasks RTE WNLI] [--corpora NAME ...]
 
 SAMPLES holds pretrain/ (raw text), vocab/roberta/ (vocab.json, merges.txt) and the official files of the tasks. What is
 reduced is added to a command by its script's name (`REDUCED`); a small teacher that is trained here stands in for
@@ -16,12 +16,12 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import List, Optional
+from typing import Collection, List, Optional
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "reproduce.md"
-CPU_SIZE = ("--max-steps 60 --batch-size 8 --seq-len 64 --num-positions 128 --warmup 10 --dtype float32 "
-            "--learning-rate 1e-3 --evaluation-interval 20 --evaluation-sequences 32 --log-interval 20 "
+CPU_SIZE = ("--max-steps 20 --batch-size 4 --seq-len 64 --num-positions 128 --warmup 5 --dtype float32 "
+            "--learning-rate 1e-3 --evaluation-interval 10 --evaluation-sequences 16 --log-interval 10 "
             "--checkpoint-interval 0 --resume auto")
 REDUCED = {
     "run_pretraining.py": f"--architecture 2,2,64,128 {CPU_SIZE}",
@@ -47,8 +47,9 @@ def commands(text: str) -> List[str]:
     return [re.sub(r"\s+", " ", line.strip()) for line in re.findall(r"(?m)^    (\S.*)$", lines)]
 
 
-def reduced(command: str) -> str:
-    """A command at reduced size, on one worker."""
+def reduced(command: str, corpora: Collection[str] = tuple(SAMPLES)) -> str:
+    """A command at reduced size, on one worker, of some of the corpora."""
+    command = re.sub(r" --corpus (\w+)=\S+", lambda match: match[0] if match[1] in corpora else "", command)
     command = re.sub(r"^horovodrun -np \d+ ", "", command).replace(*HELD_OUT)
     for script, flags in REDUCED.items():
         if script in command.split():
@@ -107,13 +108,15 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=pathlib.Path, help="SAMPLES")
     parser.add_argument("--work", required=True, type=pathlib.Path, help="folder to work in")
     parser.add_argument("--tasks", nargs="+", default=["RTE", "WNLI"])
+    parser.add_argument("--corpora", nargs="+", choices=SAMPLES, default=list(SAMPLES), metavar="NAME",
+                        help="the corpora to prepare, bookcorpus among them; all take some minutes on one core")
     options = parser.parse_args()
     lay_out(options.data, options.work)
     walk = Walk(options.work)
     for number, command in enumerate(commands(DOCUMENT.read_text(encoding="utf-8"))):
         if "roberta-large" in command and "prepare" not in command.split() and number:
             _make_teacher(walk)
-        for one in for_tasks(reduced(command), options.tasks):
+        for one in for_tasks(reduced(command, options.corpora), options.tasks):
             walk.run(one, _finished(one))
     print(f"{sum(entry['seconds'] for entry in walk.done):.0f} s in all; {options.work}/page/reproduction.html")
 

@@ -15,6 +15,9 @@ _OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert")
 """Their position tables begin with padding_idx + 1 rows that no token uses."""
 CLASS_PREFIXES = {"Roberta": "roberta", "XLMRoberta": "xlm-roberta", "Camembert": "camembert", "Bert": "bert",
                   "Bort": "bort"}
+OF_ACTIVATION = {"gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
+                 "gelu_fast": "gelu_tanh", "gelu_accurate": "gelu_tanh", "relu": "relu"}
+"""hidden_act → ours. Of several names of one function, the first is written."""
 OTHER_HEADS = {"ForNextSentencePrediction": "a next-sentence classifier",
                "ForTokenClassification": "a token classifier", "ForMultipleChoice": "a multiple-choice head",
                "ForQuestionAnswering": "a question-answering head"}
@@ -26,6 +29,8 @@ _OF_BERT = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermed
             "max_position_embeddings", "type_vocab_size", "hidden_act")
 TEXTS = "bort_mx_texts"
 """Key of config.json under which a classifier of ours says which text it cuts, and what its texts are called."""
+SENTENCE_CONFIG = "sentence_bert_config.json"
+"""sentence-transformers' file beside config.json: its longest text, and whether texts are lower-cased."""
 logger = logging.getLogger(__name__)
 
 
@@ -47,6 +52,9 @@ def read_values(path: pathlib.Path, names: Iterable[str] = ()) -> Dict:
     if values.get("model_type") is None:
         values = {**values, "model_type": _guessed_type(values, names, path)}
     _check_function(values, path)
+    if values.get("auto_map"):
+        logger.warning("%s: auto_map names code of the model's own, which is not run; read as %s of transformers", path,
+                       values["model_type"])
     return values
 
 
@@ -91,7 +99,7 @@ def head_of(values: Dict, path: pathlib.Path) -> Tuple[Optional[str], str]:
 
 def _check_function(values: Dict, path: pathlib.Path) -> None:
     """Refuse a configuration whose model computes something else than ours."""
-    wanted = {"model_type": MODEL_TYPES, "hidden_act": ("gelu", "gelu_python"), "is_decoder": (False,),
+    wanted = {"model_type": MODEL_TYPES, "hidden_act": tuple(OF_ACTIVATION), "is_decoder": (False,),
               "position_embedding_type": ("absolute",), "add_cross_attention": (False,),
               "problem_type": (None, *PROBLEM_TYPES)}
     for key, known in wanted.items():
@@ -101,12 +109,20 @@ def _check_function(values: Dict, path: pathlib.Path) -> None:
 
 
 def _family(values: Dict, path: pathlib.Path) -> str:
-    """bert or roberta. Bort is of roberta: its model_type is "bort", or "bert" with RoBERTa's vocabulary or pad id."""
-    if values["model_type"] != "bert":
+    """bert or roberta. Bort is of roberta: its model_type is "bort", or "bert" with RoBERTa's vocabulary or pad id.
+
+    The MLM head of roberta has GELU always, the one of transformers' BERT and Bort what hidden_act says.
+    """
+    if values["model_type"] not in ("bert", "bort"):
         return "roberta"
     byte_level = (path / "vocab.json").is_file() and (path / "merges.txt").is_file()
     bort = values.get("type_vocab_size") == 1 and values.get("pad_token_id") == 1
-    return "roberta" if byte_level or bort else "bert"
+    if values["model_type"] == "bort" or byte_level or bort:
+        act = values.get("hidden_act", "gelu")
+        if OF_ACTIVATION[act] != "gelu":
+            raise InputError(f"{path / 'config.json'}: hidden_act is {act!r}; of Bort only 'gelu' can be read")
+        return "roberta"
+    return "bert"
 
 
 def _number(values: Dict, key: str, path: pathlib.Path, default: Optional[int] = None) -> int:
@@ -148,10 +164,7 @@ def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelCo
     Raises:
         InputError: a limit that is no number of tokens.
     """
-    folder = path.parent
-    limit = _limit(folder / "sentence_bert_config.json", "max_seq_length")
-    if limit is None:
-        limit = _limit(folder / "tokenizer_config.json", "model_max_length")
+    limit, _ = text_settings(path.parent)
     texts = values.get(TEXTS)
     texts = texts if isinstance(texts, dict) else {}
     try:
@@ -161,10 +174,29 @@ def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelCo
         raise InputError(f"{path}: {TEXTS}: {error}") from None
 
 
-def _limit(path: pathlib.Path, key: str) -> Optional[float]:
-    """A number of tokens from a file that may not be there."""
-    found = files.read_json(path) if path.is_file() else None
-    limit = found.get(key) if isinstance(found, dict) else None
+def text_settings(folder: pathlib.Path) -> Tuple[Optional[float], bool]:
+    """The longest text in tokens, None where it is not said, and whether texts are lower-cased before the tokenizer.
+
+    Raises:
+        InputError: a limit that is no number of tokens, or a do_lower_case that is not true or false.
+    """
+    path = folder / SENTENCE_CONFIG
+    values = files.read_json(path) if path.is_file() else {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a JSON object")
+    lower = values.get("do_lower_case")
+    if lower not in (None, True, False):
+        raise InputError(f"{path}: do_lower_case is {lower!r:.40}; it must be true or false")
+    limit = _limit(values, path, "max_seq_length")
+    path = folder / "tokenizer_config.json"
+    if limit is None and path.is_file():
+        values = files.read_json(path)
+        limit = _limit(values if isinstance(values, dict) else {}, path, "model_max_length")
+    return limit, bool(lower)
+
+
+def _limit(values: Dict, path: pathlib.Path, key: str) -> Optional[float]:
+    limit = values.get(key)
     if limit is not None and (type(limit) not in (int, float) or not limit >= 3):
         raise InputError(f"{path}: {key} is {limit!r}; it must be a number of tokens, 3 or more")
     return limit
@@ -191,6 +223,7 @@ def model_config(values: Dict, path: pathlib.Path) -> ModelConfig:
                            num_positions=positions - position_offset(values, path),
                            token_types=_number(values, "type_vocab_size", path, 1 if family == "roberta" else 2),
                            layer_norm_eps=float(values.get("layer_norm_eps", 1e-12)), dropout=float(dropout),
+                           activation=OF_ACTIVATION[values.get("hidden_act", "gelu")],
                            num_labels=number_of_labels(values) or 2)
     except (TypeError, ValueError) as error:
         raise InputError(f"{error}" if str(path) in str(error) else f"{path}: {error}") from None
@@ -209,7 +242,8 @@ def values_of(weights: Weights) -> Dict:
         "architectures": [("Roberta" if config.family == "roberta" else "Bert") + _CLASSES[config.head]],
         "num_hidden_layers": D, "num_attention_heads": A, "hidden_size": H, "intermediate_size": I,
         "vocab_size": config.vocab_size, "max_position_embeddings": config.num_positions + offset,
-        "type_vocab_size": config.token_types or 1, "layer_norm_eps": config.layer_norm_eps, "hidden_act": "gelu",
+        "type_vocab_size": config.token_types or 1, "layer_norm_eps": config.layer_norm_eps,
+        "hidden_act": next(theirs for theirs, ours in OF_ACTIVATION.items() if ours == config.activation),
         "hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout,
         "position_embedding_type": "absolute", "initializer_range": 0.02, "tie_word_embeddings": True,
         "bos_token_id": ids["bos"], "pad_token_id": ids["pad"], "eos_token_id": ids["eos"], "torch_dtype": "float32",

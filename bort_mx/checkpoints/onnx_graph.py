@@ -7,20 +7,19 @@ Dimensions: B batch, s length, H hidden size, A attention heads, V vocabulary si
 """
 
 import math
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from bort_mx.checkpoints.onnx_model import input_names
+from bort_mx.checkpoints.onnx_nodes import NATIVE_LAYER_NORM, Nodes
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.errors import InputError
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
 OPSETS = range(13, 20)
-NATIVE_LAYER_NORM = 17
-"""From this opset on LayerNormalization is one node; before, it is written out."""
 AXES_AS_INPUT = 18
 """From this opset on ReduceMax takes its axes as an input, and ReduceMean, which only older opsets use here."""
 MASKED = -10000.0
@@ -51,14 +50,8 @@ def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: bool = False) 
     return _Graph(weights, opset, int8).model()
 
 
-class _Graph:
-    """Collects nodes and weights; every method that adds a node returns the name of its output."""
-
-    def __init__(self, weights: Weights, opset: int, int8: bool):
-        self._config, self._opset, self._int8, self._weights = weights.config, opset, int8, weights
-        self._nodes: List[onnx.NodeProto] = []
-        self._initializers: Dict[str, onnx.TensorProto] = {}
-        self._quantized: Dict[str, Tuple[str, ...]] = {}
+class _Graph(Nodes):
+    """The parts of the model."""
 
     def model(self) -> onnx.ModelProto:
         """The whole model."""
@@ -75,7 +68,7 @@ class _Graph:
                                   opset_imports=[helper.make_opsetid("", self._opset)])
         return model
 
-    # -- inputs, outputs, constants --------------------------------------------------------------------------------
+    # -- inputs and outputs --------------------------------------------------------------------------------
 
     def _inputs(self) -> List[onnx.ValueInfoProto]:
         return [helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH, SEQUENCE])
@@ -87,74 +80,7 @@ class _Graph:
         head = self._config.head
         return helper.make_tensor_value_info(OUTPUTS[head], TensorProto.FLOAT, shape[head])
 
-    def _keep(self, name: str, values: np.ndarray) -> str:
-        """Store an array once."""
-        if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
-        return name
-
-    def _weight(self, name: str) -> str:
-        return name if name in self._initializers else self._keep(name, self._weights.float32(name))
-
-    def _weight_int8(self, name: str, transposed: bool) -> Tuple[str, str]:
-        """A matrix (out, in) in 8 bits, perhaps transposed, and its scales (out,)."""
-        key = f"{name}.int8" + (".T" if transposed else "")
-        if key not in self._initializers:
-            values, scales = quantized(self._weights.float32(name))
-            self._keep(key, values.T if transposed else values)
-            self._keep(f"{name}.scale", scales)
-        return key, f"{name}.scale"
-
-    def _constant(self, values, kind: type) -> str:
-        array = np.asarray(values, kind)
-        return self._keep(f"constant_{array.dtype}_{'x'.join(map(str, np.ravel(values)))}_{array.ndim}", array)
-
-    def _ints(self, *values: int) -> str:
-        return self._constant(values, np.int64)
-
-    def _number(self, value: float) -> str:
-        return self._constant(value, np.float32)
-
-    def _add(self, kind: str, *inputs: str, name: Optional[str] = None, **attributes) -> str:
-        output = name or f"{kind}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, list(inputs), [output], name=f"node_{output}", **attributes))
-        return output
-
     # -- layers ----------------------------------------------------------------------------------------------------
-
-    def _dense(self, x: str, module: str, name: Optional[str] = None) -> str:
-        """x Wᵀ + b; MatMul wants W as (in, out)."""
-        key = f"{module}.weight"
-        if self._int8:
-            product = self._matmul_int8(x, *self._weight_int8(key, transposed=True))
-        else:
-            product = self._add("MatMul", x, self._keep(f"{key}.T", self._weights.float32(key).T))
-        return self._add("Add", self._weight(f"{module}.bias"), product, name=name)
-
-    def _matmul_int8(self, x: str, matrix: str, scales: str) -> str:
-        """x times a matrix (in, out) in 8 bits; x is quantized over its own range, once for all its users."""
-        if x not in self._quantized:
-            self._quantized[x] = tuple(f"{x}_{part}" for part in ("int8", "scale", "zero"))
-            outputs = list(self._quantized[x])
-            self._nodes.append(helper.make_node("DynamicQuantizeLinear", [x], outputs, f"quantize_{x}"))
-        values, scale, zero = self._quantized[x]
-        product = self._add("Cast", self._add("MatMulInteger", values, matrix, zero), to=TensorProto.FLOAT)
-        return self._add("Mul", product, self._add("Mul", scale, scales))
-
-    def _layer_norm(self, x: str, module: str) -> str:
-        gamma, beta = self._weight(f"{module}.gamma"), self._weight(f"{module}.beta")
-        epsilon = self._config.layer_norm_eps
-        if self._opset >= NATIVE_LAYER_NORM:
-            return self._add("LayerNormalization", x, gamma, beta, axis=-1, epsilon=epsilon)
-        centred = self._add("Sub", x, self._add("ReduceMean", x, axes=[-1]))
-        variance = self._add("ReduceMean", self._add("Pow", centred, self._number(2.0)), axes=[-1])
-        deviation = self._add("Sqrt", self._add("Add", variance, self._number(epsilon)))
-        return self._add("Add", self._add("Mul", self._add("Div", centred, deviation), gamma), beta)
-
-    def _gelu(self, x: str) -> str:
-        """x/2 · (1 + erf(x/√2))."""
-        erf = self._add("Erf", self._add("Div", x, self._number(math.sqrt(2.0))))
-        return self._add("Mul", self._add("Mul", x, self._add("Add", erf, self._number(1.0))), self._number(0.5))
 
     def _embeddings(self) -> str:
         """Word, token type and position (B, s, H), normalised."""
@@ -193,7 +119,7 @@ class _Graph:
     def _layer(self, states: str, mask: str, cell: str) -> str:
         context = self._dense(self._attention(states, mask, f"{cell}.attention_cell"), f"{cell}.proj")
         attended = self._layer_norm(self._add("Add", context, states), f"{cell}.layer_norm")
-        inner = self._gelu(self._dense(attended, f"{cell}.ffn.ffn_1"))  # (B, s, I)
+        inner = self._activated(self._config.activation, self._dense(attended, f"{cell}.ffn.ffn_1"))  # (B, s, I)
         return self._layer_norm(self._add("Add", self._dense(inner, f"{cell}.ffn.ffn_2"), attended),
                                 f"{cell}.ffn.layer_norm")
 
@@ -223,8 +149,9 @@ class _Graph:
         return self._without_padding(states, name=OUTPUTS["encoder"])
 
     def _mlm(self, states: str) -> str:
-        """Logits (B, s, V): dense, GELU, LayerNorm, and the word embedding as decoder."""
-        x = self._layer_norm(self._gelu(self._dense(self._without_padding(states), "decoder.0")), "decoder.2")
+        """Logits (B, s, V): dense, activation, LayerNorm, and the word embedding as decoder."""
+        x = self._dense(self._without_padding(states), "decoder.0")
+        x = self._layer_norm(self._activated(self._config.mlm_activation, x), "decoder.2")
         return self._add("Add", self._decode(x), self._weight("decoder.3.bias"), name=OUTPUTS["mlm"])
 
     def _decode(self, x: str) -> str:
@@ -245,7 +172,6 @@ class _Graph:
         last = "classifier.3" if self._config.extra_layer else "classifier.1"
         return self._dense(x, last, name=OUTPUTS["classifier"])
 
-
     # -- the embedding of a text -------------------------------------------------------------------------------------
 
     def _sentence_embedding(self, states: str, embedding: SentenceEmbedding) -> None:
@@ -261,7 +187,7 @@ class _Graph:
                 continue
             transposed = self._keep(f"{TENSORS}{i}.weight.T", self._weights.float32(f"{TENSORS}{i}.weight").T)
             x = self._add("Add", self._add("MatMul", x, transposed), self._weight(f"{TENSORS}{i}.bias"))
-            x = x if kind == "identity" else self._add({"tanh": "Tanh", "relu": "Relu"}[kind], x)
+            x = self._activated(kind, x)
         self._add("Identity", x, name=SENTENCE)
 
     def _pooled(self, name: str, states: str, mask: str, count: str) -> str:
@@ -275,14 +201,13 @@ class _Graph:
             if self._opset >= AXES_AS_INPUT:
                 return self._add("ReduceMax", kept, self._ints(1), keepdims=0)
             return self._add("ReduceMax", kept, axes=[1], keepdims=0)
+        if name in ("weighted_mean", "last"):
+            places = self._add("CumSum", mask, self._constant(1, np.int64))  # 1, 2, 3 …; then the count, at padding
+            if name == "last":
+                places = self._add("Cast", self._add("Equal", places, count), to=TensorProto.FLOAT)
+            weights = self._add("Mul", places, mask)  # (B, s)
+            total = self._add("ReduceSum", self._add("Mul", states, self._add("Unsqueeze", weights, self._ints(2))),
+                              self._ints(1), keepdims=0)
+            return self._add("Div", total, self._add("ReduceSum", weights, self._ints(1), keepdims=1))
         total = self._add("ReduceSum", states, self._ints(1), keepdims=0)
         return self._add("Div", total, count if name == "mean" else self._add("Sqrt", count))
-
-
-def quantized(matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """A matrix (out, in) → 8-bit integers (out, in) in −127 … 127 and scales (out,): their product is the matrix.
-
-    Symmetric, one scale for each row (one output of the layer): the largest error of an element is half its scale.
-    """
-    scales = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-12)) / np.float32(127)
-    return np.rint(matrix / scales[:, None]).astype(np.int8), scales.astype(np.float32)

@@ -106,6 +106,8 @@ def optional_package(name: str) -> ModuleType:
     Raises:
         InputError: it is not installed, or does not work here; the message says how to get it.
     """
+    # Else ONNX Runtime, from version 1.32 on, writes an id of the device into the home folder and sends reports on use.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -13,16 +13,22 @@ import numpy as np
 import safetensors.numpy
 
 from bort_mx.checkpoints import huggingface, lazy_tensor, torch_file
+from bort_mx.checkpoints.huggingface_config import SENTENCE_CONFIG, text_settings
 from bort_mx.checkpoints.weights import Format, Weights, check_fit
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
-MODULES, CONFIG, OF_TRANSFORMER, OF_ALL = ("modules.json", "config.json", "sentence_bert_config.json",
-                                           "config_sentence_transformers.json")
-OF_POOLING = {"cls": "first", "mean": "mean", "max": "max", "mean_sqrt_len": "mean_sqrt_len"}
-"""Their names of poolings; the older keys are pooling_mode_cls_token, pooling_mode_mean_tokens and so on."""
-OF_ACTIVATION = {"Identity": "identity", "Tanh": "tanh", "ReLU": "relu"}
+MODULES, CONFIG, OF_ALL = "modules.json", "config.json", "config_sentence_transformers.json"
+OF_POOLING = {"cls": "first", "max": "max", "mean": "mean", "mean_sqrt_len": "mean_sqrt_len",
+              "weightedmean": "weighted_mean", "lasttoken": "last"}
+"""Their names of poolings → ours, in the order in which theirs stand side by side under the older keys."""
+_KEYS = {"cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens", "mean": "pooling_mode_mean_tokens",
+         "mean_sqrt_len": "pooling_mode_mean_sqrt_len_tokens", "weightedmean": "pooling_mode_weightedmean_tokens",
+         "lasttoken": "pooling_mode_lasttoken"}
+_MODULES_OF_TORCH = {"identity": "linear.Identity", "tanh": "activation.Tanh", "relu": "activation.ReLU",
+                     "gelu": "activation.GELU", "sigmoid": "activation.Sigmoid", "silu": "activation.SiLU"}
+OF_ACTIVATION = {name.rsplit(".")[-1]: ours for ours, name in _MODULES_OF_TORCH.items()}
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +51,9 @@ def read(path: pathlib.Path) -> Weights:
     if not others:
         return weights
     H = weights.config.architecture.hidden_size
-    embedding, tensors = _embedding(path, place, others, H)
+    embedding, tensors = _embedding(path, others, H)
+    _, lower_case = text_settings(place)
+    embedding = dataclasses.replace(embedding, max_tokens=weights.config.max_length, lower_case=lower_case)
     config = weights.config.replace(head="encoder", embedding=embedding)
     logger.warning("%s: embeds as its modules.json says: %s", path, embedding)
     weights = dataclasses.replace(weights, config=config, tensors={**weights.tensors, **tensors}, source=str(path))
@@ -77,7 +85,7 @@ def _modules(path: pathlib.Path) -> List[Tuple[str, pathlib.Path]]:
     return modules
 
 
-def _embedding(path: pathlib.Path, transformer: pathlib.Path, modules: List[Tuple[str, pathlib.Path]],
+def _embedding(path: pathlib.Path, modules: List[Tuple[str, pathlib.Path]],
                hidden_size: int) -> Tuple[SentenceEmbedding, Dict[str, Any]]:
     """What the modules behind the transformer do, and the tensors of their dense layers."""
     (kind, place), *others = modules
@@ -95,7 +103,7 @@ def _embedding(path: pathlib.Path, transformer: pathlib.Path, modules: List[Tupl
             steps.append(step)
         else:
             raise InputError(f"{path / MODULES}: a module {kind}; known are Transformer, Pooling, Dense and Normalize")
-    return SentenceEmbedding(pooling, tuple(steps), **_of_transformer(transformer), **_prompt(path)), tensors
+    return SentenceEmbedding(pooling, tuple(steps), **_prompt(path)), tensors
 
 
 def _object(path: pathlib.Path) -> Dict:
@@ -112,11 +120,9 @@ def _pooling(path: pathlib.Path, hidden_size: int) -> Tuple[str, ...]:
     named = [mode] if isinstance(mode, str) else list(mode or [])
     unknown = [name for name in named if name not in OF_POOLING]
     if not named:
-        keys = {"cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens", "mean": "pooling_mode_mean_tokens",
-                "mean_sqrt_len": "pooling_mode_mean_sqrt_len_tokens"}
-        named = [name for name, key in keys.items() if values.get(key, name == "mean")]
+        named = [name for name, key in _KEYS.items() if values.get(key, name == "mean")]
         unknown = [key for key, value in values.items()
-                   if key.startswith("pooling_mode_") and key not in keys.values() and value]
+                   if key.startswith("pooling_mode_") and key not in _KEYS.values() and value]
     if unknown or not named:
         raise InputError(f"{path}: pooling {', '.join(map(str, unknown)) or 'is none'}; known are "
                          f"{', '.join(OF_POOLING)}")
@@ -147,20 +153,6 @@ def _dense(place: pathlib.Path) -> Tuple[Tuple[str, int], lazy_tensor.Tensor, la
     return (OF_ACTIVATION[name], outputs), weight, tensors.get("linear.bias", np.zeros(outputs, np.float32))
 
 
-def _of_transformer(place: pathlib.Path) -> Dict[str, Any]:
-    """The longest text and lower-casing, of sentence_bert_config.json; else tokenizer_config.json's longest text."""
-    values = _object(place / OF_TRANSFORMER) if (place / OF_TRANSFORMER).is_file() else {}
-    longest = values.get("max_seq_length")
-    tokenizer = place / "tokenizer_config.json"
-    if longest is None and tokenizer.is_file():
-        said = _object(tokenizer).get("model_max_length")
-        longest = said if type(said) is int and said < 10 ** 6 else None  # transformers writes 10^30 for none
-    model = _object(place / CONFIG).get("max_position_embeddings")
-    if type(longest) is int and type(model) is int:
-        longest = min(longest, model)
-    return {"max_tokens": longest, "lower_case": values.get("do_lower_case") or False}
-
-
 def _prompt(path: pathlib.Path) -> Dict[str, str]:
     values = _object(path / OF_ALL) if (path / OF_ALL).is_file() else {}
     name, prompts = values.get("default_prompt_name"), values.get("prompts") or {}
@@ -178,10 +170,9 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
     """Write modules.json and the modules' folders beside the files of `huggingface.write`."""
     embedding, H = weights.config.embedding, weights.config.architecture.hidden_size
     theirs = {ours: name for name, ours in OF_POOLING.items()}
-    keys = {"first": "cls_token", "max": "max_tokens", "mean": "mean_tokens", "mean_sqrt_len": "mean_sqrt_len_tokens"}
-    ordered = [name for name in keys if name in embedding.pooling]
+    ordered = [name for name in theirs if name in embedding.pooling]
     pooling = ({"pooling_mode": [theirs[name] for name in embedding.pooling]} if ordered != list(embedding.pooling)
-               else {f"pooling_mode_{key}": name in embedding.pooling for name, key in keys.items()})
+               else {_KEYS[theirs[name]]: name in embedding.pooling for name in theirs})
     modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
     (directory / "1_Pooling").mkdir()
     files.write_json(directory / "1_Pooling" / CONFIG, {"word_embedding_dimension": H, **pooling})
@@ -197,7 +188,7 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
     files.write_json(directory / MODULES, [
         {"idx": i, "name": str(i), "path": place, "type": f"sentence_transformers.models.{kind}"}
         for i, (kind, place) in enumerate(modules)])
-    files.write_json(directory / OF_TRANSFORMER, {
+    files.write_json(directory / SENTENCE_CONFIG, {
         "max_seq_length": embedding.max_tokens or weights.config.num_positions, "do_lower_case": embedding.lower_case})
     prompts = {"prompts": {"default": embedding.prompt}, "default_prompt_name": "default"} if embedding.prompt else {}
     files.write_json(directory / OF_ALL, {"__version__": {}, **(prompts or {"prompts": {},
@@ -205,8 +196,7 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
 
 
 def _write_dense(place: pathlib.Path, kind: str, width: int, outputs: int, weights: Weights, prefix: str) -> None:
-    module = {"identity": "linear.Identity", "tanh": "activation.Tanh", "relu": "activation.ReLU"}[kind]
     files.write_json(place / CONFIG, {"in_features": width, "out_features": outputs, "bias": True,
-                                      "activation_function": f"torch.nn.modules.{module}"})
+                                      "activation_function": f"torch.nn.modules.{_MODULES_OF_TORCH[kind]}"})
     safetensors.numpy.save_file({f"linear.{leaf}": weights.float32(f"{prefix}{leaf}") for leaf in ("weight", "bias")},
                                 place / "model.safetensors", metadata={"format": "pt"})

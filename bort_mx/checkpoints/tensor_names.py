@@ -6,6 +6,7 @@ D layers, A heads, H hidden size, I intermediate size, V vocabulary size, S posi
 import logging
 import os
 import re
+import shlex
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from bort_mx.architecture import PRESETS, Architecture
@@ -129,7 +130,8 @@ def architecture_of(tensors: Dict, num_heads: Optional[int], source: os.PathLike
     H, I = tensors["word_embed.0.weight"].shape[1], tensors[first].shape[0]
     if num_heads is None:
         raise InputError(f"{source}: does not say the number of heads, and no shape tells it{_known_heads(D, H, I)}; "
-                         "give it: load(…, num_heads=A), or convert the file once by bort-mx convert … --num-heads A")
+                         f"convert it once and use the new folder: bort-mx convert {shlex.quote(str(source))} "
+                         "NEW_FOLDER --to bort-mx --num-heads A (in Python: load(…, num_heads=A))")
     return Architecture(D, num_heads, H, I)
 
 

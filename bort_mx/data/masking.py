@@ -98,6 +98,8 @@ class Batch:
     """(B, M) int32, the original ids at the masked positions, 0 where there is none."""
     weights: np.ndarray
     """(B, M) float32, 1 for a masked position, 0 where there is none."""
+    numbers: Optional[np.ndarray] = None
+    """(B,) int64, which of the training sequences these are; -1 for others, None if it is not known."""
 
     @property
     def num_tokens(self) -> int:
@@ -135,9 +137,15 @@ class MaskedBatches:
         self.seq_len, self.seed, self.probability = seq_len, seed, probability
         self.max_masked = max_masked(seq_len, probability)
         self._orders: Dict[int, np.ndarray] = {}
+        self._limit: Optional[int] = None
 
     def __len__(self) -> int:
-        return len(self.sequences)
+        return len(self.sequences) if self._limit is None else min(self._limit, len(self.sequences))
+
+    def restrict(self, limit: int) -> None:
+        """From now on, take only the first `limit` sequences of the text."""
+        self._limit = limit
+        self._orders.clear()
 
     def epoch_of(self, step: int, batch_size: int) -> int:
         """The epoch that the first sample of a step belongs to."""
@@ -161,6 +169,7 @@ class MaskedBatches:
             epoch, place = divmod(number, len(self))
             index = int(self._order(epoch)[place])
             self._fill(batch, row, index, generator(self.seed, "mask", epoch, index))
+            batch.numbers[row] = index
         return batch
 
     def evaluation(self, batch_size: int, rank: int = 0, size: int = 1, limit: Optional[int] = None) -> Iterator[Batch]:
@@ -187,7 +196,7 @@ class MaskedBatches:
         ids[:, 0] = self.bos_id  # a row that stays empty still has one token to attend to
         shape = (rows, self.max_masked)
         return Batch(ids, np.ones(rows, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.int32),
-                     np.zeros(shape, np.float32))
+                     np.zeros(shape, np.float32), np.full(rows, -1, np.int64))
 
     def _fill(self, batch: Batch, row: int, index: int, rng: np.random.Generator) -> None:
         ids, positions, labels = mask_tokens(self.sequences[index], rng, self.vocabulary, self.probability)

@@ -6,16 +6,14 @@ each kind once with its first place. What could be read in two ways and matters 
 
 import csv
 import pathlib
-import re
-import sys
-from typing import Any, Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
+from bort_mx.data.table_quotes import count_quoted, csv_reader
 from bort_mx.errors import InputError
 
 Row = Tuple[str, Dict[str, str]]
 """A row's place as "file:line", and its fields by column."""
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_QUOTED = re.compile(r'(?:^|(?<=\t))"((?:[^"]|"")*)"(?=\t|$)', re.MULTILINE)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -223,24 +221,8 @@ def empty(path: pathlib.Path) -> InputError:
 
 
 def quoted_fields(path: pathlib.Path) -> int:
-    """How many fields of a TSV file stand in quotes of the program that wrote it, as pandas and Excel do; 0: none.
-
-    They do if every field that begins with a quote is quoted as in CSV, and one of them shows why: it holds a doubled
-    quote, a comma, a tab or a line end, or all fields are quoted. Else quotes are characters of the texts.
-    """
-    lines = [line for _, line in read_lines(path)]
-    text = "\n".join(lines)
-    if '"' not in text:
-        return 0
-    try:
-        rows = [row for row in _reader((f"{line}\n" for line in lines), "\t") if "".join(row).strip()]
-    except csv.Error:
-        return 0
-    found = _QUOTED.findall(text)
-    shown = any(mark in field for field in found for mark in ('""', ",", "\t", "\n"))
-    if len(set(map(len, rows))) != 1 or not (shown or len(found) == sum(map(len, rows))):
-        return 0
-    return len(found)
+    """How many fields of a TSV file stand in quotes: see `bort_mx.data.table_quotes.count_quoted`."""
+    return count_quoted(line for _, line in read_lines(path))
 
 
 def _delimiter(path: pathlib.Path, needed: Collection[str], tolerated: Tolerances) -> str:
@@ -253,13 +235,8 @@ def _delimiter(path: pathlib.Path, needed: Collection[str], tolerated: Tolerance
     return ","
 
 
-def _reader(lines: Iterable[str], delimiter: str) -> Any:
-    csv.field_size_limit(sys.maxsize)  # by default a text has at most 131,072 characters
-    return csv.reader(lines, delimiter=delimiter, strict=True)
-
-
 def _csv_rows(path: pathlib.Path, delimiter: str, needed: Collection[str], tolerated: Tolerances) -> Iterator[Row]:
-    reader = _reader((line + "\n" for _, line in read_lines(path, tolerated)), delimiter)
+    reader = csv_reader((line + "\n" for _, line in read_lines(path, tolerated)), delimiter)
     header: List[str] = []
     columns: Collection[str] = ()
     blank: List[str] = []

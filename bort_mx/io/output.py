@@ -15,7 +15,8 @@ from bort_mx.io.files import clean_leftovers
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers that mean a full disk, or a file beyond the limit set for its size."""
-BAD_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP)
+BAD_PLACE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
+             errno.EEXIST)
 """Error numbers that mean a path which the user must choose otherwise."""
 
 

@@ -12,7 +12,7 @@ from gluonnlp.model.block import GELU
 from mxnet.gluon import HybridBlock, nn
 
 from bort_mx.models.config import ModelConfig
-from bort_mx.models.encoder import Encoder
+from bort_mx.models.encoder import ACTIVATIONS, Encoder
 from bort_mx.models.normalization import LayerNorm
 
 
@@ -35,7 +35,7 @@ class BERT(HybridBlock):
             # GluonNLP's `hidden_size` is the paper's I, and its `units` is H.
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
                                    max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps,
-                                   selects=config.head != "encoder")
+                                   selects=config.head != "encoder", activation=ACTIVATIONS[config.activation])
             self.word_embed = nn.HybridSequential(prefix="word_embed_")
             with self.word_embed.name_scope():
                 self.word_embed.add(nn.Embedding(config.vocab_size, H))
@@ -51,10 +51,11 @@ class BERT(HybridBlock):
                 self.classifier = self._classifier(config, H)
 
     def _mlm_decoder(self, config: ModelConfig, H: int) -> nn.HybridSequential:
-        """Dense(H) → GELU → LayerNorm → output layer. Its weight is the word embedding's; its bias is its own."""
+        """Dense(H) → activation → LayerNorm → output layer. Its weight is the word embedding's; its bias is its own."""
+        activation = {"gelu": GELU, "gelu_tanh": lambda: GELU(approximate=True), "relu": lambda: nn.Activation("relu")}
         decoder = nn.HybridSequential(prefix="decoder_")
         with decoder.name_scope():
-            decoder.add(nn.Dense(H, in_units=H, flatten=False), GELU(),
+            decoder.add(nn.Dense(H, in_units=H, flatten=False), activation[config.mlm_activation](),
                         LayerNorm(H, config.layer_norm_eps),
                         nn.Dense(config.vocab_size, in_units=H, flatten=False, params=self.word_embed[0].params))
         return decoder

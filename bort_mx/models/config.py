@@ -11,6 +11,8 @@ HEADS = ("encoder", "mlm", "classifier")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 """As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
 CUTS = ("longest", "first")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+"""gelu: x/2 · (1 + erf(x/√2)). gelu_tanh: x/2 · (1 + tanh(√(2/π)(x + 0.044715x³))). relu: max(x, 0)."""
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
 
 
@@ -56,6 +58,8 @@ class ModelConfig:
     """Which text of a pair is cut: longest or first, see `bort_mx.data.encoding.truncate_pair`."""
     text_columns: Tuple[str, ...] = dataclasses.field(default=(), repr=False)
     """Names of the one or two texts of the training task; () if they are not known."""
+    activation: str = dataclasses.field(default="gelu", repr=False)
+    """What stands between the two dense layers of each encoder layer: one of `ACTIVATIONS`."""
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -76,6 +80,9 @@ class ModelConfig:
         self._check_texts()
         if not 0 <= self.dropout < 1:
             raise InputError(f"model: dropout is {self.dropout}; it must be in [0, 1)")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"model: activation is {self.activation!r:.80}; it must be one of "
+                             f"{', '.join(ACTIVATIONS)}")
         if self.problem_type not in (None, *PROBLEM_TYPES):
             raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
                              f"{', '.join(PROBLEM_TYPES)}")
@@ -108,6 +115,12 @@ class ModelConfig:
         """Number of tokens of the longest text that the model gets, with special tokens."""
         stated = (self.max_length, self.embedding and self.embedding.max_tokens, self.num_positions)
         return min(limit for limit in stated if limit)
+
+    @property
+    def mlm_activation(self) -> str:
+        """The activation of the MLM head: of the family bert the encoder's, of roberta always gelu, as in transformers.
+        """
+        return self.activation if self.family == "bert" else "gelu"
 
     def without_texts(self) -> "ModelConfig":
         """A copy without what is known of the texts of a task. The model itself is the same."""
@@ -149,7 +162,7 @@ class ModelConfig:
 
 _TEXTS = {"max_length": None, "cut": "longest", "text_columns": ()}
 """What is known of the texts of a task, by default nothing."""
-_OPTIONAL = {"labels": None, "problem_type": None, "embedding": None, **_TEXTS}
+_OPTIONAL = {"activation": "gelu", "labels": None, "problem_type": None, "embedding": None, **_TEXTS}
 """Later fields of `ModelConfig` with their defaults. Files hold other values only."""
 
 

@@ -10,6 +10,8 @@ from gluonnlp.model.bert import BERTEncoder, DotProductSelfAttentionCell
 
 from bort_mx.models.normalization import LayerNorm
 
+ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "approx_gelu", "relu": "relu"}
+"""`ModelConfig.activation` → GluonNLP's name."""
 MASKED_SCORE = -1e4  # exp(−1e4) is 0 in float32 and float16, and float16 can represent −1e4 (but not −1e9)
 
 

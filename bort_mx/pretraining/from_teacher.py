@@ -71,6 +71,9 @@ def start_from_teacher(student: BERT, teacher: BERT, how: str,
     if student.config.family != teacher.config.family:
         raise InputError(f"--init-from-teacher {how}: the student is of the family {student.config.family}, the "
                          f"teacher of {teacher.config.family}")
+    if student.config.activation != teacher.config.activation:
+        raise InputError(f"--init-from-teacher {how}: the teacher's activation is {teacher.config.activation}, and a "
+                         f"new student has {student.config.activation}; leave the option out")
     if own.hidden_size > theirs.hidden_size or own.intermediate_size > theirs.intermediate_size:
         raise InputError(f"--init-from-teacher {how}: the student <{own}> is wider than the teacher <{theirs}>; "
                          "weights can be left out, not invented")

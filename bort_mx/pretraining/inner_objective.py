@@ -5,6 +5,7 @@ Dimensions: B sequences, s tokens, M masked positions per sequence, H hidden siz
 
 import collections.abc
 import math
+import pathlib
 from typing import Dict, List, Mapping, Optional, Tuple
 
 import mxnet as mx
@@ -16,6 +17,7 @@ from bort_mx.models.bert import BERT
 from bort_mx.models.inner_states import InnerStates
 from bort_mx.pretraining import losses
 from bort_mx.pretraining.options import OF_OUTPUTS
+from bort_mx.pretraining.teacher_cache import TeacherCache
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding, embedded
 from bort_mx.training.step import Sums
 
@@ -53,6 +55,7 @@ class InnerObjective:
 
     Attributes:
         parameters: what is learnt beside the model, by name: the projections to the teacher's widths.
+        cache: set it to look up the teacher's states.
     """
 
     def __init__(self, model: BERT, teacher: Optional[BERT], weights: Mapping[str, float], relation_heads: int = 1,
@@ -70,6 +73,7 @@ class InnerObjective:
         self._asked = self._layers(own.num_layers, 0, at_last), self._layers(theirs.num_layers, 1, at_last)
         self._inner = InnerStates(model, *self._asked[0])
         self._teachers = InnerStates(teacher, *self._asked[1]) if teacher is not None else None
+        self.cache: Optional[TeacherCache] = None
         self.parameters = self._projections(own.hidden_size, theirs.hidden_size, units, seed)
 
     @property
@@ -111,11 +115,12 @@ class InnerObjective:
         """Sums over the sequences of a `bort_mx.data.masking.Batch`, and their number. Empty rows do not count."""
         ids, lengths = (to_device(a, self._ctx) for a in (batch.input_ids, batch.valid_length))  # (B, s), (B,)
         rows = to_device(batch.valid_length > 1, self._ctx)  # (B,): an empty row has one token
-        mine = self._states(self._inner, self._asked[0], ids, lengths)
+        mine = self._named(self._asked[0], self._inner(ids, lengths))
         theirs = None
         if self._teachers is not None:
             with mx.autograd.pause(train_mode=False):
-                theirs = self._states(self._teachers, self._asked[1], ids, lengths)
+                theirs = self._named(self._asked[1], self.cache(batch, ids, lengths) if self.cache is not None
+                                     else self._teachers(ids, lengths))
         found = {}
         if self._masked:
             found.update(self._of_outputs(batch, mine, theirs, detailed))
@@ -128,10 +133,19 @@ class InnerObjective:
             metrics["mlm_accuracy"] = (found["accuracy"] * rows).sum()
         return Sums(loss, float((batch.valid_length > 1).sum()), metrics)
 
-    def _states(self, inner, asked, ids, lengths) -> Dict[Tuple[str, int], mx.nd.NDArray]:
+    def keep_teacher(self, seq_len: int, gigabytes: float, folder: pathlib.Path, most: int,
+                     resumes: bool) -> TeacherCache:
+        """Have the teacher's states looked up; see `TeacherCache`."""
+        width, asked = self._teacher.config.architecture.hidden_size, self._asked[1]
+        widths = [3 * width] * len(asked[0]) + [width] * len(asked[1])
+        self.cache = TeacherCache(self._teachers, widths, seq_len, gigabytes, folder, most, resumes)
+        return self.cache
+
+    @staticmethod
+    def _named(asked, arrays) -> Dict[Tuple[str, int], mx.nd.NDArray]:
         """("projected" or "hidden", layer) → its array."""
         keys = [("projected", layer) for layer in asked[0]] + [("hidden", layer) for layer in asked[1]]
-        return dict(zip(keys, inner(ids, lengths)))
+        return dict(zip(keys, arrays))
 
     def _relations(self, mine, theirs, lengths):
         last = self._model.config.architecture.num_layers

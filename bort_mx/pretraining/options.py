@@ -66,6 +66,10 @@ class DistillationOptions(RunOptions):
     every_layer: bool = False
     """Losses hidden and attention: compare all layers at equal distances (TinyBERT), not only the last."""
 
+    teacher_cache: Optional[float] = None
+    """Compute the teacher once for each of a fixed set of sequences, and keep its states in OUTPUT_DIR: as many as fit
+    into this many gigabytes. The run trains on these only. For losses of text that is not masked."""
+
     init_from_teacher: Optional[Literal["lower", "spread"]] = None
     """Start from the teacher's embeddings and layers: lower takes its first ones, spread takes them at equal distances.
     A narrower student gets the hidden units that are largest on some text, and the heads and neurons with the largest
@@ -84,6 +88,11 @@ class DistillationOptions(RunOptions):
         needing = [name for name in weights if name in OF_TEACHER] or (["mlm"] if self.distill != "mlm" else [])
         if needing and self.teacher is None:
             raise InputError(f"the loss {needing[0]} needs a --teacher")
+        positive(self, "teacher_cache")
+        if self.teacher_cache is not None and (self.teacher is None or not weights
+                                               or any(name in OF_OUTPUTS for name in weights)):
+            raise InputError(f"--teacher-cache {self.teacher_cache:g}: needs a --teacher and losses of text that is "
+                             "not masked, such as relations and hidden")
         if self.init_from_teacher and self.teacher is None:
             raise InputError(f"--init-from-teacher {self.init_from_teacher} needs a --teacher")
         if REPLACED in weights and (len(weights) > 1 or self.teacher is not None):
@@ -210,6 +219,9 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
                              "give one")
         if self.length_warmup and self.first_seq_len > self.seq_len:
             raise InputError(f"--first-seq-len {self.first_seq_len}: longer than --seq-len {self.seq_len}")
+        if self.length_warmup and self.teacher_cache is not None:
+            raise InputError(f"--teacher-cache {self.teacher_cache:g} and --length-warmup {self.length_warmup:g} "
+                             "exclude each other; give one")
         if self.tokenizer and self.train_vocab:
             raise InputError(f"--tokenizer {self.tokenizer} and --train-vocab {self.train_vocab} exclude each other; "
                              "give one")

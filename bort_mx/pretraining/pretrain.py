@@ -60,6 +60,8 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
     _refuse_early(options)
+    if options.teacher_cache is not None and workers.size > 1:
+        raise InputError(f"--teacher-cache {options.teacher_cache:g}: works with one worker; leave it out")
     directory = prepared_text(options.data, pathlib.Path(options.output_dir) / "data", options.seed, options.tokenizer,
                               options.train_vocab, options.resume != "never", workers)
     with workers.agreeing("ingredients"):
@@ -69,6 +71,13 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers,
                                                  ctx)
     objective = objective_of(options.recipe, model, parts.teacher, parts.units, options.seed, ctx)
+    said = list(parts.said)
+    if options.teacher_cache is not None:
+        with workers.agreeing("teacher cache"):
+            cache = objective.keep_teacher(options.seq_len, options.teacher_cache, run.path, len(batches),
+                                           run.checkpoint is not None)
+        batches.restrict(cache.sequences)
+        said.append(str(cache))
     learnt_beside = getattr(objective, "parameters", {})
     parameters = {**parameters_of(model), **learnt_beside}
     # All workers start from rank 0's weights.
@@ -97,7 +106,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         with workers.agreeing("opened"):
             run.open(gpu=gpu_of(ctx), workers=workers.size)
             loop.restore()
-        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size), *parts.said,
+        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size), *said,
                     _said_of(micro, workers.share(options.batch_size), options.micro_batch_size))
         last = loop.train()
     finally:
@@ -146,7 +155,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     known = {"data": data_hashes(directory), "teacher_sha256": teacher and digest(teacher)}
     run = RunDirectory(options.output_dir, options, options.may_change, workers.is_first, options.resume, known,
                        kind_of)
-    if run.start_step > options.max_steps:
+    if options.budget is None and run.start_step > options.max_steps:
         raise InputError(f"--max-steps {options.max_steps}: {run.checkpoint} is beyond; give more steps, or go back "
                          "with --resume PATH of an earlier checkpoint")
     # Where no loss is at masked positions, the text stays as it is.
@@ -221,7 +230,8 @@ def digest(model: BERT) -> str:
 def split(batch: Any, micro: int) -> List[Any]:
     """Split a worker's batch into micro-batches of `micro` sequences."""
     fields = [field.name for field in dataclasses.fields(batch)]
-    return [type(batch)(**{name: getattr(batch, name)[i:i + micro] for name in fields})
+    return [type(batch)(**{name: None if getattr(batch, name) is None else getattr(batch, name)[i:i + micro]
+                           for name in fields})
             for i in range(0, len(batch.input_ids), micro)]
 
 

@@ -197,7 +197,8 @@ class RunDirectory:
 
     def _claim(self) -> None:
         """Lock the directory until this process ends. The system releases the lock even after a kill."""
-        self._lock = open(self.path / LOCK, "w")
+        # Whatever stands there, also by a link, is not altered; and a pipe is not waited for.
+        self._lock = open(self.path / LOCK, "ab", opener=lambda path, _: os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

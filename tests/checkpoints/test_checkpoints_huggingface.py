@@ -161,7 +161,7 @@ def test_reads_every_file_layout(layout, tmp_path):
 
 
 @pytest.mark.parametrize("changes, said", [
-    ({"hidden_act": "relu"}, "hidden_act is 'relu'"), ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new'"),
+    ({"hidden_act": "silu"}, "hidden_act is 'silu'"), ({"hidden_act": 5}, "hidden_act is 5"),
     ({"position_embedding_type": "relative_key"}, "position_embedding_type"), ({"model_type": "albert"}, "'albert'"),
     ({"num_hidden_layers": 10 ** 12}, "claims 1000000000000 layers"),
     ({"num_hidden_layers": 3}, "missing: encoder.transformer_cells.2"),

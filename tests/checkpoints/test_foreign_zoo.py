@@ -5,6 +5,7 @@ the peer's tokenizer and through ours. Sizes are small; sentences are real.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import re
 from typing import Any, Callable, Dict, Tuple
@@ -46,9 +47,11 @@ from foreign import (  # noqa: E402
 )
 from tokenizers import Regex, normalizers, pre_tokenizers  # noqa: E402
 
-from bort_mx.checkpoints import load, read  # noqa: E402
+from bort_mx.checkpoints import load, loading, read  # noqa: E402
+from bort_mx.checkpoints.convert import convert  # noqa: E402
+from bort_mx.checkpoints.onnx_export import export  # noqa: E402
 from bort_mx.errors import InputError  # noqa: E402
-from bort_mx.inference import pipeline  # noqa: E402
+from bort_mx.inference import engines, pipeline  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 CUSTOM = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\d+"), "0"), normalizers.Lowercase()])
@@ -126,12 +129,51 @@ EQUAL: Dict[str, Callable[[pathlib.Path], Peer]] = {
     "pad id 3": whole("RobertaModel", pad_token_id=3, max_position_embeddings=68),
     "two token types, roberta": whole("RobertaModel", type_vocab_size=2),
     "gelu_python": whole("BertModel", hidden_act="gelu_python"),
+    **{name: whole("BertModel", hidden_act=name) for name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu")},
+    "gelu_new, mlm": whole("BertForMaskedLM", "mlm", hidden_act="gelu_new"),
+    "relu, mlm": whole("BertForMaskedLM", "mlm", hidden_act="relu"),
+    "relu, roberta mlm": whole("RobertaForMaskedLM", "mlm", hidden_act="relu"),  # whose head has GELU all the same
+    "relu, roberta classifier": whole("RobertaForSequenceClassification", "classifier", hidden_act="relu"),
 }
 
 
 @pytest.mark.parametrize("name", EQUAL)
 def test_equals_its_own_library(name, tmp_path):
     assert_equal(tmp_path, EQUAL[name](tmp_path))
+
+
+@pytest.mark.parametrize("cls, head", [("BertForMaskedLM", "mlm"), ("RobertaForMaskedLM", "mlm"),
+                                       ("BertForSequenceClassification", "classifier")])
+@pytest.mark.parametrize("name, ours", [("gelu_new", "gelu_tanh"), ("relu", "relu")])
+def test_activations_stay_in_conversions_and_onnx(cls, head, name, ours, tmp_path):
+    """The weights are twice as large as elsewhere here, so that GELU's two forms differ by more than is allowed."""
+    def larger(state):
+        return {key: tensor * (1 if "LayerNorm" in key or "layer_norm" in key else 2) for key, tensor in state.items()}
+
+    peer = whole(cls, head, hidden_act=name)(tmp_path / "peer")
+    peer.model.load_state_dict(larger(peer.model.state_dict()))
+    peer.model.save_pretrained(tmp_path / "peer")
+    weights = read(tmp_path / "peer")
+    assert weights.config.activation == ours
+    places = [tmp_path / "peer", *(tmp_path / to for to in ("hf", "bort-mx", "gluon"))]
+    for place in places[1:]:
+        convert(weights, place, place.name)
+        assert read(place).config == weights.config
+    pytest.importorskip("onnxruntime")
+    export(weights, tmp_path / "onnx" / "m.onnx")
+    ids = peer.tokenizer(TEXTS[0])["input_ids"]
+    with torch.no_grad():
+        want = peer.model(torch.tensor([ids])).logits.numpy()
+    for place in [*places, tmp_path / "onnx" / "m.onnx"]:
+        assert np.abs(logits(pipeline.open_model(place, head)[0], ids) - want).max() < TOLERANCE, place
+    plain = loading.assemble(dataclasses.replace(weights, config=weights.config.replace(activation="gelu")))
+    assert np.abs(logits(plain, ids) - want).max() > 10 * TOLERANCE
+
+
+def logits(model, ids):
+    """Of one text, at every position where there is an MLM head."""
+    positions = np.arange(len(ids))[None] if model.config.head == "mlm" else None
+    return engines.forward(model, np.array([ids]), np.array([len(ids)]), positions)
 
 
 # -- refused by name -----------------------------------------------------------------------------------------------
@@ -161,8 +203,10 @@ REFUSED: Dict[str, Tuple[Callable[[pathlib.Path], Any], str]] = {
     "causal": (whole("BertLMHeadModel"), "architectures is \\['BertLMHeadModel'\\]"),
     "causal, roberta": (whole("RobertaForCausalLM"), "architectures is \\['RobertaForCausalLM'\\]"),
     "a decoder": (whole("BertModel", is_decoder=True), "is_decoder is True"),
-    "gelu_new": (whole("BertModel", hidden_act="gelu_new"), "hidden_act is 'gelu_new'"),
-    "relu": (whole("BertModel", hidden_act="relu"), "hidden_act is 'relu'"),
+    "silu": (whole("BertModel", hidden_act="silu"), "hidden_act is 'silu'"),
+    "quick_gelu": (whole("BertModel", hidden_act="quick_gelu"), "hidden_act is 'quick_gelu'"),
+    "relu, bort": (whole("BertForMaskedLM", "mlm", roberta_tokenizer, pad_token_id=1, type_vocab_size=1,
+                         hidden_act="relu"), "hidden_act is 'relu'; of Bort only 'gelu'"),
     "no token types at all": (edited(BERT, "config.json", type_vocab_size=0), "token_type_embed"),
     "problem_type": (edited(CLASSIFIER, "config.json", problem_type="ranking"), "problem_type is 'ranking'"),
     "another class": (edited(BERT, "config.json", architectures=["BertForJokes"]), "architectures"),
@@ -224,6 +268,12 @@ def test_settings_of_tokenizer_config_win_over_tokenizer_json(tmp_path, caplog):
     ours = read(tmp_path).tokenizer
     assert [ours.encode(text) for text in TEXTS] == peer(TEXTS)["input_ids"]
     assert ours.encode("The Cat") != ours.encode("the cat") and "do_lower_case is false" in caplog.text
+
+
+def test_code_of_the_models_own_is_not_run_and_that_is_said(tmp_path, caplog):
+    """As in transformers, which asks for trust_remote_code and else takes its own class."""
+    assert_equal(tmp_path, edited(BERT, "config.json", auto_map={"AutoModel": "modeling.MyModel"})(tmp_path))
+    assert "auto_map names code of the model's own, which is not run" in caplog.text
 
 
 # -- fairseq and GluonNLP ------------------------------------------------------------------------------------------

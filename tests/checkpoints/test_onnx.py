@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 
 import mxnet as mx
@@ -20,7 +22,7 @@ from bort_mx.models import build_model
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from bort_mx.checkpoints import onnx_export, onnx_graph  # noqa: E402
+from bort_mx.checkpoints import onnx_export, onnx_graph, onnx_nodes  # noqa: E402
 from bort_mx.checkpoints.onnx_model import OnnxModel  # noqa: E402
 
 CASES = [("roberta", "encoder", {}), ("roberta", "mlm", {}), ("roberta", "classifier", {}),
@@ -104,7 +106,7 @@ def test_int8(head, tmp_path):
 
 def test_quantized_matrices_are_off_by_half_a_step_at_most():
     matrix = np.random.default_rng(0).normal(size=(5, 300)).astype(np.float32) * [[1e-6], [1], [100], [1e4], [0]]
-    values, scales = onnx_graph.quantized(matrix.astype(np.float32))
+    values, scales = onnx_nodes.quantized(matrix.astype(np.float32))
     assert values.dtype == np.int8 and np.abs(values.astype(int)).max() == 127
     assert (np.abs(values * scales[:, None] - matrix) <= scales[:, None] * 0.5001).all()
 
@@ -224,3 +226,14 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path):
     with pytest.raises(InputError, match="decoder.2.beta holds values that are not finite"):
         onnx_export.export(weights, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_onnx_runtime_reports_to_nobody(tmp_path):
+    """Version 1.32 writes an id of the device into the home folder when it is imported, and sends reports on its use.
+    """
+    code = "from bort_mx.checkpoints.onnx_model import optional_package as get; get('onnxruntime').InferenceSession"
+    environment = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY",
+                                                                                     "XDG_CACHE_HOME")}
+    done = subprocess.run([sys.executable, "-c", code], env={**environment, "HOME": str(tmp_path)},
+                          capture_output=True, text=True, check=True)
+    assert not list(tmp_path.rglob("*")) and "elemetry" not in done.stderr

@@ -75,7 +75,9 @@ def expected(model, tokenizer, text, pooling, steps, layers, longest, lower, pro
     with torch.no_grad():
         states = model(**encoded).last_hidden_state[0].numpy()
     by_mode = {"cls_token": states[0], "max_tokens": states.max(axis=0), "mean_tokens": states.mean(axis=0),
-               "mean_sqrt_len_tokens": states.sum(axis=0) / np.sqrt(len(states))}
+               "mean_sqrt_len_tokens": states.sum(axis=0) / np.sqrt(len(states)),
+               "weightedmean_tokens": np.average(states, axis=0, weights=np.arange(1, len(states) + 1)),
+               "lasttoken": states[-1]}
     x = np.concatenate([value for name, value in by_mode.items() if pooling[f"pooling_mode_{name}"]])
     layers = iter(layers)
     for step in steps:
@@ -84,8 +86,8 @@ def expected(model, tokenizer, text, pooling, steps, layers, longest, lower, pro
             continue
         layer = next(layers)
         x = layer["linear.weight"].numpy() @ x + (layer["linear.bias"].numpy() if step[2] else 0)
-        x = {"activation.Tanh": np.tanh, "linear.Identity": np.asarray,
-             "activation.ReLU": lambda v: np.maximum(v, 0)}[step[0]](x)
+        kind = getattr(torch.nn, step[0].rsplit(".")[-1])()
+        x = kind(torch.tensor(x)).numpy()
     return x
 
 
@@ -96,6 +98,13 @@ FOLDERS = {
     "mean over the root of the length": {"pooling": modes("mean_sqrt_len_tokens")},
     "three poolings": {"pooling": modes("cls_token", "max_tokens", "mean_tokens"), "steps": ["Normalize"]},
     "dense tanh": {"pooling": modes("mean_tokens"), "steps": [("activation.Tanh", 24, True), "Normalize"]},
+    "weighted mean": {"pooling": modes("weightedmean_tokens"), "steps": ["Normalize"]},
+    "last token": {"pooling": modes("lasttoken")},
+    "all poolings": {"pooling": modes("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens",
+                                      "weightedmean_tokens", "lasttoken")},
+    "dense GELU": {"pooling": modes("mean_tokens"), "steps": [("activation.GELU", 24, True)]},
+    "dense sigmoid, SiLU": {"pooling": modes("lasttoken"), "steps": [("activation.Sigmoid", 24, True),
+                                                                      ("activation.SiLU", 9, True)]},
     "dense without bias": {"pooling": modes("mean_tokens"), "steps": [("linear.Identity", 8, False)]},
     "two dense": {"pooling": modes("cls_token"), "steps": [("activation.ReLU", 24, True), ("linear.Identity", 5, True),
                                                            "Normalize"]},
@@ -148,8 +157,8 @@ def changed(file, **values):
 
 
 @pytest.mark.parametrize("change, said", [
-    (changed("1_Pooling/config.json", pooling_mode_weightedmean_tokens=True), "pooling_mode_weightedmean_tokens"),
-    (changed("1_Pooling/config.json", pooling_mode_lasttoken=True), "pooling_mode_lasttoken"),
+    (changed("1_Pooling/config.json", pooling_mode_attention=True), "pooling_mode_attention"),
+    (changed("1_Pooling/config.json", pooling_mode="median"), "pooling median"),
     (changed("1_Pooling/config.json", word_embedding_dimension=7), "word_embedding_dimension is 7"),
     (changed("1_Pooling/config.json", include_prompt=False), "include_prompt is False"),
     (changed("1_Pooling/config.json", pooling_mode_mean_tokens=False), "pooling is none"),
@@ -159,7 +168,7 @@ def changed(file, **values):
     (changed("modules.json", all=[{"path": "../x", "type": "a.Transformer"}]), "expected a list of modules"),
     (changed("modules.json", all=[]), "lists no modules"),
     (changed("config_sentence_transformers.json", default_prompt_name="q"), "default_prompt_name is 'q'"),
-    (changed("2_Dense/config.json", activation_function="torch.nn.GELU"), "activation_function is 'torch.nn.GELU'"),
+    (changed("2_Dense/config.json", activation_function="torch.nn.Mish"), "activation_function is 'torch.nn.Mish'"),
     (changed("2_Dense/config.json", bias=False), "expected the tensors linear.weight"),
 ])
 def test_what_cannot_be_read_is_refused_by_name(change, said, tmp_path):

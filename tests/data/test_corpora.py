@@ -1,7 +1,9 @@
 """Corpora as people have them: wrapped lines joined, columns of tables read, compressed files, and what is no text."""
 
 import bz2
+import csv
 import gzip
+import io
 import json
 import lzma
 import textwrap
@@ -9,7 +11,7 @@ import textwrap
 import pytest
 
 from bort_mx.commands.prepare import PrepareOptions, main, prepare
-from bort_mx.data import TokenShards, train_sentencepiece
+from bort_mx.data import TokenShards, table_quotes, train_sentencepiece
 from bort_mx.data.corpora import text_files
 from bort_mx.data.corpora.formats import block_sentences
 from bort_mx.data.corpora.text_files import TextFile
@@ -92,6 +94,27 @@ def test_texts_of_a_column_may_have_lines_and_be_documents(tmp_path):
     assert read(tmp_path / "t.jsonl", text_column="body") == (SENTENCES, "JSON lines, body: documents")
     (tmp_path / "t.csv").write_text('text\n"one\ntwo"\n"said ""three"""\n')
     assert read(tmp_path / "t.csv")[0] == ["one", "two", 'said "three"']
+
+
+@pytest.mark.parametrize("suffix, pack", [("", bytes), (".gz", gzip.compress)])
+def test_quotes_of_a_tsv_corpus_are_read_as_those_of_a_task(tmp_path, suffix, pack):
+    """By `bort_mx.data.table_quotes.count_quoted`: unless all that look quoted are, quotes are characters."""
+    texts = ["plain", 'said "three"', "one, two", "a\ttab", "two\nlines"]
+    table = io.StringIO()
+    csv.writer(table, delimiter="\t", lineterminator="\r\n").writerows([["id", "text"], *enumerate(texts)])
+    (tmp_path / ("t.tsv" + suffix)).write_bytes(pack(table.getvalue().encode()))
+    assert read(tmp_path / ("t.tsv" + suffix)) == (
+        [*texts[:3], "a tab", "two", "lines"], "quoted tsv, text: sentences")
+    plain = 'text\tn\n"Hello," she said\t1\nIt is 5" long\t2\n'
+    (tmp_path / ("p.tsv" + suffix)).write_bytes(pack(plain.encode()))
+    assert read(tmp_path / ("p.tsv" + suffix)) == (['"Hello," she said', 'It is 5" long'], "tsv, text: sentences")
+
+
+def test_a_stray_quote_does_not_hold_a_corpus_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_quotes, "LONGEST_ROW", 1000)
+    (tmp_path / "t.tsv").write_text('text\n"A stray one, alone.\n' + "Then plain text.\n" * 200 + '"Yes, quoted."\n')
+    found, read_as = read(tmp_path / "t.tsv")
+    assert found[0] == '"A stray one, alone.' and len(found) == 202 and read_as == "tsv, text: sentences"
 
 
 @pytest.mark.parametrize("name, content, message", [

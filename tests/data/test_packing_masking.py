@@ -168,7 +168,7 @@ def test_batches_have_their_shapes_and_types(batches):
     assert batch.input_ids.shape == (8, 64) and batch.valid_length.shape == (8,)
     assert batch.masked_positions.shape == batch.labels.shape == batch.weights.shape == (8, max_masked(64))
     kinds = [value.dtype.name for value in vars(batch).values()]
-    assert kinds == ["int32", "int32", "int32", "int32", "float32"]
+    assert kinds == ["int32", "int32", "int32", "int32", "float32", "int64"]
     for row in range(8):
         valid = batch.valid_length[row]
         assert (batch.input_ids[row, valid:] == batches.pad_id).all()

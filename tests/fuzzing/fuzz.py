@@ -26,7 +26,7 @@ from readers import READERS, vouch
 
 from bort_mx.errors import InputError
 
-SECONDS, WAIT, MEMORY = 10, 120, 1500 << 20
+SECONDS, WAIT, MEMORY = 10, 600, 1500 << 20
 """The most that one input may take: seconds of the processor, seconds by the clock (other programs may run beside), and
 bytes beyond what the program has when all is loaded."""
 

@@ -14,7 +14,7 @@ from bort_mx.models import build_model
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from bort_mx.checkpoints import onnx_graph  # noqa: E402
+from bort_mx.checkpoints import onnx_nodes  # noqa: E402
 
 TEXT = ["the quick brown fox jumps over the lazy dog", "a dog and a fox", "the fox", "quick quick brown\tlazy dog"]
 
@@ -72,14 +72,14 @@ def test_a_bad_file_is_warned_of_or_refused(name, figure, checkpoints, tmp_path,
     said = capsys.readouterr().out
     assert "int8 beside float32, 32 texts (32 given):" in said and f"  {figure}" in said
     assert untrained or not caplog.records
-    genuine = onnx_graph.quantized
+    genuine = onnx_nodes.quantized
 
     def spoilt(matrix):
         """Columns in another order: of the right size, and wrong."""
         values, scales = genuine(matrix)
         return np.ascontiguousarray(values[:, ::-1]), scales
 
-    monkeypatch.setattr(onnx_graph, "quantized", spoilt)
+    monkeypatch.setattr(onnx_nodes, "quantized", spoilt)
     assert run(checkpoints, name, tmp_path / "bad" / "m.onnx") == 0 and (tmp_path / "bad" / "m.onnx").is_file()
     said = caplog.messages[-1]
     assert said.startswith(f"int8 is far from float32: {figure}") and "--texts FILE" in said

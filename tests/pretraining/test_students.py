@@ -168,6 +168,49 @@ def test_the_generator_has_the_models_embeddings_and_both_learn_them():
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-5)
 
 
+def test_a_cached_teacher_is_asked_once_a_sequence_and_changes_little(prepared, teacher, tmp_path, monkeypatch):
+    """Twenty sequences fit. Resumed with the file, a run learns the same bit for bit; without it, up to rounding."""
+    from bort_mx.pretraining.teacher_cache import KNOWN, STATES, TeacherCache
+
+    options = ["--data", prepared, "--teacher", teacher, "--losses", "relations", "hidden", *STUDENT,
+               "--evaluation-sequences", "8"]
+    gigabytes = 20 * 2 * 32 * (3 * 24 + 24) / 1e9 * 1.001  # twenty sequences
+    asked, genuine = [], TeacherCache._open
+    monkeypatch.setattr(TeacherCache, "_open", lambda self: (genuine(self), setattr(
+        self, "_inner", lambda ids, lengths, inner=self._inner: asked.append(1) or inner(ids, lengths)))[0])
+    run(*options, "--teacher-cache", gigabytes, "--output-dir", tmp_path / "cached")
+    states, known = (np.load(tmp_path / "cached" / name) for name in (STATES, KNOWN))
+    assert states.shape == (20, 32, 96) and states.dtype == np.float16 and known.all()
+    assert len(asked) < 12 + 1  # eight sequences a step: after the third step all are known; one pass evaluates
+    shutil.copytree(tmp_path / "cached", tmp_path / "killed")
+    for step in (8, 12):
+        shutil.rmtree(tmp_path / f"killed/checkpoints/step-{step}")
+    shutil.copytree(tmp_path / "killed", tmp_path / "bare")
+    (tmp_path / "bare" / STATES).unlink()
+    for name in ("killed", "bare"):
+        run(*options, "--teacher-cache", gigabytes, "--output-dir", tmp_path / name, "--resume", "auto")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "cached")
+    assert same_weights(weights(tmp_path / "killed"), weights(tmp_path / "cached"))
+    for mine, theirs in zip(rows(tmp_path / "bare"), rows(tmp_path / "cached")):
+        assert mine == pytest.approx(theirs, rel=1e-3)
+
+
+def test_cached_states_are_the_teachers(tmp_path):
+    from bort_mx.data.masking import Batch
+    from bort_mx.pretraining.teacher_cache import TeacherCache
+
+    inner = InnerStates(build_model(Architecture(2, 2, 16, 24), 50, seed=1), [2], [2])
+    cache = TeacherCache(inner, [48, 16], 7, 1e-4, tmp_path, 5, False)
+    ids, lengths = np.random.default_rng(0).integers(0, 50, (3, 7)), np.array([7, 3, 5])
+    batch = Batch(ids, lengths, None, None, None, np.array([4, 0, 2]))
+    arrays = mx.nd.array(ids), mx.nd.array(lengths)
+    first, again = cache(batch, *arrays), cache(batch, *arrays)
+    for one, other, true in zip(first, again, inner(*arrays)):
+        np.testing.assert_array_equal(one.asnumpy(), other.asnumpy())
+        np.testing.assert_allclose(one.asnumpy(), true.asnumpy(), atol=2e-3, rtol=1e-3)
+    assert cache.sequences == 5 and cache.bytes == 5 * 7 * 64 * 2
+
+
 # -- first weights -------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +325,8 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     (["--losses", "relation"], "names are mlm, kd, relations"),
     (["--losses", "relations=-1"], "weights above 0"),
     (["--losses", "replaced"], "stands alone"),
+    (["--losses", "relations", "mlm", "--teacher-cache", "1"], "losses of text that is not masked"),
+    (["--losses", "relations", "--teacher-cache", "1e-9"], "--teacher-cache 1e-09: one sequence takes"),
     (["--losses", "embeddings", "mlm"], "embeddings cannot be added to mlm"),
     (["--losses", "kd"], "lacks a trained MLM head"),
     (["--losses", "mlm", "--distill", "hidden"], "exclude each other"),

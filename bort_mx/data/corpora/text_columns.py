@@ -7,10 +7,13 @@ import pathlib
 import sys
 from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
+from bort_mx.data.table_quotes import count_quoted
 from bort_mx.errors import InputError
 
 KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".json": "JSON lines"}
 """Suffix of a file's name, without that of its compression: what its lines hold."""
+
+QUOTED_TSV = "quoted tsv"
 
 
 def kind_of_table(path: pathlib.Path, beginning: bytes) -> Optional[str]:
@@ -26,19 +29,24 @@ def kind_of_table(path: pathlib.Path, beginning: bytes) -> Optional[str]:
     return kind
 
 
+def is_quoted(path: pathlib.Path, chunks: Iterable[bytes]) -> bool:
+    """Whether the fields of a .tsv file stand in quotes, by the rule of `bort_mx.data.table_quotes.count_quoted`."""
+    return count_quoted(line for _, line in _lines(path, chunks)) > 0
+
+
 def texts_of_column(path: pathlib.Path, kind: str, chunks: Iterable[bytes], column: str) -> Iterator[bytes]:
     """The texts of a column, each with a line end; a text may have several lines.
 
     Args:
         path: the file, for errors.
-        kind: as `kind_of_table` gives it. In a .tsv file quotes are ordinary characters.
+        kind: as `kind_of_table` gives it, or QUOTED_TSV. In a plain .tsv file quotes are ordinary characters.
         chunks: the file's bytes.
         column: its name.
     Raises:
         InputError: no such column, a row with another number of fields, what is no text, not UTF-8, not JSON.
     """
     lines = _lines(path, chunks)
-    rows = _objects(path, lines) if kind == "JSON lines" else _rows(path, lines, "," if kind == "csv" else "\t")
+    rows = _objects(path, lines) if kind == "JSON lines" else _rows(path, lines, kind)
     for where, fields in rows:
         if column not in fields:
             raise InputError(f"{where}: no column {column!r}; found {', '.join(map(str, fields)) or 'none'}; name the "
@@ -76,11 +84,11 @@ def _objects(path: pathlib.Path, lines: Iterable[Tuple[int, str]]) -> Iterator[T
         yield f"{path}:{number}", record
 
 
-def _rows(path: pathlib.Path, lines: Iterable[Tuple[int, str]],
-          delimiter: str) -> Iterator[Tuple[str, Dict[str, str]]]:
+def _rows(path: pathlib.Path, lines: Iterable[Tuple[int, str]], kind: str) -> Iterator[Tuple[str, Dict[str, str]]]:
     csv.field_size_limit(sys.maxsize)
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader((f"{line}\n" for _, line in lines), delimiter=delimiter, quoting=quoting, strict=True)
+    quoting = csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL
+    reader = csv.reader((f"{line}\n" for _, line in lines), delimiter="," if kind == "csv" else "\t",
+                        quoting=quoting, strict=True)
     header = None
     try:
         for fields in reader:

@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tupl
 
 from bort_mx.data.corpora.other_kinds import refuse_other_kinds
 from bort_mx.data.corpora.source import Piece
-from bort_mx.data.corpora.text_columns import kind_of_table, texts_of_column
+from bort_mx.data.corpora.text_columns import QUOTED_TSV, is_quoted, kind_of_table, texts_of_column
 from bort_mx.data.corpora.wrapped_lines import PARAGRAPH_END, looks_wrapped
 from bort_mx.data.text import JUDGED, clean, looks_like_documents
 from bort_mx.errors import InputError
@@ -61,17 +61,25 @@ def list_files(paths: Iterable[os.PathLike]) -> Tuple[List[pathlib.Path], int]:
     Raises:
         InputError: no such file or folder, or nothing in any of them.
     """
-    found, hidden = {}, 0
+    found, hidden, seen = {}, 0, set()
     for path in map(pathlib.Path, paths):
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
         if path.is_file():
             found[path.resolve()] = path
         for folder, folders, names in os.walk(path, followlinks=True):
+            here = os.path.realpath(folder)
+            if here in seen:  # links may lead in circles
+                folders[:] = []
+                continue
+            seen.add(here)
             hidden += sum(name.startswith(".") for name in (*folders, *names))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(name for name in names if not name.startswith(".")):
                 file = pathlib.Path(folder, name)
+                if not file.is_file():
+                    kind = "a link to nothing" if file.is_symlink() else "a pipe, a socket or a device"
+                    raise InputError(f"{file}: {kind}, not a text file; move it out of the data folder")
                 found.setdefault(file.resolve(), file)
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no files in there")
@@ -167,8 +175,7 @@ class TextFile:
 
     def _texts(self) -> Iterator[bytes]:
         """The file's bytes, decompressed; of a table, the texts of its column."""
-        stream = self._stream()
-        chunks = iter(lambda: stream.read(BLOCK), b"")
+        chunks = self._chunks()
         if self._inside:
             return chunks
         first = next(chunks, b"")
@@ -176,8 +183,16 @@ class TextFile:
         chunks, kind = itertools.chain([first], chunks), kind_of_table(self.path, first)
         if kind is None or self.format not in PLAIN:
             return chunks
+        if kind == "tsv":
+            again = TextFile(self.path)
+            with open(self.path, "rb") as again._raw:
+                kind = QUOTED_TSV if is_quoted(self.path, again._chunks()) else kind
         self._table = f"{kind}, {self.text_column}: "
         return texts_of_column(self.path, kind, chunks, self.text_column)
+
+    def _chunks(self) -> Iterator[bytes]:
+        stream = self._stream()
+        return iter(lambda: stream.read(BLOCK), b"")
 
     def _stream(self) -> Any:
         place = self._raw.tell()

@@ -10,8 +10,6 @@ import dataclasses
 import pathlib
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-import tokenizers
-
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -54,10 +52,6 @@ class AddedToken:
                 raise InputError(f"added token {self.content!r}: {name} is {getattr(self, name)!r}; it must be true or "
                                  "false")
 
-    def as_rust(self) -> tokenizers.AddedToken:
-        """The library's own form. It has no id: the library numbers tokens in the order they are added."""
-        return tokenizers.AddedToken(self.content, **self.flags())
-
     def flags(self) -> Dict[str, bool]:
         """The fields of an `added_tokens_decoder` entry, without `content`."""
         return {name: getattr(self, name) for name in _FLAGS}
@@ -87,23 +81,25 @@ def read_added_tokens(directory: pathlib.Path, config: Dict, vocab: Dict[str, in
     return sorted(tokens, key=lambda token: token.id)
 
 
-def with_added(tokens: Sequence[str], added: Sequence[AddedToken], source: str) -> List[str]:
-    """The tokens by id, with those added beyond them.
+def numbered(own: Dict[int, str], added: Sequence[AddedToken], source: str) -> List[str]:
+    """All tokens by id: those of a vocabulary, and those added to it, which may fill its gaps.
 
     Raises:
-        InputError: an added token's id is another token's, or leaves a gap; or it has another id in the vocabulary.
+        InputError: an added token whose id is another token's or leaves a gap, or that has another id in the
+            vocabulary; an id that no token has.
     """
-    result, own = list(tokens), {token: i for i, token in enumerate(tokens)} if added else {}
+    tokens, ids = dict(own), {token: i for i, token in own.items()} if added else {}
     for token in sorted(added, key=lambda token: token.id):
-        index, size = own.get(token.content, token.id), len(result)
-        if index == token.id == size:
-            result.append(token.content)
-        elif index != token.id or index > size or result[index] != token.content:
-            reason = (f"in the vocabulary it is {index}" if index != token.id else f"the next is {size}"
-                      if index > size else f"that is {result[index]!r}")
+        due, there = ids.get(token.content, token.id), tokens.setdefault(token.id, token.content)
+        if due != token.id or there != token.content or token.id >= len(tokens):
+            reason = (f"in the vocabulary it is {due}" if due != token.id else f"that is {there!r}"
+                      if there != token.content else f"the next is {len(tokens) - 1}")
             raise InputError(f"{source}: the added token {token.content!r} has id {token.id}, but {reason}; keep the "
                              "files of one tokenizer")
-    return result
+    gap = next((i for i in range(len(tokens)) if i not in tokens), None)
+    if gap is not None:
+        raise InputError(f"{source}: ids must run from 0 without gaps or repeats; no token has id {gap}")
+    return [tokens[i] for i in range(len(tokens))]
 
 
 def _without_an_id(contents: Sequence[str], vocab: Dict[str, int], added: Sequence[AddedToken]) -> List[AddedToken]:
@@ -116,8 +112,8 @@ def _without_an_id(contents: Sequence[str], vocab: Dict[str, int], added: Sequen
 def _special_contents(directory: pathlib.Path, config: Dict) -> List[str]:
     """Special tokens, other than mask, pad and so on, that tokenizer_config.json or the map lists."""
     said = [(config, directory / CONFIG)]
-    if "added_tokens_decoder" not in config and (directory / SPECIAL_MAP).is_file():
-        said.append((_read_object(directory / SPECIAL_MAP), directory / SPECIAL_MAP))
+    if "added_tokens_decoder" not in config:
+        said.append((object_in(directory / SPECIAL_MAP), directory / SPECIAL_MAP))
     found: Dict[str, None] = {}
     for values, source in said:
         for name in LISTS:
@@ -143,14 +139,14 @@ def _content(entry: Any, where: str) -> str:
 
 def _of_added_json(directory: pathlib.Path, specials: Sequence[str]) -> Iterator[Tuple[AddedToken, str]]:
     path = directory / ADDED
-    for content, index in (_read_object(path) if path.is_file() else {}).items():
+    for content, index in object_in(path).items():
         special = content in specials
         yield _token({"content": content, "special": special, "normalized": not special}, index, str(path)), str(path)
 
 
 def _of_single_file(directory: pathlib.Path) -> Iterator[Tuple[AddedToken, str]]:
     path = directory / SINGLE_FILE
-    for entry in _listed(_read_object(path), "added_tokens", path) if path.is_file() else []:
+    for entry in _listed(object_in(path), "added_tokens", path):
         yield _token(entry, entry.get("id") if isinstance(entry, dict) else None, str(path)), str(path)
 
 
@@ -174,8 +170,13 @@ def _token(entry: Any, index: Optional[Any], source: str) -> AddedToken:
         raise InputError(f"{source}: {error}") from None
 
 
-def _read_object(path: pathlib.Path) -> Dict:
-    values = files.read_json(path)
+def object_in(path: pathlib.Path) -> Dict:
+    """A JSON object; {} where there is no such file.
+
+    Raises:
+        InputError: no JSON, or something else than an object.
+    """
+    values = files.read_json(path) if path.is_file() else {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a JSON object")
     return values

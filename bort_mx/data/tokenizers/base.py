@@ -14,7 +14,7 @@ import os
 import pathlib
 from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
-from bort_mx.data.tokenizers.added_tokens import ADDED, CONFIG, AddedToken, with_added
+from bort_mx.data.tokenizers.added_tokens import ADDED, CONFIG, AddedToken
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -37,9 +37,9 @@ class Tokenizer(abc.ABC):
     has_token_types = False
 
     def __init__(self, tokens: Sequence[str], specials: Dict[str, str], source: str,
-                 added: Sequence[AddedToken] = ()):
-        self._own = len(tokens)  # ids beyond are of added tokens
-        self._tokens = with_added(tokens, added, source)
+                 added: Sequence[AddedToken] = (), own: Optional[int] = None):
+        self._tokens = list(tokens)
+        self._own = len(self._tokens) if own is None else own  # ids beyond are of added tokens
         self._ids = {token: i for i, token in enumerate(self._tokens)}
         missing = [token for token in specials.values() if token not in self._ids]
         if missing:
@@ -223,20 +223,6 @@ class Tokenizer(abc.ABC):
 
     def _config(self) -> dict:
         return {}
-
-
-def tokens_in_order(vocab: Dict[str, int], source: str) -> List[str]:
-    """The tokens of a vocabulary (token → id), by id.
-
-    Raises:
-        InputError: ids that do not run from 0 without gaps or repeats.
-    """
-    tokens = sorted(vocab, key=vocab.__getitem__)
-    gap = next((i for i, token in enumerate(tokens) if vocab[token] != i), None)
-    if gap is not None:
-        raise InputError(f"{source}: ids must run from 0 without gaps or repeats; token {tokens[gap]!r} has id "
-                         f"{vocab[tokens[gap]]} where {gap} was due")
-    return tokens
 
 
 def canonical_bytes(value: list) -> bytes:

@@ -5,7 +5,6 @@ from typing import Dict, Sequence, Tuple
 import tokenizers
 
 from bort_mx.data.tokenizers.added_tokens import AddedToken
-from bort_mx.data.tokenizers.base import tokens_in_order
 from bort_mx.data.tokenizers.program import ROBERTA_SPECIALS, ProgramTokenizer
 from bort_mx.errors import InputError
 
@@ -25,7 +24,6 @@ class ByteBPETokenizer(ProgramTokenizer):
 
     def __init__(self, vocab: Dict[str, int], merges: Sequence[Tuple[str, str]], add_prefix_space: bool = False,
                  source: str = "vocabulary", added: Sequence[AddedToken] = ()):
-        tokens_in_order(vocab, source)
         known = vocab.keys() | {token.content for token in added}
         absent = set(tokenizers.pre_tokenizers.ByteLevel.alphabet()) - known
         if absent and set(ROBERTA_SPECIALS.values()) <= known:

@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import Dict, List, Sequence, Tuple
 
-from bort_mx.data.tokenizers.added_tokens import CONFIG, SINGLE_FILE, SPECIAL_MAP, read_added_tokens
+from bort_mx.data.tokenizers.added_tokens import CONFIG, SINGLE_FILE, SPECIAL_MAP, object_in, read_added_tokens
 from bort_mx.data.tokenizers.base import Tokenizer
 from bort_mx.data.tokenizers.byte_bpe import ByteBPETokenizer
 from bort_mx.data.tokenizers.program import BERT_SPECIALS, ROBERTA_SPECIALS, ProgramTokenizer, kind_of, tokens_of
@@ -42,21 +42,13 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
         raise InputError(f"{path}: no such file or directory; give a folder with vocab.json and merges.txt, "
                          "vocab.txt, or sentencepiece.model")
     directory = path if path.is_dir() else path.parent
-    config = _object_in(directory / CONFIG)
+    config = object_in(directory / CONFIG)
     odd = [name for name in FLAGS if not isinstance(config.get(name), (bool, type(None)))]
     if odd:
         raise InputError(f"{directory / CONFIG}: {odd[0]} is {config[odd[0]]!r:.60}; expected true or false")
     if path.is_file():
         return _load_file(path, config)
     return _load_directory(directory, config)
-
-
-def _object_in(path: pathlib.Path) -> Dict:
-    """A JSON object; {} where there is no such file."""
-    values = files.read_json(path) if path.is_file() else {}
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: not a JSON object")
-    return values
 
 
 def _load_file(path: pathlib.Path, config: Dict) -> Tokenizer:
@@ -143,7 +135,7 @@ def _load_fairseq(directory: pathlib.Path) -> Tokenizer:
 
 def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
     """A tokenizer.json, with the settings, special tokens and added tokens that the files beside it tell of."""
-    program = _object_in(path)
+    program = object_in(path)
     vocab = {token: i for i, token in tokens_of(program).items()}
     added = read_added_tokens(path.parent, config, vocab)
     if not vocab:
@@ -159,7 +151,7 @@ def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
 
 def _special_tokens(directory: pathlib.Path, config: Dict, known: set, kind: str) -> Dict[str, str]:
     """The five special tokens: as tokenizer_config.json or special_tokens_map.json say, else by their usual names."""
-    said = {**_object_in(directory / SPECIAL_MAP), **config}
+    said = {**object_in(directory / SPECIAL_MAP), **config}
     usual = (BERT_SPECIALS, ROBERTA_SPECIALS) if kind == "wordpiece" else (ROBERTA_SPECIALS, BERT_SPECIALS)
     found = {}
     for name, keys in _SPECIAL_NAMES.items():
@@ -176,6 +168,8 @@ def _read_vocab(path: pathlib.Path) -> Dict[str, int]:
     vocab = files.read_json(path)
     if not isinstance(vocab, dict) or not all(type(index) is int for index in vocab.values()):
         raise InputError(f"{path}: expected one JSON object of token: id")
+    if len(set(vocab.values())) < len(vocab):
+        raise InputError(f"{path}: ids must run from 0 without gaps or repeats; two tokens have one id")
     return vocab
 
 

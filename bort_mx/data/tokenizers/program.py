@@ -12,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import tokenizers
 
-from bort_mx.data.tokenizers.added_tokens import AddedToken
+from bort_mx.data.tokenizers.added_tokens import AddedToken, numbered
 from bort_mx.data.tokenizers.base import Tokenizer, canonical_bytes
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -54,7 +54,7 @@ class ProgramTokenizer(Tokenizer):
         self.kind = kind_of(program)
         self._joint = " " if self.kind == "wordpiece" else ""
         own = tokens_of(program)
-        super().__init__(_filled(own, added, source), specials, source, added)
+        super().__init__(numbered(own, added, source), specials, source, added, max(own, default=-1) + 1)
         five = {self._ids[token]: AddedToken(token, self._ids[token], special=True, normalized=False,
                                              lstrip=name == "mask" and self.kind != "wordpiece")
                 for name, token in specials.items()}
@@ -170,20 +170,6 @@ def tokens_of(program: Dict) -> Dict[int, str]:
     if isinstance(vocab, list):  # Unigram: (token, score) in the order of ids
         return {i: entry[0] for i, entry in enumerate(vocab) if isinstance(entry, list) and entry}
     return {i: token for token, i in vocab.items() if type(i) is int} if isinstance(vocab, dict) else {}
-
-
-def _filled(own: Dict[int, str], added: Sequence[AddedToken], source: str) -> List[str]:
-    """The model's tokens by id. Added tokens may fill its gaps.
-
-    Raises:
-        InputError: an id below the largest that no token has.
-    """
-    size = max(own, default=-1) + 1
-    by_id = {**{token.id: token.content for token in added if token.id < size}, **own}
-    gap = next((i for i in range(size) if i not in by_id), None)
-    if gap is not None:
-        raise InputError(f"{source}: ids must run from 0 without gaps or repeats; no token has id {gap}")
-    return [by_id[i] for i in range(size)]
 
 
 def _run(program: Dict, source: str) -> tokenizers.Tokenizer:
