@@ -22,7 +22,7 @@ import os
 import pathlib
 import tempfile
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -33,7 +33,22 @@ from bort_mx.provenance import provenance
 
 PROGRAMS = ("bort_mx", "transformers")
 TASKS = ["MRPC", "RTE", "CoLA", "STS-B"]
-EPOCHS, BATCH, RATE, DECAY, WARMUP, LONGEST = 3, 16, 5e-5, 0.01, 0.1, 128
+
+
+class Settings(NamedTuple):
+    """A training's settings."""
+
+    epochs: int = 3
+    batch: int = 16
+    rate: float = 5e-5
+    decay: float = 0.01
+    warmup: float = 0.1
+    longest: int = 128
+    by_length: bool = True
+    """Form batches of texts of similar length; False: in random order."""
+
+
+RECIPE = Settings()
 
 
 def weights_folder() -> str:
@@ -68,40 +83,47 @@ def ours(name: str, seed: int, options: argparse.Namespace) -> Dict[str, float]:
     from bort_mx.finetuning import finetune as room
     from bort_mx.finetuning.options import FineTuningOptions
 
-    room.resolve = lambda key: (limited_task(key, options),) * 2
+    room.task_of = lambda _: (limited_task(name, options),) * 2
     with tempfile.TemporaryDirectory() as folder:
         found = room.finetune(FineTuningOptions(
-            name, weights_folder(), options.data_dir, f"{folder}/run", epochs=EPOCHS, batch_size=BATCH,
-            learning_rate=RATE, weight_decay=DECAY, warmup=WARMUP, max_length=LONGEST, pooler=True,
+            task=name, checkpoint=weights_folder(), data_dir=options.data_dir, output_dir=f"{folder}/run",
+            epochs=RECIPE.epochs, batch_size=RECIPE.batch, learning_rate=RECIPE.rate, weight_decay=RECIPE.decay,
+            warmup=RECIPE.warmup, max_length=RECIPE.longest, pooler=True,
             classifier_init="normal", extra_layer=False, seed=seed, log_interval=100, checkpoint_interval=0))
     return {key: value for key, value in found["history"][-1].items() if key not in ("step", "loss")}
 
 
 def theirs(name: str, seed: int, options: argparse.Namespace) -> Dict[str, float]:
     """The same recipe in transformers and PyTorch."""
+    return train_in_transformers(limited_task(name, options), options.data_dir, seed, RECIPE)
+
+
+def train_in_transformers(task: Task, data_dir: str, seed: int, settings: Settings) -> Dict[str, float]:
+    """The usual loop of transformers and PyTorch; returns the last epoch's dev metrics."""
     import torch
     import transformers
     from transformers.trainer_pt_utils import LengthGroupedSampler
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch.manual_seed(seed)
-    task = limited_task(name, options)
-    train, dev = (task.read(options.data_dir, split) for split in ("train", "dev"))
+    train, dev = (task.read(data_dir, split) for split in ("train", "dev"))
     tokenizer = transformers.AutoTokenizer.from_pretrained(weights_folder())
     # Attention as plain products and AdamW in one kernel: the same values, an eighth less time on a CPU.
     model = transformers.BertForSequenceClassification.from_pretrained(
         weights_folder(), num_labels=task.num_labels, attn_implementation="eager")
-    total = EPOCHS * -(-len(train) // BATCH)
-    optimizer = torch.optim.AdamW(_groups(model), lr=RATE, fused=True)
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(WARMUP * total), total)
-    lengths = [len(_encoded(tokenizer, [example])["input_ids"][0]) for example in train]
-    sampler = LengthGroupedSampler(BATCH, lengths=lengths, generator=torch.Generator().manual_seed(seed))
+    total = settings.epochs * -(-len(train) // settings.batch)
+    optimizer = torch.optim.AdamW(_groups(model, settings.decay), lr=settings.rate, fused=True)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, round(settings.warmup * total), total)
+    longest, generator = settings.longest, torch.Generator().manual_seed(seed)
+    lengths = [len(_encoded(tokenizer, [example], longest)["input_ids"][0]) for example in train]
+    sampler = (LengthGroupedSampler(settings.batch, lengths=lengths, generator=generator) if settings.by_length else
+               torch.utils.data.RandomSampler(train, generator=generator))
     model.train()
-    for _ in range(EPOCHS):
+    for _ in range(settings.epochs):
         order = list(sampler)
-        for begin in range(0, len(train), BATCH):
-            part = [train[i] for i in order[begin:begin + BATCH]]
-            loss = _torch_loss(model, tokenizer, task, part)
+        for begin in range(0, len(train), settings.batch):
+            part = [train[i] for i in order[begin:begin + settings.batch]]
+            loss = _torch_loss(model, tokenizer, task, part, longest)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -109,28 +131,29 @@ def theirs(name: str, seed: int, options: argparse.Namespace) -> Dict[str, float
             optimizer.zero_grad()
     model.eval()
     with torch.no_grad():
-        scores = torch.cat([model(**_encoded(tokenizer, dev[i:i + 32])).logits for i in range(0, len(dev), 32)])
+        scores = torch.cat([model(**_encoded(tokenizer, dev[i:i + 32], longest)).logits
+                            for i in range(0, len(dev), 32)])
     return dict(task.metrics_of(dev, task.predictions_from_scores(dev, scores.numpy())))
 
 
-def _groups(model) -> List[Dict[str, Any]]:
+def _groups(model, decay: float) -> List[Dict[str, Any]]:
     """Parameters with and without weight decay."""
     named = list(model.named_parameters())
     bare = [p for n, p in named if n.endswith("bias") or "LayerNorm" in n]
-    return [{"params": [p for n, p in named if not (n.endswith("bias") or "LayerNorm" in n)], "weight_decay": DECAY},
+    return [{"params": [p for n, p in named if not (n.endswith("bias") or "LayerNorm" in n)], "weight_decay": decay},
             {"params": bare, "weight_decay": 0.0}]
 
 
-def _encoded(tokenizer, examples):
+def _encoded(tokenizer, examples, longest: int):
     texts = list(zip(*(example.texts for example in examples)))
-    return tokenizer(*(list(column) for column in texts), truncation="longest_first", max_length=LONGEST, padding=True,
+    return tokenizer(*(list(column) for column in texts), truncation="longest_first", max_length=longest, padding=True,
                      return_tensors="pt")
 
 
-def _torch_loss(model, tokenizer, task: Task, examples):
+def _torch_loss(model, tokenizer, task: Task, examples, longest: int):
     import torch
 
-    logits = model(**_encoded(tokenizer, examples)).logits
+    logits = model(**_encoded(tokenizer, examples, longest)).logits
     if task.is_regression:
         return torch.nn.functional.mse_loss(logits[:, 0], torch.tensor([float(e.label) for e in examples]))
     return torch.nn.functional.cross_entropy(logits, torch.tensor([task.label_index(e.label) for e in examples]))

@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import Callable, Dict, List, NoReturn, Optional, Tuple
 
+from bort_mx import suggestions
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.output import BAD_PLACE, FULL
 from bort_mx.training.signals import StopSignals, terminate_as_interrupt
@@ -31,6 +32,11 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
     "bench": ("bort_mx.commands.bench", "run the benchmarks on this machine"),
 }
 """Command: the module that does the work, and its line in --help."""
+
+STAGES: Dict[str, Tuple[str, ...]] = {
+    "First steps": ("demo", "doctor"), "Data": ("prepare",), "Training": ("search", "pretrain", "finetune"),
+    "Using a model": ("predict", "serve", "convert", "export"), "Measuring": ("bench", "reproduce")}
+"""Heading in --help: the commands below it. Commands that stand nowhere here come last."""
 
 LONGEST_MESSAGE = 2000
 """Characters of an error's line; a longer one, which repeats a file's content, is cut."""
@@ -106,13 +112,18 @@ def _find(name: str) -> Main:
         InputError: no such command; the message lists them.
     """
     if name not in COMMANDS:
-        raise InputError(f"no such command; there are {', '.join(COMMANDS)}")
+        near = suggestions.hint(name, list(COMMANDS), suggestions.COMMANDS)
+        raise InputError(f"no such command{near}; there are {', '.join(COMMANDS)}")
     return importlib.import_module(COMMANDS[name][0]).main
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["usage: bort-mx <command> [options]; bort-mx <command> --help shows its options", *lines])
+    lines = ["usage: bort-mx <command> [options]; bort-mx <command> --help shows its options"]
+    others = [name for name in COMMANDS if not any(name in names for names in STAGES.values())]
+    for stage, names in {**STAGES, "Other": others}.items():
+        there = [name for name in names if name in COMMANDS]
+        lines += [f"\n{stage}:", *(f"  {name:<10} {COMMANDS[name][1]}" for name in there)] if there else []
+    return "\n".join(lines)
 
 
 def _print_version(argv: List[str]) -> int:

@@ -22,7 +22,6 @@ for an Optional[bool], and no errors in one line. Supplying these takes more cod
 
 import argparse
 import dataclasses
-import difflib
 import math
 import re
 import typing
@@ -34,6 +33,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 
+from bort_mx import suggestions
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -376,7 +376,10 @@ def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:
     value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
     if ill_typed and value and ill_typed[1] in fields:
         name = ill_typed[1]
-        return f"{spelled(name)}: expected {_readable(fields[name].type)}, found {_short(_squeeze(value[1]))}"
+        known = [word for part in (fields[name].type, *typing.get_args(fields[name].type))
+                 if typing.get_origin(part) is typing.Literal for word in typing.get_args(part)]
+        return (f"{spelled(name)}: expected {_readable(fields[name].type)}, found {_short(_squeeze(value[1]))}"
+                + suggestions.hint(value[1].strip("' "), known, suggestions.VALUES))
     neither = re.match(r"argument ([^\s:/]+)\S*: invalid _boolean_type value: (.*)", message)
     if neither:
         return f"{neither[1]}: expected true or false, found {neither[2]}"
@@ -396,8 +399,10 @@ def _unknown(name: str, fields: Dict[str, _Field], dashes: str) -> str:
     for field, spelling in zip(fields.values(), spellings):
         if name.lstrip("-").replace("-", "_") == field.former:
             return f"{name} is now {spelling}"
-    near = difflib.get_close_matches(name, spellings, n=1)
-    return f"unknown option {name}" + (f" (did you mean {near[0]}?)" if near else "; see --help")
+    near = suggestions.meant(name.partition("=")[0], fields, suggestions.MEANINGS)
+    if near is None:
+        return f"unknown option {name}; see --help"
+    return f"unknown option {name} (did you mean {fields[near].flag if dashes else near}?)"
 
 
 def _readable(annotation: Any) -> str:

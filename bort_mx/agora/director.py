@@ -17,6 +17,7 @@ from bort_mx.agora.trainer import Trained
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example, Task
 from bort_mx.durations import in_words
+from bort_mx.finetuning.task_data import shown_name
 from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
 
@@ -68,7 +69,7 @@ class Director:
         rows = [self._enumeration(result)]
         if self._options.baselines == "all":
             rows += baselines.train(self._plain, thetas, self._options.balance, self._options.seed)
-        report.write_report(result, self._folder, [row.shown for row in rows], f"Agora on {self._task.key}")
+        report.write_report(result, self._folder, [row.shown for row in rows], f"Agora on {shown_name(self._task)}")
         self._storage.write_trainings(result, baselines.trainings)
         return Outcome(result.best_model, self._results(result, rows))
 

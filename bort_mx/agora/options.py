@@ -1,7 +1,7 @@
 """The options of `run_finetune.py --agora`, beside those of fine-tuning."""
 
 import dataclasses
-from typing import Any, ClassVar, Dict, List, Literal, Optional, Tuple
+from typing import Any, ClassVar, Dict, List, Literal, Mapping, Optional, Tuple
 
 from bort_mx.agora.budget import parse_duration
 from bort_mx.agora.hyperparameters import Theta, load_thetas, paper_thetas
@@ -195,12 +195,12 @@ class AgoraRunOptions(FineTuningOptions):
             return [Theta(self.learning_rate, self.weight_decay, self.warmup, self.seed)]
         return paper_thetas() if self.theta is None else load_thetas(self.theta)
 
-    def plain_theta(self, task: Task, asked: Task) -> Theta:
+    def plain_theta(self, task: Task, asked: Task, recipe: Optional[Mapping[str, Any]] = None) -> Theta:
         """The hyperparameter set of the plain baseline: what is given, else the defaults; --chs is not for it.
 
         Of options as given, not resolved ones. Arguments as for `resolved`.
         """
-        plain = dataclasses.replace(self.without_agora(), chs=False).resolved(task, asked)
+        plain = dataclasses.replace(self.without_agora(), chs=False).resolved(task, asked, recipe)
         return Theta(plain.learning_rate, plain.weight_decay, plain.warmup, plain.seed)
 
     def loop_options(self) -> AgoraOptions:
@@ -214,9 +214,11 @@ class AgoraRunOptions(FineTuningOptions):
         return {name: getattr(self, name) for name in self.ASKED}
 
     def fingerprint(self) -> Dict[str, Any]:
-        """The options that recorded jobs depend on, as "--name"; of resolved options."""
+        """The options that recorded jobs depend on, as "--name"; of resolved options, which say all that a recipe does.
+        """
+        known = (*RECORDED, *self.MAY_CHANGE, "recipe")
         later = [field.name for field in dataclasses.fields(self)
-                 if field.name not in (*RECORDED, *self.MAY_CHANGE) and getattr(self, field.name) != field.default
+                 if field.name not in known and getattr(self, field.name) != field.default
                  and (field.name, getattr(self, field.name)) not in OF_OLDER_RUNS]
         return {f"--{name.replace('_', '-')}": getattr(self, name) for name in (*RECORDED, *later)}
 

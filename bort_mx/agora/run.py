@@ -32,12 +32,14 @@ from bort_mx.devices import device_of, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
-from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished, read_weights, starting_weights
+from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished
 from bort_mx.finetuning.options import kind_of
-from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, resolve, with_discarded
+from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
+from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, remarks, task_of, with_discarded
 from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import Session
-from bort_mx.training.run_directory import RunDirectory, started_without
+from bort_mx.training.earlier_run import started_without
+from bort_mx.training.run_directory import RunDirectory
 
 
 def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
@@ -53,15 +55,17 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
         StopRequested: stopped by the user; what is finished is recorded.
     """
     workers = connect(options)
-    task, asked = resolve(options.task, options.chs, options.clean_multirc)
-    plain = options.plain_theta(task, asked)
+    task, asked = task_of(options)
     # A run of an earlier version keeps the rule by which it chose.
     older = workers.gather(started_without(options.output_dir, options.resume, "score"), "score")[0]
-    options = dataclasses.replace(options.resolved(task, asked),
-                                  score=options.score or ("examples" if older else "task"))
-    thetas, older = options.thetas(), options.score == "examples"
-    data = read_task_data(task, asked, options.data_dir, options.seed, workers, discards=older)
-    data, put_aside = _sets(data, options.audit_examples, options.seed, older)
+    options = dataclasses.replace(options, score=options.score or ("examples" if older else "task"))
+    seed, older = options.resolved(task, asked).seed, options.score == "examples"
+    data = read_task_data(task, asked, options.data_dir, seed, workers, discards=older)
+    data, put_aside = _sets(data, options.audit_examples, seed, older)
+    settled = settle(options, asked, data, workers)
+    plain = settled.given.plain_theta(task, asked, settled.recipe.values)
+    options = settled.options
+    thetas = options.thetas()
     known = data.identity()
     extra = {**known, "data": {**known["data"], "audit": examples_digest(put_aside)},
              "theta": hashlib.sha256(repr([tuple(theta) for theta in thetas]).encode()).hexdigest()}
@@ -73,11 +77,13 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
     check_same_checkpoint(run, options.checkpoint)
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
-    pool, director = _prepare(options, data, put_aside, run, workers, thetas, plain)
+    pool, director = _prepare(settled, data, put_aside, run, workers, thetas, plain)
     run.agree(workers, resumes=False)  # of checkpoints/, only rank 0 reads
     if begin is not None:
         begin()
     run.open(gpu=gpu_of(pool.trainer.ctx), workers=workers.size)
+    for line in (*remarks(task), settled.line):
+        workers.say(line)
     try:
         outcome = _outcome(pool, director, workers)
     finally:
@@ -138,17 +144,19 @@ def _is_finished(run: RunDirectory, asked: Dict[str, Any]) -> bool:
     return run.read_results(agora=dict)["agora"].get("asked") == asked
 
 
-def _prepare(options: AgoraRunOptions, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
+def _prepare(settled: Settled, data: TaskData, put_aside: Examples, run: RunDirectory, workers: Workers,
              thetas: List[Theta], plain: Theta) -> Tuple[WorkerPool, Director]:
     """Load everything that may be refused, on every worker, before anything is written."""
-    task = data.task
+    options, task = settled.options, data.task
     if task.is_regression and options.socrates_threshold is not None:
         raise InputError(f"--socrates-threshold {options.socrates_threshold}: {task.key} is a regression, whose "
                          "teacher has no confidence; leave it out")
     check_classes(data.train, data.dev, rounding_of(task))
     ctx = device_of(options.device, workers, options.dtype)
-    weights, notes = starting_weights(options.checkpoint, options.seed, data, workers,
-                                      options.transfer_from is not None)
+    found = settled.weights
+    if found is None and options.checkpoint != FRESH:
+        found = read_weights(options.checkpoint, workers)
+    weights, notes = starting_weights(options.checkpoint, found, options.seed, data, options.transfer_from is not None)
     taught = read_weights(options.socrates, workers)
     teacher = Teacher(taught, options.socrates, task, ctx, options.evaluation_batch_size, options.dtype == "float16",
                       "--socrates")

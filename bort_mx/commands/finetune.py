@@ -10,6 +10,7 @@ from bort_mx.commands.last_lines import OWN_TEXTS, say_last
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.options import parse_options
+from bort_mx.training.resumed_options import parse_run_options
 
 DESCRIPTION = ("Fine-tune a checkpoint on a task of GLUE, SuperGLUE or RACE, on one's own, or on a whole benchmark; "
                "plainly, or by Agora.")
@@ -32,8 +33,11 @@ def main(argv: List[str]) -> int:
 
 def run_arguments(argv: List[str]) -> Tuple[AgoraRunOptions, dict]:
     """As `main`, without its last lines. Returns the options and results.json."""
-    options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
-    if options.task is None:
+    options, recorded = parse_run_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION)
+    if options.agora and options.chs and recorded:
+        raise InputError("--resume: of a run of --agora --chs, config.json does not tell what was given and what is "
+                         "the paper's; give the options that it was started with")
+    if options.task is None and not options.own_files:
         given = options.checkpoint != FineTuningOptions.checkpoint or any(w.startswith("--checkpoint") for w in argv)
         checkpoint = options.checkpoint if given else _demo_checkpoint()
         output = f"{BUILT_IN_OUTPUT}/{'-'.join(re.findall(r'[A-Za-z0-9_]+', checkpoint)) or 'checkpoint'}"

@@ -6,6 +6,7 @@ from bort_mx import runtime
 from bort_mx.commands.last_lines import say_last
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
+from bort_mx.training.resumed_options import parse_run_options
 
 DESCRIPTION = "Pre-train a BERT subarchitecture by masked language modelling, with --teacher by distillation."
 BUILT_IN = ["--architecture", "2,4,128,512", "--train-vocab", "4000", "--max-steps", "200", "--batch-size", "16",
@@ -24,8 +25,8 @@ def main(argv: List[str]) -> int:
 
 def run(argv: List[str]) -> Tuple[PretrainingOptions, Dict[str, Any]]:
     """As `main`, without its last lines. Returns the options and results.json."""
-    options = parse_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION)
-    if options.data is None:
+    options, recorded = parse_run_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION)
+    if options.data is None and not recorded:
         built_in = [*BUILT_IN, "--train-vocab=null"] if options.tokenizer else BUILT_IN
         options = parse_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION, first=built_in)
         if runtime.is_first_process():

@@ -10,6 +10,7 @@ from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.search.options import SearchOptions
 from bort_mx.search.space import SMALL_SPACE
+from bort_mx.training.resumed_options import parse_run_options
 
 DESCRIPTION = "Extract the optimal subarchitecture <D,A,H,I> of a search space by the FPTAS."
 BUILT_IN = ["--space", str(SMALL_SPACE), "--batch-size", "64", "--micro-batch-size", "32", "--seq-len", "64",
@@ -29,8 +30,8 @@ def main(argv: List[str]) -> int:
 
 def run(argv: List[str]) -> Tuple[SearchOptions, Dict[str, Any]]:
     """As `main`, without its last lines. Returns the options and results.json."""
-    options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION)
-    if options.data is None:
+    options, recorded = parse_run_options(SearchOptions, argv, "run_search.py", DESCRIPTION)
+    if options.data is None and not recorded:
         options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION, first=BUILT_IN)
         if runtime.is_first_process():
             print("no --data: a small search" + ("" if options.teacher else

@@ -8,6 +8,7 @@ import math
 import os
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar, Union
 
+from bort_mx import suggestions
 from bort_mx.errors import InputError
 
 Kind = TypeVar("Kind", bound=type)
@@ -81,7 +82,11 @@ def get_task(name: Union[str, os.PathLike]) -> Any:
         for spelling in (key, task.name, f"{task.benchmark}/{task.name}"):
             known.setdefault(spelling.lower(), task)
     if name.lower() not in known:
-        raise InputError(f"unknown task {name!r}; there are {', '.join(TASKS)}, or a .yaml file that describes another")
+        elsewhere = {key: f"{task.name} {suggestions.TASKS.get(key, '')}" for key, task in TASKS.items()
+                     if task.name != key or key in suggestions.TASKS}
+        near = suggestions.hint(name, list(TASKS), elsewhere)
+        raise InputError(f"unknown task {name!r}{near}; there are {', '.join(TASKS)}, or a .yaml file that "
+                         "describes another")
     return known[name.lower()]()
 
 

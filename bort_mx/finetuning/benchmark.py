@@ -17,6 +17,7 @@ from bort_mx.finetuning.predictions import metric_names
 from bort_mx.finetuning.seeds import Finetune, child_options, parent_directory
 from bort_mx.finetuning.task_data import diagnostics_of, prepare_folder, scorer_of
 from bort_mx.io import files
+from bort_mx.training.earlier_run import earlier_options
 from bort_mx.training.finished_runs import FinishedRun, without_single_seeds
 
 TABLE, SUBMISSION = "table.md", "submission"
@@ -34,6 +35,7 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
         InputError: no task has its files, or a file is bad; or see `bort_mx.finetuning.finetune.finetune`.
     """
     workers = connect(options)
+    options = options.continued(earlier_options(options.output_dir, options.resume))
     names = BENCHMARKS[options.task]
     for name in ("predict_only", "keep_classifier"):
         if getattr(options, name):

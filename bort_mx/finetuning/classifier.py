@@ -15,7 +15,7 @@ from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.training.run_directory import CONFIG
+from bort_mx.training.earlier_run import CONFIG
 
 
 def classifier_of(weights: Weights, path: str, task: Task, option: str = "--checkpoint") -> Tuple[Weights, List[str]]:

@@ -7,30 +7,23 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import mxnet as mx
 
-from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import loading
-from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
-from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
+from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.devices import device_of, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
 from bort_mx.finetuning.best_checkpoint import BestOnDisk
-from bort_mx.finetuning.classifier import classifier_of, without_classifier
+from bort_mx.finetuning.classifier import classifier_of
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
-from bort_mx.finetuning.task_data import TaskData, once_a_host, read_task_data, resolve
+from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
+from bort_mx.finetuning.task_data import TaskData, read_task_data, remarks, shown_name, task_of
 from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
 from bort_mx.models.bert import BERT
-from bort_mx.models.build import build_from_config
-from bort_mx.models.config import ModelConfig
 from bort_mx.training.run_directory import RunDirectory
-
-FRESH = "fresh"
-"""Value of --checkpoint for no pre-training: a small encoder, with a vocabulary from the task's own texts."""
-FRESH_ARCHITECTURE, FRESH_VOCABULARY, FRESH_POSITIONS = Architecture(2, 4, 128, 512), 2000, 512
 
 
 def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
@@ -47,11 +40,13 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
     workers = connect(options)
-    task, asked = resolve(options.task, options.chs, options.clean_multirc)
-    options = options.resolved(task, asked)
-    micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
+    task, asked = task_of(options)
     ctx = device_of(options.device, workers, options.dtype)
-    data = read_task_data(task, asked, options.data_dir, options.seed, workers, not options.predict_only)
+    seed = options.resolved(task, asked).seed
+    data = read_task_data(task, asked, options.data_dir, seed, workers, not options.predict_only)
+    settled = settle(options, asked, data, workers)
+    options = settled.options
+    micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        data.identity(), kind_of)
     if not run.before:
@@ -63,7 +58,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     done = options.resume == "auto" and run.checkpoint and (run.path / checkpoint_directory.RESULTS).is_file()
     if workers.gather(bool(done), "finished")[0]:  # rank 0 decides: hosts may have no folder in common
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
-    model, tokenizer, notes, options = _model(options, data, run, workers, ctx)
+    model, tokenizer, notes, options = _model(settled, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     session.notes += notes
     teacher = None
@@ -74,6 +69,8 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     if begin is not None:
         begin()
     run.open(gpu=gpu_of(ctx), workers=workers.size)
+    for line in (*remarks(task), *([] if options.predict_only else [settled.line])):
+        workers.say(line)
     if workers.is_first:
         # A finished run that goes back to a checkpoint has results, which no longer hold.
         (run.path / checkpoint_directory.RESULTS).unlink(missing_ok=True)
@@ -127,20 +124,22 @@ def check_same_checkpoint(run: RunDirectory, checkpoint: str, name: str = "check
 # -- the model -----------------------------------------------------------------------------------------------------
 
 
-def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, workers: Workers,
+def _model(settled: Settled, data: TaskData, run: RunDirectory, workers: Workers,
            ctx: mx.Context) -> Tuple[BERT, Tokenizer, List[str], FineTuningOptions]:
     """The classifier, its tokenizer, notes, and the options.
 
     The classifier comes from the run's checkpoint or from --checkpoint. The options of a run that only predicts get
     the length to which the classifier's training cut texts.
     """
-    notes: List[str] = []
+    options, found, notes = settled.options, settled.weights, []
+    if run.checkpoint is None and found is None and options.checkpoint != FRESH:
+        found = read_weights(options.checkpoint, workers)
     if run.checkpoint is not None:
         weights = checkpoint_directory.read(run.checkpoint)
     elif options.predict_only or options.keep_classifier:
-        weights, notes = classifier_of(read_weights(options.checkpoint, workers), options.checkpoint, data.task)
+        weights, notes = classifier_of(found, options.checkpoint, data.task)
     else:
-        weights, notes = starting_weights(options.checkpoint, options.seed, data, workers,
+        weights, notes = starting_weights(options.checkpoint, found, options.seed, data,
                                           options.transfer_from is not None)
     trained = weights.config.max_length
     if options.predict_only and options.max_length is None and trained is not None:
@@ -149,54 +148,6 @@ def _model(options: FineTuningOptions, data: TaskData, run: RunDirectory, worker
             notes = [*notes, f"texts are cut to {trained} tokens, as {options.checkpoint} was trained"]
     new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier
     return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes, options
-
-
-def starting_weights(checkpoint: str, seed: int, data: TaskData, workers: Workers,
-                     transfers: bool = False) -> Tuple[Weights, List[str]]:
-    """The weights of --checkpoint that a new classifier starts from, with their tokenizer; and notes.
-
-    Raises:
-        InputError: there is no such checkpoint, it is damaged, or it has no tokenizer; or it `transfers` from another
-            task, and has no classifier.
-    """
-    if checkpoint == FRESH:
-        return _fresh(data, seed), []
-    weights = read_weights(checkpoint, workers)
-    if weights.config.head != "classifier":
-        if transfers:
-            raise InputError(f"--transfer-from {checkpoint}: is not fine-tuned on any task; give it as --checkpoint")
-        return weights, []
-    return without_classifier(weights), [f"the classifier of {checkpoint} is left out for a new one"]
-
-
-def read_weights(path: str, workers: Workers) -> Weights:
-    """Read the weights of a checkpoint, with their tokenizer.
-
-    Raises:
-        InputError: there is no such checkpoint, it is damaged, or it has no tokenizer.
-    """
-    if not os.path.exists(path):
-        # A name on the Hub: one worker per host downloads it, before all read it.
-        once_a_host(workers, lambda: loading.read(path))
-    weights = loading.read(path)
-    if weights.tokenizer is None:
-        raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "
-                         "sentencepiece.model beside the weights")
-    return weights
-
-
-def _fresh(data: TaskData, seed: int) -> Weights:
-    """A small encoder with random weights and a vocabulary from the training texts: the baseline for pre-training."""
-    tokenizer = _vocabulary([text for example in data.train for text in example.texts])
-    config = ModelConfig(FRESH_ARCHITECTURE, tokenizer.vocab_size, "encoder", num_positions=FRESH_POSITIONS)
-    model = build_from_config(config, seed=seed)
-    return Weights(config, checkpoint_directory.tensors_of(model), tokenizer, "a fresh encoder")
-
-
-def _vocabulary(texts: List[str]) -> Tokenizer:
-    """Train a SentencePiece vocabulary: all bytes, all characters of the texts, and as many longer pieces as fit."""
-    characters = len(set().union(*texts))
-    return train_sentencepiece(texts, max(FRESH_VOCABULARY, 300 + 2 * characters), "the training set", exact=False)
 
 
 # -- training ------------------------------------------------------------------------------------------------------
@@ -250,7 +201,7 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
                 found = session.evaluate(item.task, examples, name)
                 sets.append(prediction_files.Predicted(item.task, split, name, found))
     submissions = prediction_files.write_all(run, task, sets, trained) if session.workers.is_first else []
-    return {"task": task.key, "checkpoint": session.options.checkpoint, "seed": session.options.seed,
+    return {"task": shown_name(task), "checkpoint": session.options.checkpoint, "seed": session.options.seed,
             **{found.name: found.evaluation.metrics for found in sets
                if found.task is task and found.evaluation.metrics},
             "diagnostics": {item.task.key: _diagnosed(item.task, sets) for item in data.diagnostics},

@@ -1,7 +1,7 @@
 """The options of fine-tuning."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal, Mapping, Optional, Tuple
+from typing import Any, ClassVar, Dict, Literal, Mapping, Optional, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
@@ -10,6 +10,12 @@ from bort_mx.training.options import OTHER_PROGRAM, LoopOptions
 
 BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
 """Values of --task that name whole benchmarks → these benchmarks."""
+
+RECIPE_FIELDS = ("learning_rate", "weight_decay", "warmup", "epochs", "batch_size", "classifier_init", "pooler",
+                 "extra_layer")
+"""The options that a recipe gives values, see `bort_mx.finetuning.recipe`."""
+OF_A_CHS = ("learning_rate", "weight_decay", "warmup", "batch_size")
+"""Those of them that the paper's convergent hyperparameter set of a task (--chs) has too."""
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
@@ -29,20 +35,50 @@ def kind_of(values: Mapping[str, Any]) -> str:
 
 @dataclasses.dataclass
 class FineTuningOptions(LoopOptions):
-    """Options of `run_finetune.py`. Defaults are the paper's (§5.1) where it states them.
+    """Options of `run_finetune.py`. What is left open is set by --recipe, see `bort_mx.finetuning.recipe`.
 
     Raises:
         InputError: a value is out of range, or two values exclude each other; the message names them.
     """
 
     GROUP: ClassVar[str] = ""
-    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "data_dir", "checkpoint", "transfer_from",
+    FILES: ClassVar[Tuple[str, ...]] = ("train", "dev", "test")
+    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, *FILES, "data_dir", "checkpoint", "transfer_from",
                                              "teacher", "seeds", "evaluation_batch_size")
-    """Options that may differ when a run is resumed. Of checkpoints, the content is compared instead of the path."""
+    """Options that may differ when a run is resumed. Of checkpoints and files, the content is compared instead of the
+    path."""
 
     task: Optional[str] = None
     """The task: one of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes your
     own task, or a whole benchmark: glue, superglue, race, all. Default: demo, a small synthetic entailment task."""
+
+    train: Optional[str] = None
+    """In place of --task: a file of your own to train on, .csv, .tsv, .jsonl or .json with named columns. Its labels
+    are the task's labels."""
+
+    dev: Optional[str] = None
+    """With --train: the file to choose the best epoch by. Default: a part of --train, drawn by --split-seed."""
+
+    test: Optional[str] = None
+    """With --train, or with --predict-only alone: the file to predict. It may have labels."""
+
+    text_column: Optional[str] = None
+    """Column of --train and the others that holds the texts. Default: guessed by its name, which is said."""
+
+    text_pair_column: Optional[str] = None
+    """Column that holds the second texts of pairs. Default: guessed by its name, or none."""
+
+    label_column: Optional[str] = None
+    """Column that holds the labels. Default: guessed by its name."""
+
+    regression: Optional[bool] = None
+    """Predict the labels as numbers. Default: if all are numbers, with a fraction or more than 20 different ones."""
+
+    name: Optional[str] = None
+    """Name of the task of --train in results and figures. Default: from the file's path."""
+
+    split_seed: int = 0
+    """Random seed for the dev set that is split off --train."""
 
     checkpoint: str = "amazon/bort"
     """Model to fine-tune: a checkpoint of this program, the output directory of a run, a Hugging Face or fairseq
@@ -73,27 +109,33 @@ class FineTuningOptions(LoopOptions):
     """Use the paper's convergent hyperparameter set for the task (App. D): learning rate, weight decay, warm-up, seed
     and batch size. Values given as options take precedence."""
 
-    epochs: int = 3
-    """Number of passes over the training set."""
+    recipe: Optional[Literal["paper", "usual"]] = None
+    """Values of the training options that are not given. paper: as the paper fine-tunes Bort (§5.1). usual: as encoders
+    are usually fine-tuned. Default: paper for checkpoints of Bort's architecture and with --chs, else usual."""
+
+    epochs: Optional[int] = None
+    """Number of passes over the training set. Default: usual 3 to 5, more for a small training set; paper 3."""
 
     learning_rate: Optional[float] = None
-    """Peak learning rate. Default: 1e-5."""
+    """Peak learning rate. Default: usual 3e-4, 5e-5 (MiniLM's size) or 2e-5 (BERT's size); paper 1e-5."""
 
     warmup: Optional[float] = None
     """Length of the linear warm-up: a proportion of all steps (below 1) or a number of steps. Afterwards the learning
     rate decays linearly to 0. Default: 0.1."""
 
-    classifier_init: Literal["uniform", "normal"] = "uniform"
-    """Initial weights of the classifier: uniform in (-1/2, 1/2) as in the paper, or normal, N(0, 0.02²), as in BERT."""
+    classifier_init: Optional[Literal["uniform", "normal"]] = None
+    """Initial weights of the classifier: uniform in (-1/2, 1/2) as in the paper, or normal, N(0, 0.02²), as in BERT.
+    Default: usual normal; paper uniform."""
 
     keep_classifier: bool = False
     """Start from the classifier in --checkpoint, which must have the task's labels. Default: a new classifier."""
 
-    pooler: bool = False
-    """Add BERT's pooler (a dense layer and tanh on the first token) before the classifier."""
+    pooler: Optional[bool] = None
+    """Add BERT's pooler (a dense layer and tanh on the first token) before the classifier. Default: usual where the
+    checkpoint has one; paper never."""
 
     extra_layer: Optional[bool] = None
-    """Add one more linear layer before the classifier. Default: only for CoLA, as in the paper."""
+    """Add one more linear layer before the classifier. Default: usual never; paper only for CoLA."""
 
     clean_multirc: bool = False
     """MultiRC: mend typos in all sets, as the paper did by rules that it does not give (§5.2). A note counts them.
@@ -136,11 +178,12 @@ class FineTuningOptions(LoopOptions):
         if self.teacher is not None and self.predict_only:
             raise InputError("--predict-only does not train; leave out --teacher")
         at_least(self, 8, "max_length")
+        self._check_own_files()
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only does not train; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
         if self.resume == "never":
             self.refuse_unused()
-        if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init != "uniform"):
+        if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init == "normal"):
             raise InputError("--keep-classifier uses the classifier as it was trained; leave out --pooler, "
                              "--extra-layer and --classifier-init")
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
@@ -174,6 +217,31 @@ class FineTuningOptions(LoopOptions):
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g} requires {needs}; give both, or "
                                  "leave it out")
 
+    @property
+    def own_files(self) -> Dict[str, str]:
+        """Split → path of the user's own files; {} if a task is named."""
+        return {split: getattr(self, split) for split in self.FILES if getattr(self, split) is not None}
+
+    def _check_own_files(self) -> None:
+        """Raises InputError if options for one's own files are given with a task, without files, or in part."""
+        if not self.own_files:
+            about = ("text_column", "text_pair_column", "label_column", "regression", "name")
+            given = [name for name in about if getattr(self, name) is not None]
+            if given:
+                raise InputError(f"--{given[0].replace('_', '-')} is about the file of --train; give both, or neither")
+            return
+        first = next(iter(self.own_files))
+        if self.task is not None:
+            raise InputError(f"--{first} and --task {self.task} name two tasks; give one of them")
+        if self.data_dir is not None:
+            raise InputError(f"--data-dir {self.data_dir}: is for official files; --{first} is a path of its own")
+        if self.train is None and not self.predict_only:
+            raise InputError(f"--{first} without --train: give --train, or --predict-only with a trained --checkpoint")
+        if self.predict_only and self.dev is None and self.test is None:
+            raise InputError(f"--predict-only trains nothing: give the file {self.train} as --test")
+        if self.text_pair_column is not None and self.text_column is None:
+            raise InputError("--text-pair-column is for the second text; give --text-column for the first as well")
+
     def refuse_unused(self) -> None:
         """Refuse options without effect. A run that was started with them may still be resumed with them.
 
@@ -183,21 +251,41 @@ class FineTuningOptions(LoopOptions):
         if self.patience != 1 and not self.early_stopping and not self.predict_only:
             raise InputError(f"--patience {self.patience} requires --early-stopping; give both, or leave it out")
 
-    def resolved(self, task: Task, asked: Task) -> "FineTuningOptions":
-        """A copy in which every hyperparameter has a value.
+    def continued(self, before: Mapping[str, Any]) -> "FineTuningOptions":
+        """The options of a run that is resumed: what a recipe would give, and was not given, is as in its config.json.
+
+        A run that was started before there were recipes trained by the paper's. With --chs, what a convergent
+        hyperparameter set has is left to it.
+
+        Args:
+            before: the options in config.json; empty for a new run.
+        """
+        if not before:
+            return self
+        before = {"recipe": "paper", **before}
+        names = [name for name in ("recipe", *RECIPE_FIELDS) if not (self.chs and name in OF_A_CHS)]
+        return dataclasses.replace(self, **{name: before[name] for name in names
+                                            if getattr(self, name) is None and before.get(name) is not None})
+
+    def resolved(self, task: Task, asked: Task, recipe: Optional[Mapping[str, Any]] = None) -> "FineTuningOptions":
+        """A copy in which every hyperparameter has a value, also the seed.
 
         Args:
             task: the task to train on. It determines batch size and extra layer.
             asked: the task that --task names; it may be a diagnostic set. It determines the convergent hyperparameter
                 set.
+            recipe: values for options that are not given. Default: the paper's.
         Raises:
             InputError: --chs is given, but the paper has no such set for the task.
         """
-        values = {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "seed": 0, "batch_size": task.batch_size,
-                  "extra_layer": task.extra_layer}
-        if self.keep_classifier:
-            del values["extra_layer"]
+        values: Dict[str, Any] = {"seed": 0, **(paper_values(task) if recipe is None else recipe)}
         if self.chs:
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
         return dataclasses.replace(self, **{name: value for name, value in values.items()
                                             if getattr(self, name) is None})
+
+
+def paper_values(task: Task) -> Dict[str, Any]:
+    """The paper's recipe (§5.1); batch size and extra layer are the task's. [I] Epochs, warm-up and weight decay."""
+    return {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "epochs": 3, "batch_size": task.batch_size,
+            "classifier_init": "uniform", "pooler": False, "extra_layer": task.extra_layer}

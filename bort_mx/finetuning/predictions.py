@@ -6,6 +6,7 @@ from typing import Any, Dict, Hashable, List, NamedTuple, Optional, Sequence
 from bort_mx.data.tasks import Task
 from bort_mx.finetuning import plots
 from bort_mx.finetuning.evaluation import Evaluation, is_labelled, probabilities
+from bort_mx.finetuning.task_data import shown_name
 from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
 
@@ -39,7 +40,7 @@ def write_all(run: RunDirectory, task: Task, sets: Sequence[Predicted], trained:
         if found.name == "dev" and is_labelled(found.evaluation.examples):
             _write_agreement(run.path, task, found.evaluation)
     if trained:
-        plots.learning_curve(run.metrics(), f"dev_{task.criterion}", task.key, run.path / CURVE)
+        plots.learning_curve(run.metrics(), f"dev_{task.criterion}", shown_name(task), run.path / CURVE)
     return [_submit(run.path, found.task, found.evaluation) for found in sets if found.split == "test"]
 
 
@@ -98,13 +99,13 @@ def _write_agreement(folder: pathlib.Path, task: Task, dev: Evaluation) -> None:
     """Plot predictions against labels: a confusion matrix, or a scatter plot for regression."""
     labels = [example.label for example in dev.examples]
     if task.is_regression:
-        plots.scatter(labels, dev.predictions, task.key, folder / SCATTER)
+        plots.scatter(labels, dev.predictions, shown_name(task), folder / SCATTER)
         return
     picked = _picked(dev)
     predictions = dev.predictions if picked is None else [
         str(int(picked[example.group] == example.meta["candidate"])) for example in dev.examples]
     plots.confusion([task.label_index(label) for label in labels], [task.label_index(p) for p in predictions],
-                      task.labels, task.key, folder / CONFUSION)
+                      task.labels, shown_name(task), folder / CONFUSION)
 
 
 def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:

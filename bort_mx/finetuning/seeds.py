@@ -10,7 +10,8 @@ import numpy as np
 
 from bort_mx.distributed import Workers, connect
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
-from bort_mx.finetuning.task_data import resolve
+from bort_mx.finetuning.task_data import shown_name, task_of
+from bort_mx.training.earlier_run import earlier_options
 from bort_mx.training.run_directory import RunDirectory
 
 Begin = Callable[[], None]
@@ -30,7 +31,8 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
         InputError: see `bort_mx.finetuning.finetune.finetune`.
     """
     workers = connect(options)
-    task, asked = resolve(options.task, options.chs, options.clean_multirc)
+    options = options.continued(earlier_options(options.output_dir, options.resume))
+    task, asked = task_of(options)
     first = options.resolved(task, asked).seed
     run = parent_directory(options, workers)
 
@@ -42,11 +44,11 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
 
     runs = [finetune(child_options(options, f"seed-{seed}", seed=seed, seeds=1), begun)
             for seed in range(first, first + options.seeds)]
-    results = {"task": task.key, "checkpoint": options.checkpoint, **summarise(runs)}
+    results = {"task": shown_name(task), "checkpoint": options.checkpoint, **summarise(runs)}
     if workers.is_first:
         for name in results["submissions"]:
             shutil.copyfile(run.path / f"seed-{results['best_seed']}" / name, run.path / name)
-        print(f"{task.key}, {len(runs)} seeds: " + ", ".join(
+        print(f"{shown_name(task)}, {len(runs)} seeds: " + ", ".join(
             f"{name} {s['median']:.4f} ({s['min']:.4f} to {s['max']:.4f})"
             for name, s in results["dev_over_seeds"].items()), flush=True)
     run.write_config()

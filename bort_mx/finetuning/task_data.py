@@ -5,9 +5,12 @@ import hashlib
 import json
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from bort_mx.data.tasks import TASKS, Examples, MissingSplit, Task, ensure_data, get_task
+from bort_mx.checkpoints import loading
+from bort_mx.data.tasks import TASKS, CustomTask, Examples, MissingSplit, Task, ensure_data, get_task
+from bort_mx.data.tasks.own_files import OwnFiles, Sources, Trained
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.finetuning.options import FineTuningOptions
 
 OFFICIAL = ("glue", "superglue", "race")
 """Benchmarks whose files can be downloaded."""
@@ -42,7 +45,8 @@ class TaskData:
     def identity(self) -> Dict[str, Any]:
         """The entries of config.json that must be unchanged when a run is resumed."""
         task = self.task
-        return {"data": self.digests(), "labels": task.labels,
+        own = {"own_files": task.record} if isinstance(task, OwnFiles) else {}
+        return {**own, "data": self.digests(), "labels": task.labels,
                 "task": {"metrics": list(task.metrics), "criterion": task.criterion, "cut": task.cut}}
 
     def digests(self) -> Dict[str, str]:
@@ -59,6 +63,37 @@ def examples_digest(examples: Examples) -> str:
     for example in examples:
         digest.update(json.dumps([str(example.idx), example.texts, example.label]).encode())
     return digest.hexdigest()
+
+
+def task_of(options: FineTuningOptions) -> Tuple[Task, Task]:
+    """The task to train on, and the task that the options mean; see `resolve`. Own files are one task for both.
+
+    Raises:
+        InputError: the task is unknown, or a file is not what it should be.
+    """
+    if not options.own_files:
+        return resolve(options.task, options.chs, options.clean_multirc)
+    sources = Sources(options.own_files, options.text_column, options.text_pair_column, options.label_column,
+                      options.name, options.regression, options.split_seed)
+    task = OwnFiles(sources, _trained(options.checkpoint) if options.predict_only else None)
+    return task, task
+
+
+def _trained(checkpoint: str) -> Trained:
+    """What a checkpoint with a classifier tells of its task."""
+    config = loading.read(checkpoint).config
+    return Trained(tuple(config.labels or ()), config.head == "classifier" and config.num_labels == 1,
+                   config.text_columns)
+
+
+def shown_name(task: Task) -> str:
+    """What a task is called in results and figures: one's own by its name, not by a path."""
+    return task.name if isinstance(task, CustomTask) else task.key
+
+
+def remarks(task: Task) -> List[str]:
+    """What was guessed of the user's own files, in lines; [] for other tasks."""
+    return list(task.said) if isinstance(task, OwnFiles) else []
 
 
 def resolve(name: str, chs: bool = False, clean: bool = False) -> Tuple[Task, Task]:
@@ -156,7 +191,8 @@ def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -
     try:
         return task.read(folder, split)
     except MissingSplit as missing:
-        notes.append(f"{missing} (went on without it)")
+        if not isinstance(task, OwnFiles):  # whose user knows which files were given
+            notes.append(f"{missing} (went on without it)")
         return None
 
 

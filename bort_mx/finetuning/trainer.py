@@ -17,7 +17,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.task_data import TaskData
+from bort_mx.finetuning.task_data import TaskData, shown_name
 from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.training import schedules
@@ -251,6 +251,7 @@ def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
     options, size = session.options, sum(int(np.prod(p.shape)) for p in parameters_of(session.model).values())
     workers = session.workers.size
     return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters) "
-            f"on {session.data.task.key}, into {options.output_dir}\n{len(batches):,} examples, {total:,} steps of "
-            f"{options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; lr {options.learning_rate:g}, "
-            f"decay {options.weight_decay:g}, warm-up {options.warmup:g}, seed {options.seed}")
+            f"on {shown_name(session.data.task)}, into {options.output_dir}\n{len(batches):,} examples, "
+            f"{total:,} steps of {options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; "
+            f"lr {options.learning_rate:g}, decay {options.weight_decay:g}, warm-up {options.warmup:g}, "
+            f"seed {options.seed}")

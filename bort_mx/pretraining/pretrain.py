@@ -34,10 +34,11 @@ from bort_mx.sentence_embedding import TENSORS
 from bort_mx.training import budget as budget_file
 from bort_mx.training.budget import Budget, seconds_of
 from bort_mx.training.cost import COST
+from bort_mx.training.earlier_run import refuse_a_run
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
 from bort_mx.training.optimizers import build_optimizer
-from bort_mx.training.run_directory import RunDirectory, refuse_a_run
+from bort_mx.training.run_directory import RunDirectory
 from bort_mx.training.step import TrainingStep
 
 SAMPLED = 64

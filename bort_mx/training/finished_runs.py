@@ -8,8 +8,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.training.earlier_run import CONFIG
 from bort_mx.training.hours import HOURS
-from bort_mx.training.run_directory import CONFIG
 
 KINDS = {"task": "fine-tuning", "kd_weight": "pre-training", "space": "search"}
 """An option that only one stage has → that stage."""

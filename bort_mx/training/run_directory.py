@@ -21,10 +21,11 @@ from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.io.output import writing
 from bort_mx.provenance import provenance
+from bort_mx.training.earlier_run import CONFIG, has_results, refuse_a_run
 from bort_mx.training.hours import Hours, device_in_words
 from bort_mx.training.options import OTHER_PROGRAM
 
-CONFIG, METRICS, LOCK, EVENTS = "config.json", "metrics.jsonl", ".lock", "tensorboard"
+METRICS, LOCK, EVENTS = "metrics.jsonl", ".lock", "tensorboard"
 logger = logging.getLogger(__name__)
 Kind = Callable[[Mapping[str, Any]], str]
 """Options → a name for the kind of run that has such options, for example "a search"."""
@@ -61,7 +62,7 @@ class RunDirectory:
         with writing(self.path, "--output-dir"):
             self.checkpoint = self._find_checkpoint(resume)
             # A search and a parent of several runs have no checkpoint of their own, but may have results.
-            lasting = self.checkpoint or resume == "auto" and self._has_results()
+            lasting = self.checkpoint or resume == "auto" and has_results(self.path)
         if lasting:
             self._refuse_another(may_change, kind)
         elif kind is not None and (self.path / CONFIG).is_file():
@@ -223,10 +224,6 @@ class RunDirectory:
         refuse_a_run(self.path)
         return None
 
-    def _has_results(self) -> bool:
-        """Whether a run here got anywhere. A run without results or checkpoints may simply be started again."""
-        return (self.path / CONFIG).is_file() and any(path.exists() for path in _lasting(self.path))
-
     def _refuse_another_program(self, kind: Kind) -> None:
         """Raises InputError if the directory belongs to another stage, even if that run produced nothing."""
         found = files.read_json(self.path / CONFIG)
@@ -277,29 +274,6 @@ def _difference(name: str, before: Any, now: Any) -> str:
 def _pass_over(number: int) -> None:
     """Warn of a damaged line in metrics.jsonl. Only one step's figures are lost; resuming does not need them."""
     logger.warning("metrics.jsonl: line %d is damaged and skipped", number)
-
-
-def started_without(path: os.PathLike, resume: str, option: str) -> bool:
-    """Whether a run that is resumed was started by a version of this program that had no such option."""
-    path = pathlib.Path(path)
-    if resume == "never" or not (path / CONFIG).is_file() or not any(place.exists() for place in _lasting(path)):
-        return False
-    found = files.read_json(path / CONFIG)
-    options = found.get("options") if isinstance(found, dict) else None
-    return isinstance(options, dict) and option not in options
-
-
-def _lasting(path: pathlib.Path) -> List[pathlib.Path]:
-    """What a run leaves that is worth keeping, perhaps: results, checkpoints, runs of its own in folders below."""
-    return [path / RESULTS, *path.glob(f"{CHECKPOINTS}/*"), *path.glob("agora/jobs.jsonl"),
-            *path.glob("candidates*.jsonl"), *path.glob(f"*/{CONFIG}"), *path.glob(f"*/*/{CONFIG}")]
-
-
-def refuse_a_run(path: os.PathLike) -> None:
-    """Raises InputError if an output directory already holds a run."""
-    path = pathlib.Path(path)
-    if any(place.exists() for place in _lasting(path)):
-        raise InputError(f"{path}: already holds a run; continue it with --resume auto, or choose another --output-dir")
 
 
 def _event_writer(path: pathlib.Path, purge_step: int):

@@ -16,11 +16,11 @@ from bort_mx.checkpoints.loading import read as read_checkpoint
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Example, Examples, get_task
 from bort_mx.errors import InputError
-from bort_mx.finetuning import finetune as finetune_module
 from bort_mx.finetuning.classifier import classifier_of
 from bort_mx.finetuning.evaluation import evaluate
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.predictions import write_predictions
+from bort_mx.finetuning.start import _vocabulary
 from bort_mx.models import build_model
 
 
@@ -64,7 +64,7 @@ def test_predictions_tell_the_question_where_idx_does_not(tmp_path):
 @pytest.mark.parametrize("texts", [["nice film really"], [chr(0x4e00 + 7 * i) * 2 for i in range(1200)]])
 def test_a_fresh_encoder_has_a_vocabulary_of_any_text(texts):
     """As many pieces as it yields: few of one sentence, all the characters of a large alphabet."""
-    vocabulary = finetune_module._vocabulary(texts)
+    vocabulary = _vocabulary(texts)
     for text in texts[:20]:
         ids = vocabulary.encode(text)
         assert vocabulary.decode(ids) == text and len(ids) <= len(text) + 2
@@ -164,7 +164,7 @@ def test_odd_labels_make_one_line():
 def test_a_classifier_is_drawn_anew_unless_it_is_to_be_kept(trained, tmp_path):
     options, _ = trained
     again = dataclasses.replace(options, checkpoint=options.output_dir, epochs=1, learning_rate=1e-12,
-                                weight_decay=0.0, seed=1)
+                                weight_decay=0.0, seed=1, classifier_init="uniform")
     new = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "new")))
     assert any("the classifier of" in note and "left out for a new one" in note for note in new["notes"])
     kept = finetune(dataclasses.replace(again, keep_classifier=True, output_dir=str(tmp_path / "kept")))

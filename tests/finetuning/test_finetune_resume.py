@@ -17,7 +17,8 @@ from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import Examples
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
-from bort_mx.finetuning.finetune import finetune, read_weights
+from bort_mx.finetuning.finetune import finetune
+from bort_mx.finetuning.start import read_weights
 from bort_mx.finetuning.task_data import read_task_data, resolve
 from bort_mx.training.loop import Loop
 from bort_mx.training.signals import StopRequested

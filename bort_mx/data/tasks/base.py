@@ -34,7 +34,7 @@ class Task:
         labels: spellings as in the submission; a classifier's output i stands for labels[i].
         metrics: names of the official metrics; criterion: the one of them that picks the best epoch. [I] P1 names
             none; accuracy wherever the task has it, since Agora's guarantee is about accuracy (P1 §5).
-        batch_size: the paper's (§5.1, Tables 7-9).
+        batch_size: the paper's (§5.1, Tables 7-9); states_batch_size: whether a recipe of fine-tuning must keep it.
         extra_layer: one more linear layer before the classifier (P1 §5.1: CoLA only).
         cut: the text that truncation shortens, "longest" or "first" (a passage, so that no answer is lost).
         rounding: Agora compares a regression's values rounded to multiples of this; STS-B's to 0.2, as Raffel et al.
@@ -54,6 +54,7 @@ class Task:
     metrics: Sequence[str] = ("accuracy",)
     criterion = "accuracy"
     batch_size = 8
+    states_batch_size = False
     extra_layer = False
     cut = "longest"
     rounding = 1.0

@@ -9,7 +9,7 @@
     labels: [bad, good]                 # as spelled in the files; the second is the positive one for f1
     metrics: [accuracy, f1]             # accuracy, f1 (macro for more than two labels), matthews
     criterion: f1                       # the metric that picks the best epoch; the first by default
-    batch_size: 16                      # 8 by default
+    batch_size: 16                      # by default as --recipe says
     cut: first                          # which text truncation shortens: longest (default) or first
 
 A regression has `regression: true` instead of `labels`; its metrics are pearson (default) and spearman. CSV files
@@ -53,7 +53,14 @@ class CustomTask(Task):
 
     def __init__(self, path: Union[str, os.PathLike]):
         self._path = pathlib.Path(path)
-        values = self._load()
+        self._describe(self._load())
+
+    def _describe(self, values: Mapping[str, Any]) -> None:
+        """Take the fields of a description.
+
+        Raises:
+            InputError: a value of another type, or values that do not fit together.
+        """
         self.name = str(self._path.stem if values.get("name") is None else values["name"])
         self.is_regression = self._typed(values, "regression", bool, False)
         self.files = {split: (name,) for split, name in self._typed(values, "files", dict).items()}
@@ -63,11 +70,12 @@ class CustomTask(Task):
         self.metrics = self._typed(values, "metrics", list, list(METRICS[self.is_regression][:1]))
         self.criterion = values.get("criterion", self.metrics[0] if self.metrics else None)
         self.batch_size = self._typed(values, "batch_size", int, 8)
+        self.states_batch_size = "batch_size" in values
         self.cut = values.get("cut", "longest")
         self.folders = (".",)
         self.submission_name = f"{self.name}.tsv"
         self._check()
-        super().__init__()
+        super().__init__()  # the task's own, which takes no arguments
 
     @property
     def key(self) -> str:

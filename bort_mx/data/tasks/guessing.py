@@ -1,0 +1,145 @@
+"""What a table's columns and labels are, told from their names and values. The caller says whatever is guessed."""
+
+import collections
+import csv
+import math
+import pathlib
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from bort_mx.data.table_files import DELIMITERS, read_lines
+from bort_mx.data.table_records import names_of_columns
+from bort_mx.errors import InputError
+
+PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"),
+         ("text1", "text2"), ("text_a", "text_b"), ("question", "sentence"), ("question", "answer"),
+         ("question", "passage"), ("question", "context"), ("query", "passage"), ("query", "document"))
+"""Names of the columns of two texts."""
+TEXTS = ("text", "texts", "sentence", "body", "content", "review", "comment", "message", "tweet", "post", "document",
+         "description", "utterance", "question", "query", "title")
+LABELS = ("label", "labels", "class", "category", "target", "sentiment", "verdict", "stars", "rating", "score",
+          "intent", "topic", "tag", "polarity", "grade", "y")
+INDICES = ("idx", "id", "index")
+MOST_CLASSES = 20
+"""Numbers of more different values than this are not classes; words of more are not if most rows have one of their own.
+"""
+
+
+class Labels(NamedTuple):
+    """What the values of a label column are."""
+
+    is_regression: bool
+    counts: Dict[str, int]
+    """Label → rows, in the order of the labels; {} for a regression."""
+    rule: str
+    """Why, for the user."""
+
+
+def header_of(path: pathlib.Path) -> List[str]:
+    """The columns of a table. A .csv file may be separated by commas, semicolons or tabs: the most columns count.
+
+    Raises:
+        InputError: no table, or a bad one.
+    """
+    if path.suffix.lower() == ".csv":
+        line = next(read_lines(path), (1, ""))[1]
+        headers = [next(csv.reader([line], delimiter=delimiter), []) for delimiter in DELIMITERS]
+        return names_of_columns(path, max(headers, key=len))
+    return names_of_columns(path)
+
+
+def guess_texts(names: Sequence[str], taken: Sequence[Optional[str]] = ()) -> List[str]:
+    """The one or two columns of texts, by their names; [] if the names do not tell.
+
+    Args:
+        names: the columns.
+        taken: columns that are something else.
+    """
+    free = {name.strip().lower(): name for name in names if name not in taken}
+    for pair in PAIRS:
+        if set(pair) <= set(free):
+            return [free[name] for name in pair]
+    known = [free[name] for name in TEXTS if name in free]
+    others = [name for key, name in free.items() if key not in INDICES]
+    return known[:1] or (others if len(others) == 1 else [])
+
+
+def guess_label(names: Sequence[str], taken: Sequence[str] = ()) -> Optional[str]:
+    """The column of labels: by its name, else the only one that is neither a text nor an index; else None."""
+    free = {name.strip().lower(): name for name in names if name not in taken}
+    known = [free[name] for name in LABELS if name in free]
+    if known:
+        return known[0]
+    others = [name for key, name in free.items() if key not in INDICES and name not in guess_texts(names)]
+    return others[0] if len(others) == 1 else None
+
+
+def guess_index(headers: Sequence[Sequence[str]], taken: Sequence[Optional[str]]) -> Optional[str]:
+    """The column that names examples, if all files have it."""
+    for name in headers[0] if headers else ():
+        if name.strip().lower() in INDICES and name not in taken and all(name in header for header in headers):
+            return name
+    return None
+
+
+def labels_of(values: Sequence[Any], where: str, is_regression: Optional[bool] = None) -> Labels:
+    """What label values mean. Numbers with a fraction, or more than 20 different ones, are targets of a regression.
+
+    All other values are classes: words, and whole numbers with at most 20 different values.
+
+    Args:
+        values: as the file has them; None and "" are passed over.
+        where: the file and its column, for errors.
+        is_regression: what the user said; None: the rule decides.
+    Raises:
+        InputError: a single label, labels that differ in case only, or so many that they cannot be classes.
+    """
+    values = [value for value in values if value is not None and value != ""]
+    numbers = [number for number in map(_number, values) if number is not None]
+    if numbers and len(numbers) == len(values) and is_regression is not False:
+        fractions = sum(not number.is_integer() for number in numbers)
+        if is_regression or fractions or len(set(numbers)) > MOST_CLASSES:
+            why = ("as --regression says" if is_regression else f"{fractions:,} of {len(values):,} have a fraction"
+                   if fractions else f"more than {MOST_CLASSES} different whole numbers")
+            return Labels(True, {}, f"numbers from {min(numbers):g} to {max(numbers):g}: a regression ({why})")
+    if is_regression:
+        other = next((value for value in values if _number(value) is None), None)
+        raise InputError(f"{where}: {other!r:.60} is not a number; leave out --regression, or name another column")
+    spelled = [_spelling(value, len(numbers) == len(values)) for value in values]
+    counts = collections.Counter(spelled)
+    _check_classes(counts, len(values), where)
+    order = sorted(counts, key=(lambda label: float(label)) if len(numbers) == len(values) else str.casefold)
+    return Labels(False, {label: counts[label] for label in order}, "whole numbers of few values: classes"
+                  if len(numbers) == len(values) else "words: classes")
+
+
+def _check_classes(counts: Dict[str, int], rows: int, where: str) -> None:
+    if len(counts) < 2:
+        found = f"all {rows:,} rows have {next(iter(counts))!r:.60}" if counts else "no row has a value"
+        raise InputError(f"{where}: {found}; at least two labels are needed")
+    if len(counts) > MOST_CLASSES and len(counts) > rows / 2:
+        raise InputError(f"{where}: {len(counts):,} different values in {rows:,} rows, which are no classes; name the "
+                         "column of the labels by --label-column")
+    folded: Dict[str, str] = {}
+    for label in counts:
+        other = folded.setdefault(label.casefold(), label)
+        if other != label:
+            raise InputError(f"{where}: the labels {other!r} ({counts[other]:,} rows) and {label!r} ({counts[label]:,} "
+                             "rows) differ in case only; spell them alike")
+
+
+def _number(value: Any) -> Optional[float]:
+    """A finite number, or None."""
+    if isinstance(value, bool) or "_" in str(value):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _spelling(value: Any, is_number: bool) -> str:
+    """A label's name: without spaces at its ends, true for a boolean, 1 for 1.0."""
+    text = str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())
+    return re.sub(r"(?<=\d)\.0+$", "", text) if is_number else text

@@ -1,0 +1,105 @@
+"""The recipe: values of the hyperparameters that the user leaves open, by what the checkpoint is.
+
+- paper: as the paper fine-tunes Bort (§5.1): learning rate 1e-5, a new linear classifier from U(-1/2, 1/2) on the first
+  token. [I] 3 epochs, 10 % warm-up, weight decay 0.01.
+- usual: as encoders are usually fine-tuned (Devlin et al. 2018, App. A.3): AdamW with a learning rate by the model's
+  size, a classifier from N(0, 0.02²), the checkpoint's pooler where it has one, 3 to 5 epochs by the size of the
+  training set.
+
+Both warm up linearly over 10 % of the steps and decay linearly to 0. The rules of "usual" and what they are worth:
+docs/experiments/default-recipe.md.
+"""
+
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
+
+from bort_mx.architecture import PRESETS, Architecture
+from bort_mx.data.tasks import Task
+from bort_mx.finetuning.options import paper_values
+
+RATES = ((6e6, 3e-4), (30e6, 5e-5), (float("inf"), 2e-5))
+"""Learning rate of models with fewer parameters in their layers than this: the small encoders that are pre-trained here
+(docs/experiments/finetune-small-encoder.md; the largest rate of Turc et al. 2019), MiniLM's size, BERT's size."""
+EPOCHS = ((2_000, 5), (10_000, 4), (float("inf"), 3))
+"""Epochs of training sets with at most this number of examples."""
+BATCH = 16
+
+
+class Start(NamedTuple):
+    """What a training starts from."""
+
+    architecture: Architecture
+    pooler: bool
+    """Whether the checkpoint has a pre-trained pooler."""
+
+
+class Recipe(NamedTuple):
+    """A recipe's values, and its line for the user."""
+
+    name: str
+    values: Dict[str, Any]
+    """A value for each of `RECIPE_FIELDS`."""
+    reason: str
+
+
+def usual(task: Task, start: Start, examples: int, reason: str) -> Recipe:
+    """The usual recipe.
+
+    Args:
+        task: its batch size is used if its description states one.
+        start: what the training starts from.
+        examples: the number of training examples.
+        reason: why this recipe was chosen.
+    """
+    size = layer_parameters(start.architecture)
+    rate = next(rate for below, rate in RATES if size < below)
+    epochs = next(epochs for most, epochs in EPOCHS if examples <= most)
+    batch = task.batch_size if task.states_batch_size else BATCH
+    return Recipe("usual", {"learning_rate": rate, "weight_decay": 0.01, "warmup": 0.1, "epochs": epochs,
+                            "batch_size": batch, "classifier_init": "normal", "pooler": start.pooler,
+                            "extra_layer": False},
+                  f"{reason}; {size / 1e6:.1f} M parameters in its layers, {examples:,} training examples")
+
+
+def layer_parameters(architecture: Architecture) -> int:
+    """Number of parameters of the encoder's layers, without embeddings and pooler: D(4H² + 2HI + 9H + I), of eq. 13."""
+    D, H, I = architecture.num_layers, architecture.hidden_size, architecture.intermediate_size
+    return D * (4 * H * H + 2 * H * I + 9 * H + I)
+
+
+def choose(asked: Optional[str], chs: bool, task: Task, start: Optional[Start], examples: int) -> Recipe:
+    """The recipe of a run: as --recipe says; else the paper's for Bort and with --chs; else the usual one.
+
+    Args:
+        asked: the option --recipe; of a run that is resumed, what it was.
+        chs: the option --chs.
+        task: the task to train on.
+        start: what the training starts from; None for a run that trains nothing or is resumed.
+        examples: the number of training examples.
+    """
+    if start is None:
+        return Recipe(asked or "paper", paper_values(task), "as the run was started")
+    of_bort = start.architecture == PRESETS["bort"]
+    reason = ("as --recipe says" if asked is not None else "--chs is the paper's" if chs else
+              f"the checkpoint is {'' if of_bort else 'not '}Bort's")
+    if (asked or ("paper" if of_bort or chs else "usual")) == "paper":
+        return Recipe("paper", paper_values(task), reason)
+    return usual(task, start, examples, reason)
+
+
+def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keeps_classifier: bool) -> str:
+    """The recipe in one line, with the values that are used.
+
+    Args:
+        recipe: the recipe.
+        used: a value for each of `RECIPE_FIELDS`.
+        given: those of `RECIPE_FIELDS` that the user gave.
+        keeps_classifier: the option --keep-classifier.
+    """
+    head = "N(0, 0.02²)" if used["classifier_init"] == "normal" else "U(-1/2, 1/2)"
+    layers = [*(["the pooler"] if used["pooler"] else []), *(["one more linear layer"] if used["extra_layer"] else [])]
+    form = "the checkpoint's own classifier" if keeps_classifier else (
+        f"a new classifier from {head} on " + (" and ".join(layers) or "the first token"))
+    asked = [f"--{name.replace('_', '-')}" for name in given]
+    return (f"recipe {recipe.name} ({recipe.reason}): lr {used['learning_rate']:g}, {used['epochs']} "
+            f"epoch{'s' if used['epochs'] > 1 else ''} of batches of {used['batch_size']}, warm-up {used['warmup']:g}, "
+            f"then linear to 0, {form}" + (f"; given: {', '.join(asked)}" if asked else ""))

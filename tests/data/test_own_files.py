@@ -1,0 +1,120 @@
+"""A task from files alone: what is guessed, what is said, what is refused."""
+
+import json
+
+import pytest
+
+from bort_mx.data.tasks import guessing
+from bort_mx.data.tasks.own_files import OwnFiles, Sources, Trained
+from bort_mx.errors import InputError
+
+
+def table(path, header, rows, separator=","):
+    path.write_text("\n".join(separator.join(map(str, row)) for row in [header, *rows]) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    rows = [(f"film {i}", ["bad", "good"][i % 2]) for i in range(40)]
+    return table(tmp_path / "reviews.csv", ["text", "label"], rows)
+
+
+@pytest.mark.parametrize("header, texts, label", [
+    (["text", "label"], ["text"], "label"),
+    (["id", "Sentence1", "Sentence2", "gold"], ["Sentence1", "Sentence2"], "gold"),
+    (["label", "premise", "hypothesis", "genre"], ["premise", "hypothesis"], "label"),
+    (["review", "stars", "user"], ["review"], "stars"),
+    (["words", "sentiment"], ["words"], "sentiment"),
+    (["title", "body", "category"], ["body"], "category"),
+    (["a", "b"], [], None)])
+def test_columns_are_told_by_their_names(header, texts, label):
+    found = guessing.guess_label(header, guessing.guess_texts(header))
+    assert found == label
+    assert guessing.guess_texts(header, [found]) == texts
+
+
+@pytest.mark.parametrize("values, regression, labels, rule", [
+    (["b", "a", "b"], False, {"a": 1, "b": 2}, "words"), (["10", "9", "9"], False, {"9": 2, "10": 1}, "whole numbers"),
+    ([1.0, 2, "2.0"], False, {"1": 1, "2": 2}, "whole numbers"), (["0.5", "1"], True, {}, "1 of 2 have a fraction"),
+    (list(range(21)), True, {}, "more than 20 different"), (list(range(20)), False, None, "whole numbers"),
+    ([True, False], False, {"false": 1, "true": 1}, "words"), (["1", "x", "1"], False, {"1": 2, "x": 1}, "words"),
+    (["nan", "1.5", "nan"], False, {"1.5": 1, "nan": 2}, "words"), (["a ", "a", "b", ""], False, {"a": 2, "b": 1}, "")])
+def test_labels_are_classes_or_targets_by_the_rule_that_is_said(values, regression, labels, rule):
+    found = guessing.labels_of(values, "x")
+    assert found.is_regression == regression and rule in found.rule
+    assert labels is None or list(found.counts.items()) == list(labels.items())
+
+
+def test_the_user_decides_over_the_rule():
+    assert guessing.labels_of(["1", "2"], "x", True).is_regression
+    assert list(guessing.labels_of(["1.5", "2.5"], "x", False).counts) == ["1.5", "2.5"]
+    with pytest.raises(InputError, match="'a' is not a number; leave out --regression"):
+        guessing.labels_of(["1", "a"], "x", True)
+
+
+@pytest.mark.parametrize("values, message", [
+    (["a", "a"], "all 2 rows have 'a'; at least two"), ([None, ""], "no row has a value"),
+    (["Good", "good"], "'Good' .1 rows. and 'good' .1 rows. differ in case only"),
+    ([f"text {i}" for i in range(30)], "30 different values in 30 rows, which are no classes; .* --label-column")])
+def test_labels_that_cannot_be_are_refused(values, message):
+    with pytest.raises(InputError, match=f"^x: .*{message}"):
+        guessing.labels_of(values, "x")
+
+
+def test_train_is_divided_and_both_parts_are_the_whole(reviews):
+    task = OwnFiles(Sources({"train": reviews}))
+    train, dev = (task.read(None, split) for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (32, 8) and [e.label for e in dev].count("good") == 4
+    assert sorted(e.idx for e in [*train, *dev]) == list(range(40))
+    assert task.key == task.name == "reviews" and task.submission_name == "reviews.tsv"
+    assert "labels (words: classes): bad 20, good 20" in task.said
+    assert any(line.startswith("dev: 8 of 40 examples split off") for line in task.said)
+    other = OwnFiles(Sources({"train": reviews}, split_seed=1))
+    assert [e.idx for e in other.read(None, "dev")] != [e.idx for e in dev]
+
+
+def test_files_of_different_kinds_go_together(reviews, tmp_path):
+    dev, test = tmp_path / "dev.jsonl", tmp_path / "test.tsv"
+    dev.write_text("".join(json.dumps({"text": f"other {i}", "label": "good"}) + "\n" for i in range(3)))
+    test.write_text("text\nnobody knows\n")
+    task = OwnFiles(Sources({"train": reviews, "dev": str(dev), "test": str(test)}, name="films"))
+    assert [len(task.read(None, split)) for split in ("train", "dev", "test")] == [40, 3, 1]
+    assert task.name == "films" and task.record["dev"] == "given"
+
+
+@pytest.mark.parametrize("path, name", [("a/reviews.csv", "reviews"), ("reviews/train.csv", "reviews"),
+                                        ("reviews/data/test.csv", "test")])
+def test_the_name_comes_from_the_path(tmp_path, path, name):
+    place = tmp_path / path
+    place.parent.mkdir(parents=True)
+    assert OwnFiles(Sources({"train": table(place, ["text", "label"], [("a", 0), ("b", 1)])})).name == name
+
+
+def test_a_trained_models_labels_and_columns_hold(tmp_path):
+    path = table(tmp_path / "new.csv", ["review", "text", "score"], [("a", "b", 7)])
+    task = OwnFiles(Sources({"test": path}), Trained(("good", "bad"), False, ("review",)))
+    assert task.labels == ["good", "bad"] and task.text_names == ("review",)
+    assert task.read(None, "test")[0].texts == ("a",)
+
+
+@pytest.mark.parametrize("sources, message", [
+    ({"label": "stars"}, "--label-column stars: .*reviews.csv has no such column; found text, label"),
+    ({"text": "body"}, "--text-column body: .* has no such column"), ({"name": "a/b"}, "name: 'a/b' names")])
+def test_what_is_given_must_be_there(reviews, sources, message):
+    with pytest.raises(InputError, match=message):
+        OwnFiles(Sources({"train": reviews}, **sources))
+
+
+def test_what_cannot_be_told_is_asked_for(tmp_path):
+    path = table(tmp_path / "x.csv", ["a", "b", "c"], [(1, 2, 3)])
+    with pytest.raises(InputError, match="no column whose name tells that it is the text; found a, b, c; name it by "
+                                         "--text-column"):
+        OwnFiles(Sources({"train": path}))
+    with pytest.raises(InputError, match="that it is the label; found a, b, c; name it by --label-column"):
+        OwnFiles(Sources({"train": path}, text="a"))
+    with pytest.raises(InputError, match="--train .*none.csv: no such file"):
+        OwnFiles(Sources({"train": str(tmp_path / "none.csv")}))
+    few = table(tmp_path / "few.csv", ["text", "label"], [("a", 0), ("b", 1)])
+    with pytest.raises(InputError, match="2 examples are too few to split a dev set off; give --dev"):
+        OwnFiles(Sources({"train": few})).read(None, "train")
