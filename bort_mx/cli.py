@@ -35,7 +35,7 @@ COMMANDS: Dict[str, Tuple[str, str]] = {
 
 STAGES: Dict[str, Tuple[str, ...]] = {
     "First steps": ("demo", "doctor"), "Data": ("prepare",), "Training": ("search", "pretrain", "finetune"),
-    "Using a model": ("predict", "serve", "convert", "export"), "Measuring": ("bench", "reproduce")}
+    "Using a model": ("predict", "serve", "convert", "export"), "Measuring": ("reproduce", "latency", "bench")}
 """Heading in --help: the commands below it. Commands that stand nowhere here come last."""
 
 LONGEST_MESSAGE = 2000
