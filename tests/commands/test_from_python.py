@@ -36,8 +36,8 @@ def test_keywords_are_the_options_of_the_command():
     ("finetune", {"help": True}, "unknown option help"),
     ("pretrain", {"stepz": 1}, "unknown option stepz"),
     ("search", {"stepps": 1}, r"unknown option stepps \(did you mean steps\?\)"),
-    ("finetune", {"epochs": "many"}, "epochs: expected int, found 'many'"),
-    ("finetune", {"epochs": True}, "epochs: expected int, found 'True'|'true'"),
+    ("finetune", {"epochs": "many"}, "epochs: expected Optional\\[int\\], found 'many'"),
+    ("finetune", {"epochs": True}, "epochs: expected Optional\\[int\\], found 'True'|'true'"),
     ("finetune", {"learning_rate": 0}, "learning_rate 0.*: must be positive"),
     ("finetune", {"epochs": {}}, r"epochs: \{\} is of type dict; expected a text, a number"),
     ("finetune", {"task": "demo", "patience": 3}, "patience 3 requires early_stopping"),
@@ -87,7 +87,7 @@ def test_pretrain_and_search_are_carried_out_by_their_commands(prepared, tmp_pat
     from bort_mx.commands import search as command
 
     seen = []
-    monkeypatch.setattr(command, "parse_options", lambda *arguments, **more: seen.append(arguments[1]) or stop())
+    monkeypatch.setattr(command, "parse_run_options", lambda *arguments, **more: seen.append(arguments[1]) or stop())
     with pytest.raises(InputError, match="stopped"):
         bort_mx.search(data=[str(prepared)], teacher=str(tmp_path / "p"), steps=1, allow_odd=True)
     assert seen == [["--data", str(prepared), f"--teacher={tmp_path}/p", "--steps=1", "--allow-odd=true"]]
