@@ -32,6 +32,7 @@ from bort_mx.devices import device_of, gpu_of
 from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
+from bort_mx.finetuning.classifier import released_note
 from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished
 from bort_mx.finetuning.options import kind_of
 from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
@@ -162,7 +163,8 @@ def _prepare(settled: Settled, data: TaskData, put_aside: Examples, run: RunDire
                       "--socrates")
     targets = [example.label for example in data.train] if task.is_regression else [0]
     socrates = Socrates(teacher, task, workers, (min(targets), max(targets)))
-    data.notes += notes + teacher.notes
+    data.notes += notes + teacher.notes + released_note(options.checkpoint)
+    workers.say(*released_note(options.checkpoint))
     soften = None
     if options.soft_labels:
         how = Distillation(options.kd_weight, options.temperature)

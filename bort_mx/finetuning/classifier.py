@@ -114,6 +114,19 @@ def without_classifier(weights: Weights) -> Weights:
         name: tensor for name, tensor in weights.tensors.items() if not name.startswith(head)})
 
 
+RELEASED = "amazon/bort"
+"""The paper's checkpoint on the Hub, the default of --checkpoint."""
+
+
+def released_note(checkpoint: str) -> List[str]:
+    """What to know of the paper's own checkpoint; [] for any other."""
+    if checkpoint != RELEASED:
+        return []
+    return [f"{RELEASED} is what the paper's authors released. Their pre-training code turns every word into <unk> and "
+            "applies the softmax twice in its distillation loss: what this checkpoint knows may be less than the paper "
+            "says. A model pre-trained here is given by --checkpoint"]
+
+
 # -- files beside a checkpoint -------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
 from bort_mx.finetuning.best_checkpoint import BestOnDisk
-from bort_mx.finetuning.classifier import classifier_of
+from bort_mx.finetuning.classifier import classifier_of, released_note
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
 from bort_mx.finetuning.task_data import TaskData, read_task_data, remarks, shown_name, task_of
@@ -60,7 +60,8 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     model, tokenizer, notes, options = _model(settled, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
-    session.notes += notes
+    session.notes += [*notes, *released_note(options.checkpoint)]
+    workers.say(*released_note(options.checkpoint))
     teacher = None
     if options.teacher is not None:
         teacher = Teacher(read_weights(options.teacher, workers), options.teacher, data.task, ctx,

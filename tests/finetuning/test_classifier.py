@@ -16,7 +16,7 @@ from bort_mx.checkpoints.loading import read as read_checkpoint
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Example, Examples, get_task
 from bort_mx.errors import InputError
-from bort_mx.finetuning.classifier import classifier_of
+from bort_mx.finetuning.classifier import classifier_of, released_note
 from bort_mx.finetuning.evaluation import evaluate
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.predictions import write_predictions
@@ -193,3 +193,8 @@ def test_a_classifier_that_always_says_one_class_is_noted(small, tmp_path, capsy
 def test_a_trained_classifier_is_not(trained):
     options, _ = trained
     assert not any("always" in note for note in results_of(options.output_dir)["notes"])
+
+
+def test_what_to_know_of_the_papers_checkpoint_is_said():
+    note, = released_note("amazon/bort")
+    assert "<unk>" in note and "--checkpoint" in note and released_note("runs/RTE") == []

@@ -27,6 +27,7 @@ from bort_mx.options import parse_options
 from bort_mx.pretraining.objective import PretrainingObjective, evaluate
 from bort_mx.pretraining.student_and_teacher import resolve_architecture
 from bort_mx.search import run as running
+from bort_mx.search import sources
 from bort_mx.search.evaluator import Evaluator
 from bort_mx.search.options import Hyperparameters, SearchOptions
 from bort_mx.search.space import admit
@@ -500,3 +501,14 @@ def test_presets_that_were_not_evaluated_have_no_measured_latency(finished):
 def test_the_command_without_where_it_writes(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x/run_search.py", "--steps", "3", "--output-dir", "a", "--output-dir=b", "-s=1"])
     assert running._command_without("--output-dir") == "run_search.py --steps 3 -s=1"
+
+
+def test_a_teacher_named_on_the_hub_prepares_text_with_its_own_vocabulary(tmp_path, monkeypatch):
+    """What the Hub's cache would hold is a folder; text is prepared with the vocabulary in it."""
+    asked = []
+    monkeypatch.setattr(sources.hub, "fetch", lambda name: asked.append(name) or tmp_path / "snapshot")
+    prepared = []
+    monkeypatch.setattr(sources, "prepared_text", lambda *arguments: prepared.append(arguments) or tmp_path / "data")
+    found = sources.find_sources("owner/name", ["text.txt"], str(tmp_path / "out"), 0, None, Workers())
+    assert found == (tmp_path / "snapshot", tmp_path / "data") and set(asked) == {"owner/name"}
+    assert prepared[0][0] == ["text.txt"] and prepared[0][3] == str(tmp_path / "snapshot")

@@ -1,0 +1,54 @@
+"""How long the paper trained, and what its weight decay then does to weights that get no gradient.
+
+[P] The paper states no epochs. Its author, asked on the tracker of the released code (alexa/bort, issue 2), spoke of 50
+to 100 epochs for small problems and up to 1,000 for large ones; the released script stops early after 200 evaluations.
+"""
+
+import math
+from typing import Sequence, Tuple
+
+from bort_mx.training import schedules
+
+EPOCHS: Sequence[Tuple[int, int]] = ((1_000, 50), (10_000, 100), (100_000, 1_000))
+"""[I] Training examples → epochs: 50 up to 1,000 examples, 100 at 10,000, 1,000 from 100,000 on; between them straight
+lines in the logarithms of both."""
+PATIENCE = 200
+"""Evaluations, one an epoch, without improvement after which the released script stops."""
+TOLERATED = 5.0
+"""Weights without gradient may shrink by e to this power before the run says so."""
+
+
+def paper_epochs(examples: int) -> int:
+    """Epochs for a training set of this size, by the rule in `EPOCHS`."""
+    sizes, epochs = zip(*EPOCHS)
+    if examples <= sizes[0]:
+        return epochs[0]
+    for (low, few), (high, many) in zip(EPOCHS, EPOCHS[1:]):
+        if examples <= high:
+            share = math.log(examples / low) / math.log(high / low)
+            return round(few * (many / few) ** share)
+    return epochs[-1]
+
+
+def decay_exponent(learning_rate: float, weight_decay: float, warmup: int, total: int) -> float:
+    """x, where decay alone multiplies a weight without gradient by e^−x over a training: −Σ log(1 − lr(step)·λ).
+
+    With linear warm-up and decay x is about lr·λ·steps/2. Infinite if a step would turn the weight's sign.
+
+    Args:
+        learning_rate: peak.
+        weight_decay: λ.
+        warmup: steps of warm-up.
+        total: steps.
+    """
+    shrink = [learning_rate * weight_decay * schedules.linear(step, warmup, total) for step in range(1, total + 1)]
+    return math.inf if max(shrink, default=0.0) >= 1 else -sum(math.log1p(-part) for part in shrink)
+
+
+def decay_note(exponent: float) -> str:
+    """A line on the decay, or "" if it is tolerable."""
+    if exponent <= TOLERATED:
+        return ""
+    return (f"weight decay alone (lr · decay, summed over the steps) multiplies weights without gradient by "
+            f"e^-{exponent:.3g}, such as the embeddings of words that the training set lacks; fewer --epochs or a "
+            "smaller --weight-decay keep them")
