@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Dict, Literal, Mapping, Optional, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
+from bort_mx.finetuning.paper_values import paper_values
 from bort_mx.options import at_least, positive, within
 from bort_mx.training.options import OTHER_PROGRAM, LoopOptions
 
@@ -110,12 +111,22 @@ class FineTuningOptions(LoopOptions):
     """Use the paper's convergent hyperparameter set for the task (App. D): learning rate, weight decay, warm-up, seed
     and batch size. Values given as options take precedence."""
 
-    recipe: Optional[Literal["paper", "usual"]] = None
+    recipe: Optional[Literal["paper", "usual", "roberta"]] = None
     """Values of the training options that are not given. paper: as the paper fine-tunes Bort (§5.1). usual: as encoders
-    are usually fine-tuned. Default: paper for checkpoints of Bort's architecture and with --chs, else usual."""
+    are usually fine-tuned. roberta: RoBERTa's own for each task. Default: paper for checkpoints of Bort's architecture
+    and with --chs, else usual."""
+
+    head: Optional[Literal["paper", "linear", "usual"]] = None
+    """A new classifier. paper: a pooler and a linear layer from U(-1/2, 1/2), for CoLA one more (eq. 3 and 8). linear:
+    the same without the pooler. usual: a pooler and a linear layer from N(0, 0.02²). --pooler, --extra-layer and
+    --classifier-init change parts of it. Default: the recipe's; paper's is paper."""
 
     epochs: Optional[int] = None
-    """Number of passes over the training set. Default: usual 3 to 5, more for a small training set; paper 3."""
+    """Number of passes over the training set. Default: usual 3 to 5, more for a small training set; paper 3, roberta
+    10; with --chs 50 to 1,000 by the size of the training set, and training stops after 200 without improvement."""
+
+    max_epochs: Optional[int] = None
+    """Upper limit on the epochs that a recipe or --chs gives."""
 
     learning_rate: Optional[float] = None
     """Peak learning rate. Default: usual 3e-4, 5e-5 (MiniLM's size) or 2e-5 (BERT's size); paper 1e-5."""
@@ -133,7 +144,7 @@ class FineTuningOptions(LoopOptions):
 
     pooler: Optional[bool] = None
     """Add BERT's pooler (a dense layer and tanh on the first token) before the classifier. Default: usual where the
-    checkpoint has one; paper never."""
+    checkpoint has one; paper always."""
 
     extra_layer: Optional[bool] = None
     """Add one more linear layer before the classifier. Default: usual never; paper only for CoLA."""
@@ -170,7 +181,7 @@ class FineTuningOptions(LoopOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(self, 1, "epochs", "seeds", "patience")
+        at_least(self, 1, "epochs", "max_epochs", "seeds", "patience")
         at_least(self, 0, "warmup")
         positive(self, "learning_rate", "temperature")
         within(self, "[0, 1]", "kd_weight")
@@ -184,8 +195,8 @@ class FineTuningOptions(LoopOptions):
             raise InputError("--predict-only does not train; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
         if self.resume == "never":
             self.refuse_unused()
-        if self.keep_classifier and (self.pooler or self.extra_layer or self.classifier_init == "normal"):
-            raise InputError("--keep-classifier uses the classifier as it was trained; leave out --pooler, "
+        if self.keep_classifier and (self.head or self.pooler or self.extra_layer or self.classifier_init == "normal"):
+            raise InputError("--keep-classifier uses the classifier as it was trained; leave out --head, --pooler, "
                              "--extra-layer and --classifier-init")
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
             raise InputError("--checkpoint fresh has no classifier; leave out --"
@@ -200,19 +211,11 @@ class FineTuningOptions(LoopOptions):
             raise InputError(f"--checkpoint {self.checkpoint} and --transfer-from {self.transfer_from} are both what "
                              "to start from; give one of them")
         if self.keep_classifier or self.predict_only:
-            raise InputError("--transfer-from replaces the classifier; leave out --"
-                             + ("keep-classifier" if self.keep_classifier else "predict-only"))
+            raise InputError("--transfer-from replaces the classifier; leave out --keep-classifier and --predict-only")
         self.checkpoint = self.transfer_from
 
     def refuse_without_teacher(self, teaches: bool, needs: str) -> None:
-        """Refuse options of a teacher where there is none.
-
-        Args:
-            teaches: whether there is one.
-            needs: the option that gives one.
-        Raises:
-            InputError: --kd-weight or --temperature, which are without effect.
-        """
+        """Raises InputError for --kd-weight and --temperature without a teacher, which the option `needs` gives."""
         for name in ("kd_weight", "temperature"):
             if not teaches and getattr(self, name) != getattr(FineTuningOptions, name):
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g} requires {needs}; give both, or "
@@ -263,9 +266,14 @@ class FineTuningOptions(LoopOptions):
         """
         if not before:
             return self
-        before = {"recipe": "paper", **before}
-        names = [name for name in ("recipe", *RECIPE_FIELDS) if not (self.chs and name in OF_A_CHS)]
-        return dataclasses.replace(self, **{name: before[name] for name in names
+        before = {"recipe": "paper", "head": None, **before}
+        if self.head not in (None, before["head"]):
+            raise InputError(f"--resume: --head {self.head}: the run in {self.output_dir} was started with "
+                             f"{'another' if before['head'] else 'none'}; leave it out, or start anew elsewhere")
+        names = [name for name in ("recipe", "head", *RECIPE_FIELDS) if not (self.chs and name in OF_A_CHS)]
+        by_rule = ("early_stopping", "patience") if self.chs and self.epochs is None else ()
+        kept = {name: before[name] for name in by_rule if name in before}  # the rule of epochs brought them
+        return dataclasses.replace(self, **kept, **{name: before[name] for name in names
                                             if getattr(self, name) is None and before.get(name) is not None})
 
     def resolved(self, task: Task, asked: Task, recipe: Optional[Mapping[str, Any]] = None) -> "FineTuningOptions":
@@ -284,9 +292,3 @@ class FineTuningOptions(LoopOptions):
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
         return dataclasses.replace(self, **{name: value for name, value in values.items()
                                             if getattr(self, name) is None})
-
-
-def paper_values(task: Task) -> Dict[str, Any]:
-    """The paper's recipe (§5.1); batch size and extra layer are the task's. [I] Epochs, warm-up and weight decay."""
-    return {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "epochs": 3, "batch_size": task.batch_size,
-            "classifier_init": "uniform", "pooler": False, "extra_layer": task.extra_layer}

@@ -1,20 +1,25 @@
 """The recipe: values of the hyperparameters that the user leaves open, by what the checkpoint is.
 
-- paper: as the paper fine-tunes Bort (§5.1): learning rate 1e-5, a new linear classifier from U(-1/2, 1/2) on the first
-  token. [I] 3 epochs, 10 % warm-up, weight decay 0.01.
+- paper: as the paper fine-tunes Bort (§5.1): learning rate 1e-5, a new pooler (eq. 8) and linear classifier from
+  U(-1/2, 1/2). [I] 3 epochs, 10 % warm-up, weight decay 0.01; with --chs the epochs of `bort_mx.finetuning.epochs`.
 - usual: as encoders are usually fine-tuned (Devlin et al. 2018, App. A.3): AdamW with a learning rate by the model's
   size, a classifier from N(0, 0.02²), the checkpoint's pooler where it has one, 3 to 5 epochs by the size of the
   training set.
 
-Both warm up linearly over 10 % of the steps and decay linearly to 0. The rules of "usual" and what they are worth:
-docs/experiments/default-recipe.md.
+- roberta: as Liu et al. (2019) and the commands published with it (fairseq, examples/roberta) fine-tune RoBERTa:
+  learning rate and batch by task, weight decay 0.1, 10 epochs, 6 % warm-up. For tasks that they do not have, [I] 1e-5
+  and 16.
+
+The first two warm up linearly over 10 % of the steps; all decay linearly to 0. The rules of "usual" and what they are
+worth: docs/experiments/default-recipe.md.
 """
 
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence
 
 from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.data.tasks import Task
-from bort_mx.finetuning.options import paper_values
+from bort_mx.finetuning.epochs import paper_epochs
+from bort_mx.finetuning.paper_values import head_values, paper_values
 
 RATES = ((6e6, 3e-4), (30e6, 5e-5), (float("inf"), 2e-5))
 """Learning rate of models with fewer parameters in their layers than this: the small encoders that are pre-trained here
@@ -22,6 +27,14 @@ RATES = ((6e6, 3e-4), (30e6, 5e-5), (float("inf"), 2e-5))
 EPOCHS = ((2_000, 5), (10_000, 4), (float("inf"), 3))
 """Epochs of training sets with at most this number of examples."""
 BATCH = 16
+
+
+ROBERTA = {"MNLI-matched": (1e-5, 32), "MNLI-mismatched": (1e-5, 32), "QNLI": (1e-5, 32), "QQP": (1e-5, 32),
+           "RTE": (2e-5, 16), "SST-2": (1e-5, 32), "MRPC": (1e-5, 16), "CoLA": (1e-5, 16), "STS-B": (2e-5, 16)}
+"""RoBERTa's learning rate and batch of a task."""
+ROBERTA_OTHERS = (1e-5, 16)
+ROBERTA_WARMUPS = {"QQP": 0.25}
+"""Warm-up where it is not 0.06 of the steps: 28,318 of 113,272."""
 
 
 class Start(NamedTuple):
@@ -60,13 +73,21 @@ def usual(task: Task, start: Start, examples: int, reason: str) -> Recipe:
                   f"{reason}; {size / 1e6:.1f} M parameters in its layers, {examples:,} training examples")
 
 
+def roberta_values(task: Task) -> Dict[str, Any]:
+    """RoBERTa's own recipe for a task."""
+    rate, batch = ROBERTA.get(task.name, ROBERTA_OTHERS)
+    return {"learning_rate": rate, "weight_decay": 0.1, "warmup": ROBERTA_WARMUPS.get(task.name, 0.06), "epochs": 10,
+            "batch_size": batch, **head_values("usual", task)}
+
+
 def layer_parameters(architecture: Architecture) -> int:
     """Number of parameters of the encoder's layers, without embeddings and pooler: D(4H² + 2HI + 9H + I), of eq. 13."""
     D, H, I = architecture.num_layers, architecture.hidden_size, architecture.intermediate_size
     return D * (4 * H * H + 2 * H * I + 9 * H + I)
 
 
-def choose(asked: Optional[str], chs: bool, task: Task, start: Optional[Start], examples: int) -> Recipe:
+def choose(asked: Optional[str], chs: bool, task: Task, start: Optional[Start], examples: int,
+           max_epochs: Optional[int] = None, head: Optional[str] = None) -> Recipe:
     """The recipe of a run: as --recipe says; else the paper's for Bort and with --chs; else the usual one.
 
     Args:
@@ -75,15 +96,22 @@ def choose(asked: Optional[str], chs: bool, task: Task, start: Optional[Start], 
         task: the task to train on.
         start: what the training starts from; None for a run that trains nothing or is resumed.
         examples: the number of training examples.
+        max_epochs, head: the options --max-epochs and --head.
     """
     if start is None:
         return Recipe(asked or "paper", paper_values(task), "as the run was started")
     of_bort = start.architecture == PRESETS["bort"]
+    name = asked or ("paper" if of_bort or chs else "usual")
     reason = ("as --recipe says" if asked is not None else "--chs is the paper's" if chs else
               f"the checkpoint is {'' if of_bort else 'not '}Bort's")
-    if (asked or ("paper" if of_bort or chs else "usual")) == "paper":
-        return Recipe("paper", paper_values(task), reason)
-    return usual(task, start, examples, reason)
+    fixed = {"paper": paper_values, "roberta": roberta_values}
+    found = Recipe(name, fixed[name](task), reason) if name in fixed else usual(task, start, examples, reason)
+    if chs:
+        found.values["epochs"] = paper_epochs(examples)
+    found.values["epochs"] = min(found.values["epochs"], max_epochs or found.values["epochs"])
+    if head is not None:
+        found.values.update(head_values(head, task))
+    return found
 
 
 def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keeps_classifier: bool) -> str:

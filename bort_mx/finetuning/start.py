@@ -12,6 +12,7 @@ from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.finetuning import epochs
 from bort_mx.finetuning import recipe as recipes
 from bort_mx.finetuning.classifier import without_classifier
 from bort_mx.finetuning.options import RECIPE_FIELDS, FineTuningOptions
@@ -57,10 +58,13 @@ def settle(options: FineTuningOptions, asked: Task, data: TaskData, workers: Wor
     start = None
     if trains:
         start = recipes.Start(FRESH_ARCHITECTURE, False) if weights is None else _start_of(weights)
-    recipe = recipes.choose(continued.recipe, options.chs, data.task, start, len(data.train))
+    recipe = recipes.choose(continued.recipe, options.chs, data.task, start, len(data.train), options.max_epochs,
+                            continued.head)
     if options.keep_classifier:  # its form is the checkpoint's
         recipe.values.update(classifier_init="uniform", pooler=False, extra_layer=None)
     settled = dataclasses.replace(continued.resolved(data.task, asked, recipe.values), recipe=recipe.name)
+    if trains and options.chs and options.epochs is None and not options.early_stopping:
+        settled = dataclasses.replace(settled, early_stopping=True, patience=epochs.PATIENCE)
     used = {name: getattr(settled, name) for name in RECIPE_FIELDS}
     given = [name for name in RECIPE_FIELDS if getattr(options, name) is not None]
     return Settled(settled, continued, weights, recipe,

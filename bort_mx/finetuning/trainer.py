@@ -14,6 +14,7 @@ from bort_mx.data.tasks import Examples, Task
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.finetuning.epochs import decay_exponent, decay_note
 from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
@@ -236,8 +237,10 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     loop.restore()
     if run.start_step:
         keeper.resume(best, run.start_step)
+    shrinking = decay_note(decay_exponent(options.learning_rate, options.weight_decay, warmup, total))
+    session.notes += [shrinking] if shrinking else []
     if workers.is_first and begin is not None:
-        begin(_summary(session, batches, total))
+        begin("\n".join(filter(None, [_summary(session, batches, total), shrinking])))
     try:
         loop.train()
     finally:  # even after an error, the model must have the trained weights
@@ -249,9 +252,9 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
 
 def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
     options, size = session.options, sum(int(np.prod(p.shape)) for p in parameters_of(session.model).values())
-    workers = session.workers.size
+    workers, most = session.workers.size, "at most " if options.early_stopping else ""
     return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters) "
             f"on {shown_name(session.data.task)}, into {options.output_dir}\n{len(batches):,} examples, "
-            f"{total:,} steps of {options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; "
+            f"{most}{total:,} steps of {options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; "
             f"lr {options.learning_rate:g}, decay {options.weight_decay:g}, warm-up {options.warmup:g}, "
             f"seed {options.seed}")
