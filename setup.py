@@ -80,6 +80,7 @@ SERVE = [  # bort-mx serve
     *pins("fastapi", "0.165.0", py310="0.162.5", py39="0.142.2"),
     *pins("uvicorn", "0.54.0"),
 ]
+OPENVINO = pins("openvino", "2026.4.1", py39="2025.3.0")  # another engine for ONNX files
 
 CORPORA = [  # news pages of the seven corpora, near duplicates, and Dask
     *pins("FastWARC", "2.0.1", py39="0.15.2"),
@@ -105,6 +106,7 @@ EXTRAS = {
     "onnx": ONNX,
     "serve": SERVE,
     "corpora": CORPORA,
+    "openvino": ONNX + OPENVINO,
     "parity": PARITY,
     "bench": PARITY + ONNX,
     "dev": [

@@ -4,9 +4,9 @@ import pathlib
 import platform
 from typing import Dict, List, Set
 
-INSTRUCTIONS = {"AVX2": "avx2", "AVX-512": "avx512f", "VNNI (8-bit)": "avx512_vnni", "bf16": "avx512_bf16",
+INSTRUCTIONS = {"AVX2": "avx2", "AVX-512": "avx512f", "VNNI (8-bit)": "avx512_vnni avx_vnni", "bf16": "avx512_bf16",
                 "AMX": "amx_tile"}
-"""Instructions that matter for matrix products → their flag in /proc/cpuinfo."""
+"""Instructions that matter for matrix products → their flag in /proc/cpuinfo, or several, of which one is enough."""
 
 
 def cpu_name() -> str:
@@ -21,7 +21,7 @@ def instructions() -> Dict[str, bool]:
     for line in _cpu_lines():
         if line.startswith("flags"):
             flags.update(line.split(":", 1)[1].split())
-    return {name: flag in flags for name, flag in INSTRUCTIONS.items()}
+    return {name: not flags.isdisjoint(wanted.split()) for name, wanted in INSTRUCTIONS.items()}
 
 
 def _cpu_lines() -> List[str]:

@@ -8,18 +8,19 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 import mxnet as mx
 import numpy as np
 
 from bort_mx import random
-from bort_mx.checkpoints import onnx_model
+from bort_mx.checkpoints import engine_choice, onnx_model
 from bort_mx.checkpoints.loading import assemble
+from bort_mx.checkpoints.quantization import Quantization
 from bort_mx.checkpoints.tokenizer_files import find_tokenizer
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.errors import InputError, RunError
-from bort_mx.io.files import beside, clean_leftovers, give_usual_mode
+from bort_mx.io.files import beside, clean_leftovers, give_usual_mode, write_json
 from bort_mx.io.output import writing
 from bort_mx.sentence_embedding import TENSORS
 
@@ -33,19 +34,21 @@ LARGEST = 2 ** 31 - 2 ** 20
 """A protobuf message must be below 2 GiB; beyond that the weights go to a file of their own."""
 
 
-def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, int8: bool = False, opset: int = 17,
-           seed: int = 0, judge: Optional[Judge] = None) -> List[str]:
+def export(weights: Weights, output: os.PathLike, head: Optional[str] = None,
+           int8: Union[bool, Quantization] = False, opset: int = 17, seed: int = 0, judge: Optional[Judge] = None,
+           choice: Optional[Dict[str, Any]] = None) -> List[str]:
     """Write an ONNX file, compare it with the MXNet model, and only then give it its name.
 
     Args:
         weights: what a reader gave (`bort_mx.checkpoints.read`).
         output: the file.
         head: "encoder", "mlm" or "classifier"; by default the one that the weights hold.
-        int8: quantize (see `onnx_graph`).
+        int8: quantize (see `onnx_graph`): True for the dynamic form, or another form.
         opset: version of the operators.
         seed: of the random input.
         judge: compares an 8-bit file with the model, on texts; see `bort_mx.inference.int8_quality`. Without it, only
             the shape of the outputs is checked, and that they are finite.
+        choice: what to write beside the file for `engine_choice`; without it, an older one there is removed.
     Returns:
         lines that tell what was written and compared.
     Raises:
@@ -56,7 +59,8 @@ def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, in
     for package in ("onnx", "onnxruntime"):  # before anything is written
         onnx_model.optional_package(package)
     output = pathlib.Path(output)
-    weights = _with_head(weights, head)
+    weights = with_head(weights, head)
+    form = Quantization() if int8 is True else int8 or None
     if output.is_dir():
         raise InputError(f"{output}: is a folder; give the name of a file")
     with writing(output):
@@ -67,17 +71,20 @@ def export(weights: Weights, output: os.PathLike, head: Optional[str] = None, in
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         try:
-            _write(weights, temporary / output.name, int8, opset)
-            lines = compare(weights, temporary / output.name, int8, seed, judge)
+            write_graph(weights, temporary / output.name, form, opset)
+            lines = compare(weights, temporary / output.name, form is not None, seed, judge)
             if lacks_tokenizer:
                 weights.tokenizer.save(temporary)
+            if choice is not None:
+                write_json(engine_choice.place(temporary / output.name), choice)
+            engine_choice.place(output).unlink(missing_ok=True)  # it was of the file that goes
             for path in sorted(temporary.iterdir(), key=_place):
                 give_usual_mode(path)
                 os.replace(path, output.parent / path.name)
         finally:
             shutil.rmtree(temporary)
     return [f"{output}: {weights.config.head}, <D,A,H,I> {weights.config.architecture}, opset {opset}, "
-            f"{'int8' if int8 else 'float32'}, {output.stat().st_size / 1e6:.1f} MB", *lines]
+            f"{form.name if form else 'float32'}, {output.stat().st_size / 1e6:.1f} MB", *lines]
 
 
 def _place(path: pathlib.Path) -> int:
@@ -99,7 +106,12 @@ def _lacks_tokenizer(weights: Weights, directory: pathlib.Path) -> bool:
     return not (directory / TOKENIZER_CONFIG).is_file()  # left by an export that was killed
 
 
-def _with_head(weights: Weights, head: Optional[str]) -> Weights:
+def with_head(weights: Weights, head: Optional[str]) -> Weights:
+    """The weights as of a model with this head alone.
+
+    Raises:
+        InputError: they lack the head.
+    """
     head = head or weights.config.head
     config = weights.config.replace(head=head)
     needed = {"encoder": "encoder.", "mlm": "decoder.", "classifier": "classifier."}[head]
@@ -110,11 +122,13 @@ def _with_head(weights: Weights, head: Optional[str]) -> Weights:
     return dataclasses.replace(weights, config=config, tensors=kept)
 
 
-def _write(weights: Weights, path: pathlib.Path, int8: bool, opset: int) -> None:
+def write_graph(weights: Weights, path: pathlib.Path, int8: Optional[Quantization], opset: int,
+                dense_inputs: bool = False) -> None:
+    """Write the graph of `onnx_graph.build`, with the configuration in its metadata."""
     onnx = onnx_model.optional_package("onnx")
     from bort_mx.checkpoints import onnx_graph  # only now, as it needs onnx, which is optional
 
-    model = onnx_graph.build(weights, opset, int8)
+    model = onnx_graph.build(weights, opset, int8, dense_inputs)
     onnx.helper.set_model_props(model, {onnx_model.METADATA: json.dumps(weights.config.to_dict())})
     apart = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > LARGEST
     onnx.save_model(model, str(path), save_as_external_data=apart, location=f"{path.name}.data" if apart else None)

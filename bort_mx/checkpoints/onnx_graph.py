@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from bort_mx.checkpoints.onnx_model import input_names
 from bort_mx.checkpoints.onnx_nodes import NATIVE_LAYER_NORM, Nodes
+from bort_mx.checkpoints.quantization import Quantization
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.errors import InputError
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
@@ -29,7 +30,8 @@ OUTPUTS = {"encoder": "last_hidden_state", "mlm": "logits", "classifier": "logit
 IR_VERSION = 8
 
 
-def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: bool = False) -> onnx.ModelProto:
+def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: Optional[Quantization] = None,
+          dense_inputs: bool = False) -> onnx.ModelProto:
     """The graph of weights with the head of their configuration.
 
     Inputs (int64): input_ids (B, s); attention_mask (B, s), 1 for tokens and 0 for padding; and token_type_ids (B, s)
@@ -40,21 +42,23 @@ def build(weights: Weights, opset: int = NATIVE_LAYER_NORM, int8: bool = False) 
     Args:
         weights: what some reader gave.
         opset: the version of ONNX's operators.
-        int8: store the matrices in 8 bits, with one scale for each output, and quantize what they multiply as it comes.
+        int8: store the matrices in 8 bits, with one scale for each output, and quantize what they multiply: dynamically
+            as it comes, or statically over given ranges (as QuantizeLinear and DequantizeLinear around a MatMul).
+        dense_inputs: add an output with the input of each dense layer of `quantization.CALIBRATED`, of its name.
     Raises:
         InputError: an opset that is not supported, or tensors that do not fit the configuration.
     """
     if opset not in OPSETS:
         raise InputError(f"--opset {opset}: must be {OPSETS[0]} to {OPSETS[-1]}")
     check_fit(weights.tensors, weights.config, weights.source)
-    return _Graph(weights, opset, int8).model()
+    return _Graph(weights, opset, int8).model(dense_inputs)
 
 
 class _Graph(Nodes):
     """The parts of the model."""
 
-    def model(self) -> onnx.ModelProto:
-        """The whole model."""
+    def model(self, dense_inputs: bool) -> onnx.ModelProto:
+        """The whole model; see `build`."""
         states = self._encoder()
         head = {"encoder": self._identity, "mlm": self._mlm, "classifier": self._classifier}[self._config.head]
         head(states)
@@ -63,6 +67,9 @@ class _Graph(Nodes):
             size = self._config.embedding.size(self._config.architecture.hidden_size)
             outputs.append(helper.make_tensor_value_info(SENTENCE, TensorProto.FLOAT, [BATCH, size]))
             self._sentence_embedding(OUTPUTS["encoder"], self._config.embedding)
+        for module, x in self._dense_inputs.items() if dense_inputs else ():
+            outputs.append(helper.make_tensor_value_info(self._add("Identity", x, name=module), TensorProto.FLOAT,
+                                                         [None] * 3))
         graph = helper.make_graph(self._nodes, "bort_mx", self._inputs(), outputs, list(self._initializers.values()))
         model = helper.make_model(graph, producer_name="bort_mx", ir_version=IR_VERSION,
                                   opset_imports=[helper.make_opsetid("", self._opset)])
@@ -99,9 +106,9 @@ class _Graph(Nodes):
 
     def _word_embedding(self) -> str:
         name = "word_embed.0.weight"
-        if not self._int8:
+        if self._int8 is None:
             return self._add("Gather", self._weight(name), "input_ids")
-        matrix, scales = self._weight_int8(name, transposed=False)
+        matrix, scales = self._weight_int8(name, transposed=False, multiplied=self._config.head == "mlm")
         rows = self._add("Cast", self._add("Gather", matrix, "input_ids"), to=TensorProto.FLOAT)
         scale = self._add("Unsqueeze", self._add("Gather", scales, "input_ids"), self._ints(2))  # (B, s, 1)
         return self._add("Mul", rows, scale)
@@ -112,27 +119,33 @@ class _Graph(Nodes):
         kept = self._add("Cast", expanded, to=TensorProto.FLOAT)  # (B, 1, 1, s)
         mask = self._add("Mul", self._add("Sub", self._number(1.0), kept), self._number(MASKED))
         states = self._embeddings()
-        for i in range(self._config.architecture.num_layers):
-            states = self._layer(states, mask, f"encoder.transformer_cells.{i}")
+        D, first_only = self._config.architecture.num_layers, self._config.head == "classifier"
+        for i in range(D):
+            states = self._layer(states, mask, f"encoder.transformer_cells.{i}", first_only and i == D - 1)
         return states
 
-    def _layer(self, states: str, mask: str, cell: str) -> str:
-        context = self._dense(self._attention(states, mask, f"{cell}.attention_cell"), f"{cell}.proj")
-        attended = self._layer_norm(self._add("Add", context, states), f"{cell}.layer_norm")
+    def _layer(self, states: str, mask: str, cell: str, first_only: bool) -> str:
+        """A layer (B, s, H). With first_only all but keys and values is of the first token alone: (B, 1, H)."""
+        asking = states
+        if first_only:
+            asking = self._add("Slice", states, self._ints(0), self._ints(1), self._ints(1))
+        context = self._dense(self._attention(asking, states, mask, f"{cell}.attention_cell"), f"{cell}.proj")
+        attended = self._layer_norm(self._add("Add", context, asking), f"{cell}.layer_norm")
         inner = self._activated(self._config.activation, self._dense(attended, f"{cell}.ffn.ffn_1"))  # (B, s, I)
         return self._layer_norm(self._add("Add", self._dense(inner, f"{cell}.ffn.ffn_2"), attended),
                                 f"{cell}.ffn.layer_norm")
 
-    def _attention(self, states: str, mask: str, cell: str) -> str:
-        """Context (B, s, H) of hidden states (B, s, H) under an additive mask (B, 1, 1, s)."""
+    def _attention(self, asking: str, states: str, mask: str, cell: str) -> str:
+        """Context of the asking states (B, s or 1, H) among hidden states (B, s, H), additive mask (B, 1, 1, s)."""
         A, H = self._config.architecture.num_heads, self._config.architecture.hidden_size
         heads = self._ints(0, 0, A, H // A)
 
-        def project(name: str, order: List[int]) -> str:
-            split = self._add("Reshape", self._dense(states, f"{cell}.proj_{name}"), heads)
+        def project(x: str, name: str, order: List[int]) -> str:
+            split = self._add("Reshape", self._dense(x, f"{cell}.proj_{name}"), heads)
             return self._add("Transpose", split, perm=order)
 
-        query, key, value = project("query", [0, 2, 1, 3]), project("key", [0, 2, 3, 1]), project("value", [0, 2, 1, 3])
+        query, key = project(asking, "query", [0, 2, 1, 3]), project(states, "key", [0, 2, 3, 1])
+        value = project(states, "value", [0, 2, 1, 3])
         scores = self._add("Div", self._add("MatMul", query, key), self._number(math.sqrt(H // A)))  # (B, A, s, s)
         weights = self._add("Softmax", self._add("Add", scores, mask), axis=-1)
         context = self._add("Transpose", self._add("MatMul", weights, value), perm=[0, 2, 1, 3])  # (B, s, A, H/A)
@@ -157,7 +170,7 @@ class _Graph(Nodes):
     def _decode(self, x: str) -> str:
         """x times the word embedding, which is stored once: ONNX Runtime transposes it when it loads the file."""
         name = "word_embed.0.weight"
-        if self._int8:
+        if self._int8 is not None:
             matrix, scales = self._weight_int8(name, transposed=False)
             return self._matmul_int8(x, self._add("Transpose", matrix, perm=[1, 0]), scales)
         return self._add("MatMul", x, self._add("Transpose", self._weight(name), perm=[1, 0]))

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from bort_mx.checkpoints.quantization import CALIBRATED, Quantization, quantized, scale_and_zero
 from bort_mx.checkpoints.weights import Weights
 
 NATIVE_LAYER_NORM = 17
@@ -22,14 +23,15 @@ class Nodes:
     Args:
         weights: what some reader gave.
         opset: the version of ONNX's operators.
-        int8: store matrices in 8 bits.
+        int8: the form of matrices in 8 bits; None: float32.
     """
 
-    def __init__(self, weights: Weights, opset: int, int8: bool):
+    def __init__(self, weights: Weights, opset: int, int8: Optional[Quantization]):
         self._config, self._opset, self._int8, self._weights = weights.config, opset, int8, weights
         self._nodes: List[onnx.NodeProto] = []
         self._initializers: Dict[str, onnx.TensorProto] = {}
         self._quantized: Dict[str, Tuple[str, ...]] = {}
+        self._dense_inputs: Dict[str, str] = {}
 
     def _keep(self, name: str, values: np.ndarray) -> str:
         """Store an array once."""
@@ -40,11 +42,13 @@ class Nodes:
     def _weight(self, name: str) -> str:
         return name if name in self._initializers else self._keep(name, self._weights.float32(name))
 
-    def _weight_int8(self, name: str, transposed: bool) -> Tuple[str, str]:
-        """A matrix (out, in) in 8 bits, perhaps transposed, and its scales (out,)."""
+    def _weight_int8(self, name: str, transposed: bool, multiplied: bool = True) -> Tuple[str, str]:
+        """A matrix (out, in) in integers, perhaps transposed, and its scales (out,). One that is only looked up in has
+        8 bits.
+        """
         key = f"{name}.int8" + (".T" if transposed else "")
         if key not in self._initializers:
-            values, scales = quantized(self._weights.float32(name))
+            values, scales = quantized(self._weights.float32(name), self._int8.weight_bits if multiplied else 8)
             self._keep(key, values.T if transposed else values)
             self._keep(f"{name}.scale", scales)
         return key, f"{name}.scale"
@@ -67,10 +71,14 @@ class Nodes:
     def _dense(self, x: str, module: str, name: Optional[str] = None) -> str:
         """x Wᵀ + b; MatMul wants W as (in, out)."""
         key = f"{module}.weight"
-        if self._int8:
+        if module.startswith(CALIBRATED):
+            self._dense_inputs[module] = x
+        if self._int8 is None or not self._int8.covers(module):
+            product = self._add("MatMul", x, self._keep(f"{key}.T", self._weights.float32(key).T))
+        elif self._int8.ranges is None:
             product = self._matmul_int8(x, *self._weight_int8(key, transposed=True))
         else:
-            product = self._add("MatMul", x, self._keep(f"{key}.T", self._weights.float32(key).T))
+            product = self._matmul_static(x, *self._weight_int8(key, transposed=True), self._int8.ranges[module])
         return self._add("Add", self._weight(f"{module}.bias"), product, name=name)
 
     def _matmul_int8(self, x: str, matrix: str, scales: str) -> str:
@@ -82,6 +90,17 @@ class Nodes:
         values, scale, zero = self._quantized[x]
         product = self._add("Cast", self._add("MatMulInteger", values, matrix, zero), to=TensorProto.FLOAT)
         return self._add("Mul", product, self._add("Mul", scale, scales))
+
+    def _matmul_static(self, x: str, matrix: str, scales: str, ends: Tuple[float, float]) -> str:
+        """x times a matrix (in, out) in 8 bits; x is quantized over a known range. Engines fuse the nodes."""
+        if x not in self._quantized:
+            scale, zero = scale_and_zero(*ends)
+            scale, zero = self._keep(f"{x}_scale", scale), self._keep(f"{x}_zero", zero)
+            values = self._add("QuantizeLinear", x, scale, zero)
+            self._quantized[x] = (self._add("DequantizeLinear", values, scale, zero),)
+        zeros = self._keep(f"{matrix}.zero", np.zeros(self._initializers[scales].dims, np.int8))
+        columns = self._add("DequantizeLinear", matrix, scales, zeros, axis=1)
+        return self._add("MatMul", *self._quantized[x], columns)
 
     def _layer_norm(self, x: str, module: str) -> str:
         gamma, beta = self._weight(f"{module}.gamma"), self._weight(f"{module}.beta")
@@ -112,12 +131,3 @@ class Nodes:
         """x/2 · (1 + erf(x/√2))."""
         erf = self._add("Erf", self._add("Div", x, self._number(math.sqrt(2.0))))
         return self._add("Mul", self._add("Mul", x, self._add("Add", erf, self._number(1.0))), self._number(0.5))
-
-
-def quantized(matrix: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """A matrix (out, in) → 8-bit integers (out, in) in −127 … 127 and scales (out,): their product is the matrix.
-
-    Symmetric, one scale for each row (one output of the layer): the largest error of an element is half its scale.
-    """
-    scales = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-12)) / np.float32(127)
-    return np.rint(matrix / scales[:, None]).astype(np.int8), scales.astype(np.float32)

@@ -96,6 +96,14 @@ def check_gluonnlp(facts: Facts) -> Iterator[Finding]:
         yield Finding(WARNING, "its BERT tokenizer, which bort_mx does not use, was left out for want of a C compiler")
 
 
+def check_cpu(facts: Facts) -> Iterator[Finding]:
+    """What the CPU has for 8-bit and bfloat16 products; `export --auto` goes by it."""
+    if facts.cpu:
+        lacking = [name for name in ("VNNI (8-bit)", "bf16") if name not in facts.cpu_features]
+        without = f"; without {' and '.join(lacking)}" if lacking else ""
+        yield Finding(OK, f"{facts.cpu}: {', '.join(facts.cpu_features) or 'none of AVX2 and later'}{without}")
+
+
 def check_threads(facts: Facts) -> Iterator[Finding]:
     """OMP_NUM_THREADS against this worker's share of the physical cores."""
     share = max(1, facts.physical_cores // facts.local_workers)
@@ -202,6 +210,7 @@ CHECKS: Tuple[Tuple[str, Callable[[Facts], Iterator[Finding]], str], ...] = (
     ("imports", check_imports, "make install"),
     ("MXNet's build", check_mxnet_build, "pip install mxnet==1.9.1 (its wheels have it)"),
     ("GluonNLP", check_gluonnlp, "to have it, install a C compiler and run make install"),
+    ("CPU", check_cpu, ""),
     ("threads", check_threads, "unset OMP_NUM_THREADS"),
     ("Horovod", check_horovod, "pip uninstall -y horovod; make install"),
     ("GPUs", check_gpus, "make install CUDA=cpu"),

@@ -30,9 +30,38 @@ class ExportOptions:
     """Quantize: store and multiply the weight matrices in 8-bit integers. The file is then compared with float32 on
     texts."""
 
+    static: bool = False
+    """With --int8: quantize the inputs of dense layers over fixed ranges, which are found on the texts, and not each
+    over its own range as it comes."""
+
+    weight_bits: int = 8
+    """With --int8: 8, or 7 for CPUs without VNNI, on which ONNX Runtime's sums of 8-bit products can overflow (doctor
+    says what this CPU has)."""
+
+    float_layers: int = 0
+    """With --int8: leave this many dense layers in float32, those with the largest error on the texts."""
+
     texts: Optional[str] = None
     """Texts to compare an --int8 file on: a text per line, two with a tab between, or a table. Default: built-in text.
-    Texts of the model's own task tell most."""
+    Texts of the model's own task tell most. For --static and --float-layers every second text is for calibration, the
+    others are for the comparison."""
+
+    auto: bool = False
+    """Try float32 and 8-bit forms on the engines that are installed (ONNX Runtime, OpenVINO). Write the fastest on this
+    machine whose score on the --task's dev set, or whose agreement with float32 on the --texts, is within --within.
+    What was chosen is kept beside the file, and predict uses it."""
+
+    task: Optional[str] = None
+    """With --auto: task whose dev set is scored. Calibration takes texts of its training set."""
+
+    data_dir: Optional[str] = None
+    """With --task: folder with the task's files."""
+
+    within: float = 0.5
+    """With --auto: points that the score may lose on float32."""
+
+    fastest_for: str = "single"
+    """With --auto: single is the time of one text alone, batch that of texts in batches."""
 
     strict: bool = False
     """Refuse an --int8 file that is far from float32 on the texts. Without this option, a warning says so."""
@@ -51,8 +80,22 @@ class ExportOptions:
             raise InputError(f"{self.output}: the name must end in .onnx")
         one_of(self, HEADS, "head")
         within(self, "[13, 19]", "opset")
-        if not self.int8 and (self.texts is not None or self.strict):
+        if not (self.int8 or self.auto) and (self.texts is not None or self.strict):
             raise InputError("--texts and --strict judge an 8-bit file; give --int8 as well")
+        if self.auto and (self.int8 or self.strict):
+            raise InputError("--auto chooses the form itself; leave out --int8 and --strict")
+        if not self.auto and self.task is not None:
+            raise InputError("--task judges the forms of --auto; give --auto as well")
+        if self.task is not None and self.texts is not None:
+            raise InputError("--task and --texts are two ways to judge; give one")
+        if self.data_dir is not None and self.task is None:
+            raise InputError("--data-dir holds the files of --task; give --task as well")
+        one_of(self, ("single", "batch"), "fastest_for")
+        within(self, "[0, 100]", "within")
+        if not self.int8 and (self.static or self.weight_bits != 8 or self.float_layers):
+            raise InputError("--static, --weight-bits and --float-layers are for 8-bit files; give --int8 as well")
+        within(self, "[7, 8]", "weight_bits")
+        at_least(self, 0, "float_layers")
         at_least(self, 1, "num_heads")
 
 
@@ -62,13 +105,25 @@ def main(argv: List[str]) -> int:
     from bort_mx import checkpoints  # MXNet is loaded only now: --help and bad options stay quick
     from bort_mx.checkpoints.onnx_export import export
     from bort_mx.inference.input_file import read_texts
-    from bort_mx.inference.int8_quality import judge
+    from bort_mx.inference.int8_quality import form_of, judge
 
     weights = checkpoints.read(options.checkpoint, options.num_heads)
     texts = (None if options.texts is None
              else read_texts(pathlib.Path(options.texts), trained=weights.config.text_columns))
-    for line in export(weights, options.output, options.head, options.int8, options.opset, options.seed,
-                       lambda model, exported: judge(model, exported, weights.tokenizer, texts, options.strict)):
+    form, choice, text_judge = False, None, None
+    if options.auto:
+        from bort_mx.commands.export_auto import fastest
+
+        form, choice = fastest(weights, options.head, texts, options.task, options.data_dir, options.opset,
+                               options.within, options.fastest_for)
+    elif options.int8:
+        form, texts = form_of(weights, options.head, texts, options.static, options.weight_bits, options.float_layers)
+
+        def text_judge(model, exported):
+            """Compare an 8-bit file with float32 on texts."""
+            return judge(model, exported, weights.tokenizer, texts, options.strict)
+    for line in export(weights, options.output, options.head, form, options.opset, options.seed, text_judge, choice):
         print(line, flush=True)
     say_last(None, *predict_with(options.output, options.head or weights.config.head))
     return 0
+

@@ -11,6 +11,7 @@ import sys
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from bort_mx import runtime
+from bort_mx.machine import cpu_name, instructions
 
 GPU_WHEELS: Dict[str, Tuple[Tuple[int, int], ...]] = {
     # Compute capabilities with machine code in the wheel, read off libmxnet.so; it holds no PTX to compile for others.
@@ -60,6 +61,8 @@ class Facts:
     directory: str
     memory_bytes: int
     programs: Dict[str, Optional[str]]  # name -> path
+    cpu: str = ""  # the processor's name
+    cpu_features: Sequence[str] = ()  # of `bort_mx.machine.INSTRUCTIONS`
 
 
 def gather(directory: str) -> Facts:
@@ -89,6 +92,8 @@ def gather(directory: str) -> Facts:
         directory=directory,
         memory_bytes=_memory(),
         programs={name: shutil.which(name) for name in ("git", "cc", "c++", "cmake")},
+        cpu=cpu_name(),
+        cpu_features=[name for name, there in instructions().items() if there],
     )
 
 

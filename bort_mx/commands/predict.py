@@ -72,8 +72,8 @@ class PredictOptions:
     top_k: int = 5
     """Number of words to show for each mask."""
 
-    batch_size: int = 16
-    """Number of texts in one forward pass."""
+    batch_size: Optional[int] = None
+    """Number of texts in one forward pass. Default: 16, and more short ones."""
 
     def __post_init__(self):
         if not (self.fill_mask or self.input or self.classify or self.embed):
@@ -113,7 +113,7 @@ def main(argv: List[str]) -> int:
 
 
 def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], columns: Sequence[str],
-                output: Optional[str], top_k: int, batch_size: int) -> None:
+                output: Optional[str], top_k: int, batch_size: Optional[int]) -> None:
     """Fill the masks of texts given on the command line and of a file's lines.
 
     Texts of the command line are answered in a table; those of a file, and with an output all, in JSON lines.
@@ -145,7 +145,7 @@ def _texts_with_masks(path: pathlib.Path, columns: Sequence[str]) -> List[Tuple[
 
 
 def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
-               batch_size: int = 16) -> Iterator[Dict]:
+               batch_size: Optional[int] = None) -> Iterator[Dict]:
     """The most probable words for each mask of each text.
 
     Args:
@@ -188,7 +188,7 @@ def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int
 
 
 def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Optional[str], output: Optional[str],
-                   batch_size: int) -> None:
+                   batch_size: Optional[int]) -> None:
     known = task and get_task(task)
     files.read_lines(path)  # what is wrong with the file is said before the model is read
     model, tokenizer = pipeline.open_model(checkpoint, "classifier")
@@ -241,7 +241,7 @@ def _classified(text: pipeline.Text, answer: Dict, predicted: List[str]) -> Dict
 
 
 def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Optional[str], output: str,
-                batch_size: int) -> None:
+                batch_size: Optional[int]) -> None:
     texts = read_texts(pathlib.Path(path), columns)
     model, tokenizer = pipeline.open_model(checkpoint, "encoder")
     way = pipeline.embedding_of(model.config, pooling)

@@ -6,16 +6,27 @@ B batch, s length, M masked positions.
 """
 
 import importlib
+import logging
 import os
 import pathlib
 from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 import numpy as np
 
+from bort_mx import machine
+from bort_mx.errors import InputError
+
 ENGINES: Dict[str, Tuple[str, str]] = {
     ".onnx": ("bort_mx.checkpoints.onnx_model", "OnnxModel"),  # ONNX Runtime
 }
 """Suffix of a file's name: the module and the class that open and run it. Imported only when such a file is opened."""
+ONNX_ENGINES: Dict[str, Tuple[str, str]] = {
+    "onnxruntime": ENGINES[".onnx"],
+    "openvino": ("bort_mx.checkpoints.openvino_model", "OpenVinoModel"),
+    "openvino-bf16": ("bort_mx.checkpoints.openvino_model", "OpenVinoBfloat16Model"),
+}
+"""Names in `engine_choice` files: the same. `bort-mx export --auto` measures those that are installed."""
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -51,9 +62,46 @@ def open_with_engine(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any, 
 
         model, tokenizer, _ = load(path, head)
         return model, tokenizer, model.initialized
-    module, name = row
-    model = getattr(importlib.import_module(module), name)(path)
+    model = _open(path, row)
     return model, model.tokenizer, [] if head in (None, model.config.head) else [head]
+
+
+def _open(path: os.PathLike, row: Tuple[str, str]) -> Any:
+    """Open a file by the engine that is written beside it, or by the usual one."""
+    from bort_mx.checkpoints import engine_choice  # brings MXNet, as above
+
+    choice = engine_choice.read(path) if row is ENGINES.get(".onnx") else None
+    name = "onnxruntime" if choice is None else choice["engine"]
+    if name not in ONNX_ENGINES:
+        raise InputError(f"{engine_choice.place(path)}: engine {name!r:.80}; known are {', '.join(ONNX_ENGINES)}")
+    if choice is not None and choice.get("cpu") not in (None, "", describe_cpu()):
+        logger.info("%s: its engine was chosen on another CPU (%s); bort-mx export --auto measures on this one", path,
+                    choice["cpu"])
+    if choice is not None and name != "onnxruntime":
+        try:
+            return open_by(path, name)
+        except InputError as error:
+            logger.warning("%s: %s was the fastest where the file was made, but %s; it is run by ONNX Runtime", path,
+                           name, error)
+    return _class_of(row)(path)
+
+
+def open_by(path: os.PathLike, name: str) -> Any:
+    """Open an ONNX file by an engine of `ONNX_ENGINES`.
+
+    Raises:
+        InputError: the engine is not installed, or cannot read the file.
+    """
+    return _class_of(ONNX_ENGINES[name])(path)
+
+
+def _class_of(row: Tuple[str, str]) -> Any:
+    return getattr(importlib.import_module(row[0]), row[1])
+
+
+def describe_cpu() -> str:
+    """This machine's processor and what it has for 8-bit and bfloat16 products, in words."""
+    return ", ".join([machine.cpu_name(), *(name for name, there in machine.instructions().items() if there)])
 
 
 def forward(model: Any, ids: np.ndarray, lengths: np.ndarray, positions: Optional[np.ndarray] = None,

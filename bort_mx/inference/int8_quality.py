@@ -7,12 +7,15 @@ B batch, s length, M masked positions, V vocabulary size, H hidden size, N texts
 
 import itertools
 import logging
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from bort_mx.checkpoints.onnx_calibration import calibrate
+from bort_mx.checkpoints.onnx_export import with_head
+from bort_mx.checkpoints.quantization import Calibration, Quantization
 from bort_mx.data import sample_text
-from bort_mx.errors import RunError
+from bort_mx.errors import InputError, RunError
 from bort_mx.inference.engines import forward
 from bort_mx.inference.pipeline import Text, encode_texts, pad, problem_type
 
@@ -20,6 +23,8 @@ SAMPLE, STRIDE = 64, 8
 """Number of paragraphs of the built-in text, and the distance between two of them."""
 MOST_TEXTS = 256
 """Of more texts, so many are taken, evenly."""
+MOST_CALIBRATION = 128
+"""Texts that calibration takes, evenly."""
 MASK_EVERY = 7
 """An MLM is asked for every seventh token."""
 LEAST_SAME_CLASS, MOST_CHANGE = 0.9, 0.1
@@ -42,9 +47,57 @@ class Quality(NamedTuple):
     good: bool
 
 
-def sample_texts() -> List[Text]:
-    """Some paragraphs of the text that every machine has."""
-    return [(text, None) for text in itertools.islice(sample_text.paragraphs(), 0, SAMPLE * STRIDE, STRIDE)]
+def sample_texts(first: int = 0) -> List[Text]:
+    """Some paragraphs of the text that every machine has, from the paragraph `first` on."""
+    return [(text, None) for text in itertools.islice(sample_text.paragraphs(), first, first + SAMPLE * STRIDE, STRIDE)]
+
+
+def form_of(weights: Any, head: Optional[str], texts: Optional[Sequence[Text]], static: bool, weight_bits: int,
+            float_layers: int) -> Tuple[Quantization, Optional[Sequence[Text]]]:
+    """The form of an 8-bit file as options describe it, and the texts that are left to judge it.
+
+    Args:
+        weights, head, texts: see `calibrated`.
+        static: over fixed ranges, from calibration.
+        weight_bits: see `Quantization`.
+        float_layers: so many layers, those with the largest errors, stay in float32.
+    """
+    if not static and not float_layers:
+        return Quantization(weight_bits), texts
+    calibration, left = calibrated(weights, head, texts)
+    return Quantization(weight_bits, calibration.ranges if static else None, calibration.worst(float_layers)), left
+
+
+def calibrated(weights: Any, head: Optional[str],
+               texts: Optional[Sequence[Text]]) -> Tuple[Calibration, Optional[Sequence[Text]]]:
+    """Calibrate dense layers on every second text; without texts, on other paragraphs than `sample_texts`.
+
+    Args:
+        weights: a `bort_mx.checkpoints.Weights`.
+        head: as in `bort_mx.checkpoints.onnx_export.export`.
+        texts: one or two strings each, or None.
+    Returns:
+        what was found, and the other texts, to judge on.
+    Raises:
+        InputError: fewer than two texts, or no tokenizer.
+    """
+    weights = with_head(weights, head)
+    if weights.tokenizer is None:
+        raise InputError(f"{weights.source}: has no tokenizer, so there is nothing to calibrate on; put its files "
+                         "beside the weights")
+    if texts is not None and len(texts) < 2:
+        raise InputError("--texts: one text; calibration and comparison need at least two")
+    mine = sample_texts(STRIDE // 2) if texts is None else texts[::2]
+    return calibrate(weights, batches_of(weights, weights.tokenizer, mine)), texts and texts[1::2]
+
+
+def batches_of(model: Any, tokenizer: Any, texts: Sequence[Text], most: int = MOST_CALIBRATION,
+               size: int = 8) -> Iterator[Dict[str, Optional[np.ndarray]]]:
+    """Padded batches of at most `most` texts, taken evenly; `model` is what has a config."""
+    taken = texts[::-(-len(texts) // most)]
+    for begin in range(0, len(taken), size):
+        ids, _ = encode_texts(model, tokenizer, taken[begin:begin + size])
+        yield pad(ids, tokenizer, model.config.token_types)
 
 
 def judge(model: Any, exported: Any, tokenizer: Any, texts: Optional[Sequence[Text]], strict: bool) -> List[str]:

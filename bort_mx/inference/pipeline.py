@@ -4,9 +4,10 @@ The model may be one of MXNet or of another engine; nothing here depends on whic
 B batch, s length, H hidden size.
 """
 
+import concurrent.futures
 import logging
 import os
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from bort_mx.sentence_embedding import SentenceEmbedding, embedded
 
 WINDOW = 64
 """Batches whose texts are sorted by length together. More would pad less, but the first answers would come later."""
+BATCH, BATCH_TOKENS = 16, 2048
+"""Texts in a batch by default, and tokens up to which it takes more: short texts alone leave the processor waiting."""
 POOLINGS = ("mean", "first")
+END = object()
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Text = Tuple[str, Optional[str]]
 """One text, or two."""
 
@@ -46,7 +51,8 @@ def open_model(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any]:
     return model, tokenizer
 
 
-def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int = 16) -> Iterator[np.ndarray]:
+def classify(model: Any, tokenizer: Any, texts: Sequence[Text],
+             batch_size: Optional[int] = None) -> Iterator[np.ndarray]:
     """Class probabilities (num_labels,) of each text or pair, in order. A regression gives its values (num_labels,).
 
     The model's problem_type tells which. The probabilities of a multi-label classifier are each for itself.
@@ -56,7 +62,7 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int 
         tokenizer: its tokenizer.
         texts: single texts or pairs. Those longer than in the model's training (by default, its positions) are cut; a
             warning says how many.
-        batch_size: texts in one forward pass.
+        batch_size: texts in one forward pass. Default: `BATCH`, of short ones more, up to `BATCH_TOKENS` tokens.
     Raises:
         InputError: a single text where the classifier was trained on pairs, or a pair where it was on single texts.
     """
@@ -105,7 +111,7 @@ def embedding_of(config: Any, pooling: Optional[str] = None) -> SentenceEmbeddin
 
 
 def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: Optional[str] = None,
-          batch_size: int = 16) -> Iterator[np.ndarray]:
+          batch_size: Optional[int] = None) -> Iterator[np.ndarray]:
     """Embeddings (E,), float32, of each text or pair, in order.
 
     Args:
@@ -115,7 +121,7 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[Text], pooling: Optional[s
         pooling: None: as the checkpoint says (the model's config.embedding), else "mean". "mean": the mean of all
             tokens' hidden states, special tokens included; "first": the first token's. Either alone: without the dense
             layers and the normalization that a checkpoint has.
-        batch_size: texts in one forward pass.
+        batch_size: texts in one forward pass. Default: `BATCH`, of short ones more, up to `BATCH_TOKENS` tokens.
     """
     embedding = embedding_of(model.config, pooling)
     own = embedding is model.config.embedding
@@ -153,13 +159,14 @@ class Output(NamedTuple):
         return forward(self.model, self.ids, self.lengths, types=self.types)
 
 
-def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
+def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: Optional[int],
            answer: Callable[[Output], np.ndarray],
            clean: Callable[[str], str] = clean_text) -> Iterator[np.ndarray]:
     """`answer` to the model's output for each text, in order. Texts are cut to the model's `config.longest`."""
-    cut, size = 0, WINDOW * batch_size
-    for begin in range(0, len(texts), size):
-        window, shortened = encode_texts(model, tokenizer, texts[begin:begin + size], clean)
+    cut, size = 0, WINDOW * (batch_size or BATCH)
+    encoded = one_ahead(encode_texts(model, tokenizer, texts[begin:begin + size], clean)
+                        for begin in range(0, len(texts), size))
+    for begin, (window, shortened) in zip(range(0, len(texts), size), encoded):
         cut += shortened
 
         def run(part: List[List[int]]) -> np.ndarray:
@@ -167,7 +174,7 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
             batch = pad(part, tokenizer, model.config.token_types)
             return answer(Output(model, batch["ids"], batch["lengths"], batch["types"]))
 
-        answers = in_batches(window, batch_size, run)
+        answers = in_batches(window, batch_size or BATCH, run, 0 if batch_size else BATCH_TOKENS)
         if cut and begin + size >= len(texts):  # before the last answers: a caller may stop asking after those
             why = ("the most the model takes" if model.config.longest == model.config.num_positions
                    else "as in its training")
@@ -175,18 +182,36 @@ def _apply(model: Any, tokenizer: Any, texts: Sequence[Text], batch_size: int,
         yield from answers
 
 
-def in_batches(encoded: Sequence[List[int]], batch_size: int, run: Callable[[List[List[int]]], Iterable]) -> List[Any]:
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; while the caller works on one, a thread makes the next. An error of the thread is raised here."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, items, END)
+        while True:
+            item = coming.result()
+            if item is END:
+                return
+            coming = pool.submit(next, items, END)
+            yield item
+
+
+def in_batches(encoded: Sequence[List[int]], batch_size: int, run: Callable[[List[List[int]]], Iterable],
+               tokens: int = 0) -> List[Any]:
     """An answer to each text, in order. Texts of similar length share a batch, so that little is padding.
 
     Args:
         encoded: ids of each text.
         batch_size: texts in one batch.
         run: a batch of texts → an answer to each.
+        tokens: a batch of short texts may hold more, up to so many tokens with padding.
     """
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
     answers: List[Any] = [None] * len(encoded)
-    for start in range(0, len(order), batch_size):
-        part = order[start:start + batch_size]
+    start = 0
+    while start < len(order):
+        end = start + batch_size
+        while end < len(order) and (end + 1 - start) * len(encoded[order[end]]) <= tokens:
+            end += 1
+        part, start = order[start:end], end
         for i, found in zip(part, run([encoded[i] for i in part])):
             answers[i] = found
     return answers

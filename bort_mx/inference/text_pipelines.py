@@ -10,7 +10,16 @@ import numpy as np
 
 from bort_mx.errors import InputError
 from bort_mx.inference import fill_mask
-from bort_mx.inference.pipeline import POOLINGS, Text, classify, embed, embedding_of, open_model, problem_type
+from bort_mx.inference.pipeline import (
+    BATCH,
+    POOLINGS,
+    Text,
+    classify,
+    embed,
+    embedding_of,
+    open_model,
+    problem_type,
+)
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -21,15 +30,16 @@ class TextPipeline:
     Args:
         model: a `BERT` or an engine (`bort_mx.inference.engines`).
         tokenizer: its tokenizer.
-        batch_size: texts in one forward pass.
+        batch_size: texts in one forward pass. Default: 16, of short texts more.
     """
 
     task: str
     """As in `PIPELINES`."""
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int = 16):
+    def __init__(self, model: Any, tokenizer: Any, batch_size: Optional[int] = None):
         self.model, self.tokenizer, self.config = model, tokenizer, model.config
-        self.batch_size = _whole("batch_size", batch_size)
+        self._by_tokens = batch_size is None
+        self.batch_size = BATCH if batch_size is None else _whole("batch_size", batch_size)
 
     def __repr__(self) -> str:
         return f"<bort_mx pipeline {self.task}: <D,A,H,I> {self.config.architecture}{self._detail()}>"
@@ -37,8 +47,10 @@ class TextPipeline:
     def _detail(self) -> str:
         return ""
 
-    def _size(self, asked: Optional[int]) -> int:
-        return self.batch_size if asked is None else _whole("batch_size", asked)
+    def _size(self, asked: Optional[int]) -> Optional[int]:
+        if asked is not None:
+            return _whole("batch_size", asked)
+        return None if self._by_tokens else self.batch_size
 
 
 class Classify(TextPipeline):
@@ -51,7 +63,8 @@ class Classify(TextPipeline):
 
     task = "classify"
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: int = 16, labels: Optional[Sequence[str]] = None):
+    def __init__(self, model: Any, tokenizer: Any, batch_size: Optional[int] = None,
+                 labels: Optional[Sequence[str]] = None):
         super().__init__(model, tokenizer, batch_size)
         self.labels = list(labels or self.config.labels or map(str, range(self.config.num_labels)))
         self.problem_type = problem_type(self.config)
@@ -149,7 +162,7 @@ class FillMask(TextPipeline):
         if pair is not None:
             raise InputError(f"text {pair}: a pair; masks are filled in single texts")
         return fill_mask.fill_masks(self.model, self.tokenizer, [text for text, _ in texts], _whole("top_k", top_k),
-                                    self._size(batch_size))
+                                    self._size(batch_size) or self.batch_size)
 
 
 PIPELINES = {"classify": ("classifier", Classify), "embed": ("encoder", Embed), "fill-mask": ("mlm", FillMask)}
@@ -157,7 +170,7 @@ PIPELINES = {"classify": ("classifier", Classify), "embed": ("encoder", Embed), 
 
 
 def pipeline(path_or_name: os.PathLike, task: Optional[str] = None, *, device: str = "auto",
-             batch_size: int = 16) -> TextPipeline:
+             batch_size: Optional[int] = None) -> TextPipeline:
     """Open a trained model as a function of texts.
 
     Args:
@@ -165,7 +178,7 @@ def pipeline(path_or_name: os.PathLike, task: Optional[str] = None, *, device: s
             .onnx file of `bort-mx export`.
         task: "classify", "embed" or "fill-mask". Default: what the head of the checkpoint is for.
         device: "auto" (a GPU if MXNet finds one, otherwise the CPU), "cpu" or "gpu". ONNX files run on the CPU.
-        batch_size: texts in one forward pass; texts of similar length share a batch.
+        batch_size: texts in one forward pass; texts of similar length share a batch. Default: 16, of short texts more.
     Returns:
         `Classify`, `Embed` or `FillMask`.
     Raises:

@@ -22,8 +22,17 @@ from bort_mx.models import build_model
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from bort_mx.checkpoints import onnx_export, onnx_graph, onnx_nodes  # noqa: E402
+from bort_mx.checkpoints import onnx_export, onnx_graph  # noqa: E402
+from bort_mx.checkpoints.onnx_calibration import calibrate  # noqa: E402
 from bort_mx.checkpoints.onnx_model import OnnxModel  # noqa: E402
+from bort_mx.checkpoints.quantization import (  # noqa: E402
+    CLIPS,
+    Quantization,
+    best_range,
+    fake_quantized,
+    quantized,
+    scale_and_zero,
+)
 
 CASES = [("roberta", "encoder", {}), ("roberta", "mlm", {}), ("roberta", "classifier", {}),
          ("roberta", "classifier", {"extra_layer": True}), ("bert", "classifier", {"pooler": True}),
@@ -106,7 +115,7 @@ def test_int8(head, tmp_path):
 
 def test_quantized_matrices_are_off_by_half_a_step_at_most():
     matrix = np.random.default_rng(0).normal(size=(5, 300)).astype(np.float32) * [[1e-6], [1], [100], [1e4], [0]]
-    values, scales = onnx_nodes.quantized(matrix.astype(np.float32))
+    values, scales = quantized(matrix.astype(np.float32))
     assert values.dtype == np.int8 and np.abs(values.astype(int)).max() == 127
     assert (np.abs(values * scales[:, None] - matrix) <= scales[:, None] * 0.5001).all()
 
@@ -237,3 +246,49 @@ def test_onnx_runtime_reports_to_nobody(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env={**environment, "HOME": str(tmp_path)},
                           capture_output=True, text=True, check=True)
     assert not list(tmp_path.rglob("*")) and "elemetry" not in done.stderr
+
+
+@pytest.mark.parametrize("head", ["encoder", "mlm", "classifier"])
+@pytest.mark.parametrize("bits", [7, 8])
+def test_static_int8_is_near_float32_and_half_the_size(head, bits, tmp_path):
+    model, weights = random_weights(head=head, architecture=(2, 4, 64, 128))
+    rng = np.random.default_rng(1)
+    batches = [{"ids": rng.integers(0, 97, (4, 12)), "lengths": np.array([12, 9, 5, 12]), "types": None}
+               for _ in range(3)]
+    calibration = calibrate(weights, batches)
+    assert len(calibration.ranges) == 12 + (head == "mlm")  # the classifier's own layers are small: they stay float32
+    worst = calibration.worst(2)
+    form = Quantization(bits, calibration.ranges, worst)
+    onnx_export.export(weights, tmp_path / "m.onnx", int8=form)
+    graph = onnx.load(str(tmp_path / "m.onnx")).graph
+    kept = {t.name: t for t in graph.initializer}
+    assert sum(node.op_type == "MatMulInteger" for node in graph.node) == (head == "mlm")  # the decoder, as it comes
+    for module in calibration.ranges:
+        assert (f"{module}.weight.int8.T" in kept) == (module not in worst)
+    most = max(np.abs(onnx.numpy_helper.to_array(t).astype(int)).max() for n, t in kept.items() if n.endswith("int8.T"))
+    assert most == 2 ** (bits - 1) - 1
+    ids, lengths = batches[0]["ids"], batches[0]["lengths"]
+    want = model(mx.nd.array(ids), mx.nd.array(lengths)).asnumpy()
+    got = OnnxModel(tmp_path / "m.onnx")(ids, lengths)
+    assert 0 < np.sqrt(np.square(got - want).mean() / np.square(want).mean()) < 0.15
+
+
+def test_the_range_of_least_error_is_found_by_trying_all():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=100_000).astype(np.float32)
+    values[0] = 40.0  # one outlier, not worth steps ten times as coarse
+    low, high = best_range(values)
+    assert high < 40.0 and low >= values.min()
+    errors = {clip: np.square(fake_quantized(values, values.min(), 40.0 * clip) - values).sum() for clip in CLIPS}
+    assert high == pytest.approx(40.0 * min(errors, key=errors.get))
+    scale, zero = scale_and_zero(-1.0, 3.0)
+    assert (scale, zero) == (pytest.approx(4 / 255), 64) and scale_and_zero(0.5, 2.55) == (pytest.approx(0.01), 0)
+
+
+def test_calibration_leaves_padding_out():
+    _, weights = random_weights(head="encoder", num_positions=32)
+    batch = {"ids": np.full((2, 10), 5), "lengths": np.array([10, 3]), "types": None}
+    other = {**batch, "ids": np.where(np.arange(10) < batch["lengths"][:, None], 5, 88)}
+    found, again = (calibrate(weights, [made]).ranges for made in (batch, other))
+    assert list(found) == list(again)
+    np.testing.assert_allclose(list(found.values()), list(again.values()), rtol=1e-5)

@@ -38,6 +38,12 @@ def only(**changes):
     return found[0]
 
 
+def test_the_cpu_is_told_with_what_it_lacks():
+    assert about("CPU") == []  # not Linux
+    assert about("CPU", cpu="X", cpu_features=["AVX2"])[0].text == "X: AVX2; without VNNI (8-bit) and bf16"
+    assert about("CPU", cpu="X", cpu_features=["VNNI (8-bit)", "bf16"])[0].text == "X: VNNI (8-bit), bf16"
+
+
 def test_a_healthy_machine_has_nothing_but_ok():
     assert findings() == []
 

@@ -53,3 +53,35 @@ def test_a_checkpoint_is_run_by_mxnet(checkpoint):
     model, tokenizer, untrained = engines.open_with_engine(checkpoint, "encoder")
     assert untrained == [] and tokenizer.vocab_size == 300
     assert engines.forward(model, np.array([[5, 6, 7]]), np.array([3])).shape == (1, 3, 16)
+
+
+def test_batches_of_short_texts_hold_more_and_answers_keep_their_order():
+    lengths = [3, 50, 4, 9, 3, 30, 2, 2, 10, 8, 1, 7]
+    encoded = [[100 + i] * length for i, length in enumerate(lengths)]
+    batches = []
+
+    def run(part):
+        batches.append([len(ids) for ids in part])
+        return [ids[0] for ids in part]
+    assert pipeline.in_batches(encoded, 2, run, 24) == [100 + i for i in range(12)]
+    assert sorted(sum(batches, [])) == sorted(lengths) == sum(batches, [])  # by length
+    assert all(len(batch) <= 2 or len(batch) * max(batch) <= 24 for batch in batches)
+    assert max(map(len, batches)) > 2 and batches[-1] == [30, 50]  # long ones as many as asked for
+    batches.clear()
+    pipeline.in_batches(encoded, 2, run)
+    assert {len(batch) for batch in batches} == {2}
+
+
+def test_the_next_item_is_made_while_the_caller_works():
+    made = []
+
+    def items():
+        for i in range(3):
+            made.append(i)
+            yield i
+        raise InputError("the last one is bad")
+    coming, seen = pipeline.one_ahead(items()), []
+    with pytest.raises(InputError, match="the last one is bad"):
+        for item in coming:
+            seen.append(item)
+    assert seen == [0, 1, 2] == made and list(pipeline.one_ahead(iter([]))) == []

@@ -74,9 +74,9 @@ def test_a_bad_file_is_warned_of_or_refused(name, figure, checkpoints, tmp_path,
     assert untrained or not caplog.records
     genuine = onnx_nodes.quantized
 
-    def spoilt(matrix):
+    def spoilt(matrix, bits):
         """Columns in another order: of the right size, and wrong."""
-        values, scales = genuine(matrix)
+        values, scales = genuine(matrix, bits)
         return np.ascontiguousarray(values[:, ::-1]), scales
 
     monkeypatch.setattr(onnx_nodes, "quantized", spoilt)

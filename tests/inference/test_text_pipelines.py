@@ -218,3 +218,14 @@ def test_load_and_save_are_those_of_checkpoints(folders, tmp_path):
     assert read(tmp_path / "again").config == config
     with pytest.raises(AttributeError, match="no attribute 'pipelin'"):
         bort_mx.pipelin  # noqa: B018
+
+
+def test_short_texts_fill_a_batch_unless_its_size_is_given(folders, monkeypatch):
+    embed = bort_mx.pipeline(folders / "encoder")
+    seen, forward = [], type(embed.model).__call__
+    monkeypatch.setattr(type(embed.model), "__call__",
+                        lambda self, ids, *rest: seen.append(ids.shape[0]) or forward(self, ids, *rest))
+    embed(["dog"] * 40)
+    assert seen == [40] and embed.batch_size == 16
+    embed(["dog"] * 40, batch_size=16)
+    assert seen[1:] == [16, 16, 8]
