@@ -122,7 +122,7 @@ def _honest_accuracy() -> str:
 def _hours(paper: Published, row: str, run: Optional[FinishedRun]) -> List[Finding]:
     """The hours of a run, and its GPU hours, as far as it has recorded them."""
     results = {} if run is None else run.results
-    return [Finding("3", row, f"{column} of our run", paper("3", row, column), f"{results[name]:,.2f}",
+    return [Finding("3", row, f"{column} of our run", paper("3", row, column), f"{results[name]:,.3g}",
                     f"{FROM_RUN}: {run.name}", NOT_RUN,
                     f"on {results.get('device', 'another device')}, not on eight V100s", COMMANDS[row])
             for column, name in (("hours", "hours"), ("GPU hours", "gpu_hours")) if name in results]
@@ -149,11 +149,13 @@ def figure_1(paper: Published, two: TwoRuns) -> List[Finding]:
 
 
 def _converged(two: TwoRuns) -> Optional[Dict[str, float]]:
-    """The step at which each curve has converged; None without two runs, or if distillation never gets there."""
+    """The step at which each curve has converged; None without two runs, or if one never gets there."""
     curves = two.curves
     if set(curves) != {SELF_SUPERVISED, DISTILLATION}:
         return None
     level = NEAR_THE_END * curves[SELF_SUPERVISED][-1][1]
+    if level <= 0:  # after few steps a model may predict no word: that is no convergence
+        return None
     steps = {name: first_step_at(curve, level) for name, curve in curves.items()}
     return None if None in steps.values() else steps
 

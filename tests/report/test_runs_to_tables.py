@@ -135,11 +135,17 @@ def test_two_runs_give_table_3_and_figure_1(tmp_path):
     found = {(one.row, one.column): one for one in findings_of(tmp_path, "3", "figure1")}
     assert found["distillation", "MLM accuracy (%)"].ours == "32.0"
     hours = found["self-supervised", "hours of our run"]
-    assert (hours.paper, hours.ours, hours.verdict) == (40, "1.50", NOT_RUN) and "a CPU" in hours.note
+    assert (hours.paper, hours.ours, hours.verdict) == (40, "1.5", NOT_RUN) and "a CPU" in hours.note
     assert found["distillation", "converged after (steps)"].ours == "197"  # 0.99 · 0.3 between 0.2 and 0.3
     assert found["self-supervised", "converged after (steps)"].ours == "297"
     ratio = found["distillation's steps as a share of self-supervised", "ratio"]
     assert (ratio.paper, ratio.ours, ratio.verdict) == (0.77, "0.66", NOT_RUN) and "⟨2, 4, 128, 512⟩" in ratio.note
+
+
+def test_runs_that_have_learnt_nothing_have_not_converged(tmp_path):
+    write_pretraining(tmp_path / "mlm", None, [[10, 0.0], [20, 0.0]])
+    write_pretraining(tmp_path / "kd", "teacher", [[10, 0.0], [20, 0.0]])
+    assert {one.ours for one in findings_of(tmp_path, "figure1")} == {None}
 
 
 @pytest.mark.parametrize("steps, verdict", [(17000, HOLDS), (9000, FAILS)])
