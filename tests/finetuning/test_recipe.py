@@ -43,7 +43,7 @@ def test_epochs_follow_the_size_of_the_training_set(examples, epochs):
 
 def test_the_papers_recipe_is_for_bort_for_chs_and_on_request():
     old = {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "epochs": 3, "batch_size": 8,
-           "classifier_init": "uniform", "pooler": False, "extra_layer": True}  # what every checkpoint got before
+           "classifier_init": "uniform", "pooler": True, "extra_layer": True}  # what every checkpoint got before
     for found in (chosen(PRESETS["bort"], pooler=True), chosen(MINILM, asked="paper"), chosen(MINILM, chs=True)):
         assert (found.name, found.values) == ("paper", old)
     usual = {**old, "learning_rate": 5e-5, "epochs": 5, "batch_size": 16, "classifier_init": "normal", "pooler": True,
