@@ -1,5 +1,5 @@
 # Each target is enough by itself on a fresh clone: it makes .venv and installs what it needs, once.
-#   make PYTHON=/path/to/python3.10 ...   a certain Python (3.9-3.11)        make CUDA=cu112 install   MXNet for GPUs
+#   make PYTHON=/path/to/python3.10 ...   a certain Python (3.9-3.12)        make CUDA=cu112 install   MXNet for GPUs
 #   make TORCH=any test                   PyPI's PyTorch, with its CUDA libraries, for the parity tests
 
 VENV := .venv
@@ -14,8 +14,8 @@ export TORCH
 .PHONY: help install demo test fuzz lint bench clean
 
 help:
-	@echo "make demo     pre-train and distil a small model on text that every machine has, and fill a few masks"
-	@echo "make test     all tests (about 16 minutes on two cores)"
+	@echo "make demo     fine-tune and deploy a real model, then the paper's Figure 1 in small (about ten minutes)"
+	@echo "make test     all tests, in WORKERS=2 processes (about 12 minutes on two cores)"
 	@echo "make fuzz     every reader on damaged input, FUZZ_ROUNDS=1000 times each (about 40 minutes)"
 	@echo "make install  .venv with bort_mx, MXNet, GluonNLP, Horovod and ONNX"
 	@echo "make lint     ruff"
@@ -27,15 +27,15 @@ install:
 	@echo "Ready: $(PY) -m bort_mx --help"
 
 demo:
-	@$(INSTALL) core horovod
+	@$(INSTALL) core horovod onnx weights
 	$(PY) -m bort_mx demo
 
 test:
-	@$(INSTALL) core horovod test parity
-	$(PY) -m pytest -q $(PYTEST_ARGS)
+	@$(INSTALL) core horovod weights test parity
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(or $(WORKERS),2) --dist loadfile $(PYTEST_ARGS)
 
 fuzz:
-	@$(INSTALL) core horovod test parity
+	@$(INSTALL) core horovod weights test parity
 	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),1000) FUZZ_SEED=$(or $(FUZZ_SEED),0) $(PY) -m pytest -q tests/test_fuzz.py
 
 lint:
@@ -43,7 +43,7 @@ lint:
 	$(VENV)/bin/ruff check .
 
 bench:
-	@$(INSTALL) core horovod test parity
+	@$(INSTALL) core horovod weights test parity
 	$(PY) -m bort_mx bench
 
 clean:

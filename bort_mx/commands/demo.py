@@ -1,26 +1,25 @@
-"""`bort-mx demo`: the paper's Figure 1 on a small scale, offline, in a few minutes on two cores.
+"""`bort-mx demo`: the two things that this program is for, offline, in a few minutes on two cores.
 
-The text is the documentation of Python's standard library. The demo trains a vocabulary and a teacher, then a smaller
-student twice: self-supervised, and by distillation from the teacher. It prints and plots the two students' validation
-accuracy against steps.
+The first part makes a model of one's own: it fine-tunes real pre-trained weights (all-MiniLM-L6-v2) on a small labelled
+set, classifies sentences, and writes an 8-bit ONNX file. The second part is the paper's Figure 1 on a small scale: the
+same student pre-trained alone and by distillation. Without the weights the demo has the second part alone.
 """
 
 import contextlib
 import dataclasses
 import pathlib
 import time
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands import demo_classifier, demo_distillation
+from bort_mx.commands.last_lines import command_line
+from bort_mx.durations import in_words
+from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.options import parse_options
+from bort_mx.options import at_least, parse_options
 from bort_mx.provenance import provenance
 
-DESCRIPTION = "Repeat the paper's Figure 1 on a small scale: self-supervised pre-training beside distillation."
-TEACHER = "2,4,192,768"
-STUDENT = "2,4,128,512"
-SENTENCES = ["The <mask> of the function is a string.", "Return the <mask> of the list.",
-             "If the argument is not given, the default <mask> is used."]
+DESCRIPTION = "Fine-tune a real model on a small labelled set, and repeat the paper's Figure 1 on a small scale."
 
 
 @dataclasses.dataclass
@@ -30,90 +29,64 @@ class DemoOptions:
     output_dir: str = "runs/demo"
     """Folder that everything is written into. An interrupted demo continues there."""
 
-    teacher_steps: int = 800
-    """Optimizer steps of the teacher; a step has 32 sequences."""
+    texts: List[str] = dataclasses.field(default_factory=lambda: list(demo_classifier.TEXTS))
+    """Sentences to classify in the first part: messages to a shop."""
 
-    student_steps: int = 1500
+    checkpoint: Optional[str] = None
+    """Pre-trained checkpoint for the first part. Default: all-MiniLM-L6-v2 from its Python package, if that is
+    installed."""
+
+    teacher_steps: int = 700
+    """Optimizer steps of the second part's teacher; a step has 32 sequences."""
+
+    student_steps: int = 1000
     """Optimizer steps of each student; a step has 4 sequences."""
 
+    seeds: int = 3
+    """Number of seeds of the students: of their initial weights, data order, masks and dropout."""
+
     seed: int = 0
-    """Random seed for the students' initial weights, data order, masks and dropout."""
+    """The first seed."""
+
+    def __post_init__(self):
+        at_least(self, 1, "teacher_steps", "student_steps", "seeds")
+        if not all(text.strip() for text in self.texts):
+            raise InputError("--texts: a text is empty")
 
 
 def main(argv: List[str]) -> int:
     """Run the demo; see the module."""
     options = parse_options(DemoOptions, argv, "bort-mx demo", DESCRIPTION)
+    from bort_mx.checkpoints import hub  # MXNet is loaded only now: --help stays quick
+
     start, out = time.monotonic(), pathlib.Path(options.output_dir)
+    checkpoint = options.checkpoint or hub.packaged(demo_classifier.WEIGHTS) and demo_classifier.WEIGHTS
+    parts = [demo_classifier.FORECAST] if checkpoint else []
+    print("The demo has these parts (times of two free cores):")
+    for number, (what, minutes) in enumerate([*parts, demo_distillation.FORECAST], 1):
+        print(f"  {number}. {what}: about {minutes} minutes")
+    if not checkpoint:
+        print(f"left out, since there are no weights here: {demo_classifier.FORECAST[0]} ({demo_classifier.REMEDY})")
+    results = {}
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: print(f"{time.monotonic() - start:.0f} s in all", flush=True))
-        data = _data(out)
-        _train(out / "teacher", data, architecture=TEACHER, max_steps=options.teacher_steps, learning_rate=3e-3,
-               batch_size=32, warmup=100)
-        # τ = 1, not the paper's 2: so small a teacher's distribution is nearly flat, and τ = 2 would flatten it more.
-        for name, extras in (("student-mlm", {}),
-                             ("student-distilled", dict(teacher=str(out / "teacher"), temperature=1.0))):
-            _train(out / name, data, architecture=STUDENT, max_steps=options.student_steps, learning_rate=1.5e-3,
-                   batch_size=4, warmup=200, seed=options.seed, **extras)
-        _report(out, options.teacher_steps)
-    say_last(f"{out}: results.json, demo.png", "finetune", "--task", "demo", "--checkpoint", out / "student-distilled",
-             "--output-dir", out / "finetuning")
+        stack.callback(lambda: print(f"{in_words(time.monotonic() - start)} in all", flush=True))
+        if checkpoint:
+            results["classifier"] = demo_classifier.run(out / "classifier", str(checkpoint), options.texts)
+        seeds = range(options.seed, options.seed + options.seeds)
+        results.update(demo_distillation.run(out, options.teacher_steps, options.student_steps, seeds))
+        files.write_json(out / "results.json", {**results, "provenance": provenance()})
+    print(f"wrote {out}: results.json, demo.png")
+    print("next, any of these:")
+    for command in _following(out, checkpoint):
+        print(f"  {command}")
     return 0
 
 
-def _data(out: pathlib.Path) -> pathlib.Path:
-    """Prepare the built-in text as token shards, with a vocabulary of 4,000 trained on it; return their folder."""
-    from bort_mx.commands.prepare import PrepareOptions, prepare, summary
-    from bort_mx.data import sample_text
-
-    target = out / "data"
-    if not (target / "manifest.json").is_file():
-        print("1. Text: the documentation of Python's own standard library, and a vocabulary of 4,000", flush=True)
-        text = sample_text.write_corpus(out / "text")
-        print(summary(prepare(PrepareOptions([str(text)], str(target), train_vocab=4000))), flush=True)
-    return target
-
-
-def _train(directory: pathlib.Path, data: pathlib.Path, **changes: Any) -> None:
-    from bort_mx.pretraining.options import PretrainingOptions
-    from bort_mx.pretraining.pretrain import pretrain
-
-    print(f"\n{directory.name}:", flush=True)
-    options = dict(data=[str(data)], output_dir=str(directory), seq_len=64, log_interval=50, evaluation_interval=100,
-                   evaluation_sequences=1024, evaluation_batch_size=32, checkpoint_interval=200, keep_checkpoints=1,
-                   resume="auto")
-    pretrain(PretrainingOptions(**{**options, **changes}))
-
-
-def _report(out: pathlib.Path, teacher_steps: int) -> None:
-    """Print the table, draw the plot, and fill some masks with the distilled student."""
-    from bort_mx.checkpoints import load
-    from bort_mx.commands.predict import fill_masks, table
-    from bort_mx.report.curves import plot_curves, read_curve, steps_ratio
-
-    runs = {"self-supervised": "student-mlm", "distillation": "student-distilled"}
-    curves = {label: read_curve(out / run) for label, run in runs.items()}
-    ratio = steps_ratio(curves["distillation"], curves["self-supervised"])
-    teacher = read_curve(out / "teacher")[-1][1]
-    print("\nvalidation MLM accuracy\n  step  self-supervised  distillation")
-    for (step, mlm), (_, distilled) in zip(curves["self-supervised"], curves["distillation"]):
-        print(f"{step:6d}  {mlm:15.1%}  {distilled:12.1%}")
-    print(f"teacher <{TEACHER}>, {teacher_steps} steps: {teacher:.1%}\n" + verdict(ratio))
-    plot_curves({label: [curve] for label, curve in curves.items()}, out / "demo.png",
-                "Pre-training a student: Figure 1 of the paper, in small")
-    files.write_json(out / "results.json", _results(curves, ratio, teacher))
-    print(f"plot: {out / 'demo.png'}\n\nmasks filled by the distilled student:")
-    model, tokenizer, _ = load(out / "student-distilled", "mlm")
-    for answer in fill_masks(model, tokenizer, SENTENCES, top_k=3):
-        print(table(answer))
-
-
-def verdict(ratio: Optional[float]) -> str:
-    """Say after which share of its steps distillation reaches the self-supervised student's final accuracy."""
-    if ratio is None:
-        return "distillation did not reach the self-supervised student's final accuracy"
-    return (f"distillation has the self-supervised student's final accuracy after {ratio:.2f} of its steps "
-            f"(the paper's Figure 1: 17,000 of 22,000, which is 0.77)")
-
-
-def _results(curves: Dict, ratio: Optional[float], teacher: float) -> Dict:
-    return {"curves": curves, "steps_ratio": ratio, "teacher_accuracy": teacher, "provenance": provenance()}
+def _following(out: pathlib.Path, checkpoint: Optional[object]) -> List[str]:
+    """Three commands that may come next."""
+    start = str(checkpoint or out / f"{demo_distillation.STUDENTS['distillation']}-0")
+    own = command_line("finetune", "--train", "your-table.csv", "--checkpoint", start, "--output-dir", "runs/own")
+    search = command_line("search", "--data", str(out / "data"), "--teacher", str(out / "teacher"),
+                          "--output-dir", "runs/search", "--config", "configs/tour_search.yaml")
+    model = out / "classifier" / "model" if checkpoint else out / f"{demo_distillation.STUDENTS['distillation']}-0"
+    return [own, search, command_line("convert", str(model), "my-model", "--to", "hf")]

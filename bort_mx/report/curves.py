@@ -4,7 +4,8 @@ import itertools
 import json
 import os
 import pathlib
-from typing import Dict, List, Optional, Sequence, Tuple
+import statistics
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx import plotting
 from bort_mx.training.run_directory import METRICS
@@ -44,7 +45,13 @@ def steps_ratio(distilled: Curve, self_supervised: Curve) -> Optional[float]:
     return None if reached is None else reached / last_step
 
 
-def plot_curves(curves: Dict[str, Sequence[Curve]], path: os.PathLike, title: str) -> None:
+def median_curve(curves: Sequence[Curve]) -> Curve:
+    """The median of several curves at each step; of an even number, the mean of the middle two."""
+    return [(rows[0][0], statistics.median(value for _, value in rows)) for rows in zip(*curves)]
+
+
+def plot_curves(curves: Dict[str, Sequence[Curve]], path: os.PathLike, title: str,
+                lines: Optional[Dict[str, float]] = None, crossing: Optional[Tuple[Curve, Tuple]] = None) -> None:
     """Write a PNG with learning curves.
 
     Args:
@@ -52,10 +59,16 @@ def plot_curves(curves: Dict[str, Sequence[Curve]], path: os.PathLike, title: st
             bold.
         path: the file.
         title: of the figure.
+        lines: horizontal lines, with their labels.
+        crossing: a curve and the last point of another; where the curve first has that point's value is marked.
     """
     from matplotlib.ticker import PercentFormatter
 
     figure, axes = plotting.new_figure(7, 4.2)
+    for (label, value), style in zip((lines or {}).items(), itertools.cycle(("--", ":"))):
+        axes.axhline(value, color=plotting.INK, linewidth=1, linestyle=style)
+        axes.annotate(label, (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+                      textcoords="offset points", ha="right", fontsize=8, color=plotting.INK)
     for (label, seeds), colour in zip(curves.items(), itertools.cycle(plotting.SERIES)):
         ranked = sorted(seeds, key=lambda curve: curve[-1][1])
         for curve in ranked:
@@ -65,7 +78,20 @@ def plot_curves(curves: Dict[str, Sequence[Curve]], path: os.PathLike, title: st
     axes.set(xlabel="training steps", ylabel="validation MLM accuracy")
     plotting.set_title(axes, title)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if crossing is not None:
+        _mark_crossing(axes, *crossing)
     axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
     plotting.style_axes(axes)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left" if lines else "lower right")
     plotting.save(figure, path)
+
+
+def _mark_crossing(axes: Any, curve: Curve, last: Tuple[float, float]) -> None:
+    """Mark where a curve first has another's final value, and for which share of the other's steps."""
+    reached = first_step_at(curve, last[1])
+    if reached is not None:
+        axes.plot([reached, last[0]], [last[1]] * 2, color=plotting.INK, linewidth=1)
+        axes.plot([reached], [last[1]], "o", color=plotting.INK, markersize=5)
+        axes.annotate(f"{reached / last[0]:.2f} of the steps", (reached, last[1]), xytext=(-4, 6),
+                      textcoords="offset points", ha="right", fontsize=8, color=plotting.INK)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bort_mx.commands.demo import verdict
-from bort_mx.report.curves import first_step_at, plot_curves, read_curve, steps_ratio
+from bort_mx.commands.demo_distillation import verdict
+from bort_mx.report.curves import first_step_at, median_curve, plot_curves, read_curve, steps_ratio
 
 SLOW = [(100, 0.1), (200, 0.2), (300, 0.3)]
 QUICK = [(100, 0.2), (200, 0.4), (300, 0.5)]
@@ -26,6 +26,12 @@ def test_ratio_of_steps():
 def test_verdict_says_what_was_found():
     assert "after 0.50 of its steps" in verdict(0.5)
     assert "did not reach" in verdict(None)
+    assert "after 0.50 of its steps (each seed: 0.40, 0.50, never)" in verdict(0.5, [0.4, 0.5, None])
+
+
+def test_median_curve():
+    assert median_curve([SLOW, QUICK, [(100, 0.15), (200, 0.9), (300, 0.31)]]) == [(100, 0.15), (200, 0.4), (300, 0.31)]
+    assert median_curve([[(1, 0.25)], [(1, 0.75)]]) == [(1, 0.5)]
 
 
 def test_curves_are_read_from_metrics_and_plotted(tmp_path):
