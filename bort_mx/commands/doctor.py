@@ -26,9 +26,9 @@ class Finding:
 
 
 def check_python(facts: Facts) -> Iterator[Finding]:
-    """Python 3.9 to 3.11 on x86-64, for which MXNet's and NumPy's wheels exist."""
+    """Python 3.9 to 3.12 on x86-64, for which MXNet's and NumPy's wheels exist."""
     text = f"{facts.python[0]}.{facts.python[1]} on {facts.machine}"
-    if not (3, 9) <= facts.python <= (3, 11):
+    if not (3, 9) <= facts.python <= (3, 12):
         yield Finding(PROBLEM, text)
     elif facts.machine not in ("x86_64", "AMD64"):
         yield Finding(WARNING, text, remedy="bort_mx was tried on x86-64 only; MXNet's wheels are for it")
@@ -204,7 +204,7 @@ def check_programs(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: Tuple[Tuple[str, Callable[[Facts], Iterator[Finding]], str], ...] = (
-    ("Python", check_python, "bort_mx needs 3.9, 3.10 or 3.11: remove .venv and run make install"),
+    ("Python", check_python, "bort_mx needs 3.9, 3.10, 3.11 or 3.12: remove .venv and run make install"),
     ("mxnet", check_mxnet_wheels, "make install (for GPUs: make install CUDA=cu112)"),
     ("packages", check_packages, "make install"),
     ("imports", check_imports, "make install"),
