@@ -59,8 +59,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--dropout", default="0", help="with dropout, its draws differ with the number of workers")
     arguments = parser.parse_args()
     out = arguments.output_dir
+    OPTIONS.extend(["--dropout", arguments.dropout])
     alone, cut = out / "two-left-alone", out / "two-cut"
     assert start(alone, arguments.data, 2).wait() == 0
     assert kill_a_worker(cut, start(cut, arguments.data, 2)) != 0
