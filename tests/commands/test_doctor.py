@@ -49,7 +49,7 @@ def test_a_healthy_machine_has_nothing_but_ok():
 
 
 @pytest.mark.parametrize("changes, subject, text", [
-    ({"python": (3, 12)}, "Python", "3.12"),
+    ({"python": (3, 13)}, "Python", "3.13"),
     ({"versions": {"mxnet": "1.9.1", "numpy": None}}, "numpy", "not installed"),
     ({"versions": {"numpy": "1.23.5"}}, "mxnet", "not installed"),
     ({"versions": {"mxnet": "1.9.1", "mxnet-cu112": "1.9.1"}}, "mxnet", "installed together"),
@@ -131,6 +131,6 @@ def test_this_installation_is_usable(capsys, tmp_path):
 
 
 def test_a_problem_makes_the_exit_code_1(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "gather", lambda directory: dataclasses.replace(HEALTHY, python=(3, 12)))
+    monkeypatch.setattr(doctor, "gather", lambda directory: dataclasses.replace(HEALTHY, python=(3, 13)))
     assert doctor.main([]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "not usable: 1 problem(s), 0 warning(s)"

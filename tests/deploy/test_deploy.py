@@ -94,7 +94,7 @@ def losses(run):
 def test_a_pre_training_job_stops_with_a_checkpoint_is_requeued_and_ends_as_if_left_alone(prepared, cluster, tmp_path):
     pytest.importorskip("horovod")
     arguments = ["--data", str(prepared), "--architecture", "1,2,32,64", "--seq-len", "32", "--batch-size", "4",
-                 "--max-steps", "200", "--warmup", "10", "--log-interval", "20", "--evaluation-sequences", "8"]
+                 "--max-steps", "80", "--warmup", "10", "--log-interval", "5", "--evaluation-sequences", "8"]
 
     def submit(name):
         return subprocess.Popen(["bash", str(ROOT / "deploy/slurm/pretrain.sbatch"), *arguments, "--output-dir",
@@ -111,13 +111,13 @@ def test_a_pre_training_job_stops_with_a_checkpoint_is_requeued_and_ends_as_if_l
     calls = pathlib.Path(cluster["CALLS"]).read_text().splitlines()
     assert calls[-1] == "scontrol requeue 7" and calls[0] == "scontrol show hostnames localhost"
     [checkpoint] = (tmp_path / "run/checkpoints").glob("step-*")
-    assert 20 <= int(checkpoint.name[5:]) < 200 and not (tmp_path / "run/results.json").exists()
+    assert 5 <= int(checkpoint.name[5:]) < 80 and not (tmp_path / "run/results.json").exists()
 
     for name in ("run", "alone"):
         with submit(name) as job:
             said, _ = job.communicate(timeout=200)
         assert job.returncode == 0, said
-    assert losses(tmp_path / "run") == losses(tmp_path / "alone") and 200 in losses(tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(tmp_path / "alone") and 80 in losses(tmp_path / "run")
     assert pathlib.Path(cluster["CALLS"]).read_text().count("requeue") == 1
 
 
