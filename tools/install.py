@@ -261,6 +261,16 @@ def install_onnx(metadata: dict) -> Optional[str]:
     return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["onnx"]) else f"its installation failed (see {LOG})"
 
 
+def install_serve(metadata: dict) -> Optional[str]:
+    """Install what `bort-mx serve` needs.
+
+    Returns:
+        None, or why it is absent.
+    """
+    say("FastAPI and uvicorn")
+    return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["serve"]) else f"its installation failed (see {LOG})"
+
+
 def install_corpora(metadata: dict) -> Optional[str]:
     """Install what reads pages of news, tells languages and finds near duplicates, and Dask.
 
@@ -313,12 +323,14 @@ STEPS: Dict[str, Callable[[dict], Optional[str]]] = {
     "horovod": install_horovod,
     "onnx": install_onnx,
     "corpora": install_corpora,
+    "serve": install_serve,
     "weights": install_weights,
     "test": install_test,
     "parity": install_parity,
 }
 ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "onnx": "no ONNX files: {}",
           "corpora": "no WARC files, no near duplicates and no Dask: {}",
+          "serve": "no `bort-mx serve`: {}",
           "weights": "no pre-trained weights for the demo and the tests: {}",
           "parity": "no parity tests and benchmarks: {}"}
 
