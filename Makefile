@@ -23,7 +23,7 @@ help:
 	@echo "make clean    remove build products; .venv and runs/ stay"
 
 install:
-	@$(INSTALL) core horovod onnx corpora --retry
+	@$(INSTALL) core horovod onnx serve corpora --retry
 	@echo "Ready: $(PY) -m bort_mx --help"
 
 demo:
