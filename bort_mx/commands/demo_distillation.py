@@ -76,9 +76,9 @@ def _train_students(out: pathlib.Path, data: pathlib.Path, steps: int, seed: int
             print(f"  {name:16s} {line}", flush=True)
 
 
-def _train(directory: pathlib.Path, options: Dict[str, Any]) -> str:
+def _train(directory: pathlib.Path, flags: Dict[str, Any]) -> str:
     """One student in a process of its own; returns the line of its last evaluation."""
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     command = [sys.executable, "-m", "bort_mx", "pretrain", f"--output-dir={directory}", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"})

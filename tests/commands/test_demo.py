@@ -49,7 +49,7 @@ def test_most_frequent_token_is_the_training_splits(prepared):
 @pytest.fixture
 def tiny_encoder(tmp_path):
     """An encoder with fresh weights and a vocabulary of the messages."""
-    tokenizer = train_sentencepiece(MESSAGES.read_text(encoding="utf-8").splitlines(), 300)
+    tokenizer = train_sentencepiece(MESSAGES.read_text(encoding="utf-8").splitlines(), 400)
     model = build_model(Architecture(2, 2, 32, 64), tokenizer.vocab_size, "encoder", num_positions=66, seed=1)
     checkpoint_directory.save(tmp_path / "encoder", model, tokenizer)
     return tmp_path / "encoder"
