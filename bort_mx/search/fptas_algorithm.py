@@ -130,7 +130,7 @@ def search(candidates: Sequence[Architecture], evaluate: Evaluate, maximum_point
     """Evaluate given candidates (in the intrinsic order) and rank them. All strategies share this part."""
     found, resumed = evaluate_all(candidates, evaluate, execution)
     ranking, infeasible = rank(found, maximum_point)
-    return SearchResult(ranking, infeasible, maximum_point, space, parts, strategy, epsilon, resumed)
+    return SearchResult(ranking, infeasible, maximum_point, space, parts, strategy, epsilon, resumed=resumed)
 
 
 def rank(found: Mapping[Architecture, Objectives], maximum_point: Objectives) -> Tuple[List[Ranked],

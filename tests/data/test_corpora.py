@@ -123,7 +123,7 @@ def test_a_stray_quote_does_not_hold_a_corpus_in_memory(tmp_path, monkeypatch):
     ("t.txt", b"\x28\xb5\x2f\xfd rest", "zstd-compressed; decompress it"), ("t.docx", b"PK\x03\x04", "a zip archive"),
     ("t.pdf", b"%PDF-1.4", "a PDF document; extract its text"), ("t", b"PAR1..", "a Parquet table; write its column"),
     ("t.html", b"\n<!DOCTYPE html><p>a", "HTML; extract its text"), ("t.txt", b"<?xml version='1.0'?>", "XML; extract"),
-    ("t.warc.gz", gzip.compress(b"WARC/1.0\r\n"), "a WARC archive of web pages"),
+    ("t.warc.gz", gzip.compress(b"WARC/1.0\r\n", mtime=0), "a WARC archive of web pages"),
     ("t.tar", bytes(257) + b"ustar" + bytes(250), "a tar archive; unpack it"),
     ("t.csv", b"body,label\na,1\n", "t.csv:2: no column 'text'; found body, label; name the one"),
     ("t.csv", b"text,label\na\n", r"t.csv:2: 1 column\(s\) found, 2 expected"), ("t.csv", b'text\n"a', "not CSV"),
