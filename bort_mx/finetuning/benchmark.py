@@ -18,7 +18,7 @@ from bort_mx.finetuning.seeds import Finetune, child_options, parent_directory
 from bort_mx.finetuning.task_data import diagnostics_of, prepare_folder, scorer_of
 from bort_mx.io import files
 from bort_mx.training.earlier_run import earlier_options
-from bort_mx.training.finished_runs import FinishedRun, without_single_seeds
+from bort_mx.training.finished_runs import FinishedRun, without_single_seeds, without_teachers
 
 TABLE, SUBMISSION = "table.md", "submission"
 
@@ -87,8 +87,9 @@ def _available(benchmark: str, data_dir: Optional[str], workers: Workers) -> Tup
 def collect_runs(runs: Sequence[FinishedRun], folder: pathlib.Path) -> Dict[str, Dict[str, Any]]:
     """Make each benchmark's table and submission zip from finished runs, plain or of Agora, one for each task.
 
-    Of several runs on a task, the best on dev by the task's criterion is taken; a note names it and the others. The
-    runs of several seeds count as one, as their folder's results say.
+    Of several runs on a task, the best on dev by the task's criterion is taken; a note names it and the others. A run
+    that taught another one (Socrates) is not counted. The runs of several seeds count as one, as their folder's results
+    say.
 
     Args:
         runs: finished runs, wherever they lie.
@@ -113,9 +114,9 @@ def collect_runs(runs: Sequence[FinishedRun], folder: pathlib.Path) -> Dict[str,
 
 
 def _by_task(runs: Sequence[FinishedRun]) -> Dict[str, List[FinishedRun]]:
-    """Key of a task → the runs on it that have a score on dev."""
+    """Key of a task → the runs on it that have a score on dev, without those that taught another run."""
     by_task: Dict[str, List[FinishedRun]] = {}
-    for run in without_single_seeds(runs):
+    for run in without_teachers(without_single_seeds(runs)):
         key = run.results.get("task")
         if key in TASKS and _dev_score(run) is not None:
             by_task.setdefault(key, []).append(run)

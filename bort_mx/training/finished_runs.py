@@ -15,6 +15,10 @@ KINDS = {"task": "fine-tuning", "kd_weight": "pre-training", "space": "search"}
 """An option that only one stage has → that stage."""
 
 
+TEACHERS = ("socrates", "teacher", "transfer_from")
+"""Options that name a model to learn from."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
     """A run that has ended and left its results."""
@@ -67,6 +71,17 @@ def without_single_seeds(runs: Sequence[FinishedRun]) -> List[FinishedRun]:
     """The runs without those of single seeds below a run of several, whose results summarise them."""
     several = {run.path for run in runs if "best_seed" in run.results}
     return [run for run in runs if run.path.parent not in several]
+
+
+def without_teachers(runs: Sequence[FinishedRun]) -> List[FinishedRun]:
+    """The runs without those whose model taught another of them, by --socrates, --teacher or --transfer-from.
+
+    A teacher is larger than what it teaches, so its score belongs in no table of the student's. Paths in options are
+    those of the folder that the run was started in; so the end of a run's path is compared with them.
+    """
+    taught = [pathlib.PurePath(run.options[name]).parts for run in runs for name in TEACHERS if run.options.get(name)]
+    return [run for run in runs if not any(run.path.parts[-len(parts):] == parts or run.path.parts == parts
+                                           for parts in taught if parts)]
 
 
 def _read(path: pathlib.Path) -> Optional[FinishedRun]:

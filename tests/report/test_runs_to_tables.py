@@ -7,6 +7,7 @@ import pytest
 
 from bort_mx.commands import reproduce
 from bort_mx.data.tasks import get_task
+from bort_mx.finetuning.benchmark import collect_runs
 from bort_mx.report import latency_table, published, score_tables, sections, training_cost
 from bort_mx.report.findings import FAILS, HOLDS, NOT_RUN, READING
 from bort_mx.report.latency_table import Latencies
@@ -87,6 +88,20 @@ def test_separate_runs_plain_and_of_agora_become_the_table_and_the_zip(tmp_path,
     page = (tmp_path / "page/reproduction.md").read_text()
     assert "| RTE | 88.2 | 70.1 | 66.2 | 62.9 | 61.8 | 82.7 | 72.0 | – |" in page or "| 61.0 | – |" in page
     assert "glue: RTE: " in page
+
+
+@pytest.mark.parametrize("option", ["socrates", "teacher", "transfer_from"])
+@pytest.mark.parametrize("given", ["runs/socrates/RTE", "{}/runs/socrates/RTE"])
+def test_a_run_that_taught_another_one_is_not_taken_for_it(option, given, tmp_path, capsys):
+    """Socrates is better on dev, and is not the model that the table is about."""
+    write_task(tmp_path / "runs/socrates/RTE", "RTE", [0.9], shape=((24, 16, 1024, 4096), 50265))
+    write_task(tmp_path / "runs/agora/RTE", "RTE", [0.6])
+    write_task(tmp_path / "runs/agora-2/RTE", "RTE", [0.7])
+    path = tmp_path / "runs/agora/RTE/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "options": {**config["options"], option: given.format(tmp_path)}}))
+    runs, _ = find_runs(tmp_path / "runs")
+    assert collect_runs(runs, tmp_path / "out")["glue"]["dev"]["RTE"]["accuracy"] == 0.7
 
 
 def findings_of(folder, *tables):
