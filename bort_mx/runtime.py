@@ -1,6 +1,7 @@
 """Process-wide settings that must be made before MXNet is imported."""
 
 import os
+import sys
 
 
 def local_workers() -> int:
@@ -52,7 +53,7 @@ def give_numpy_bool() -> None:
 
     Python 3.12 has no NumPy below 1.26. NumPy 2 has the name by itself, but MXNet does not run with it.
     """
-    import numpy
+    if sys.version_info >= (3, 12):  # older ones have NumPy 1.23, and NumPy is imported only where it is used
+        import numpy
 
-    if tuple(map(int, numpy.__version__.split(".")[:2])) >= (1, 24):  # asking an older one for the name is a warning
         numpy.bool = numpy.bool_

@@ -31,7 +31,7 @@ REDUCED = {
 }
 PARAGRAPHS = 1500
 WRITTEN = {"shards/manifest.json", "runs/agora/agora/report.md", "runs/search/report.md", "my-student/config.json",
-           "onnx/found.onnx", "onnx/messages.onnx", "answers.jsonl", "paper/reproduction.html",
+           "found/found.onnx", "onnx/messages.onnx", "answers.jsonl", "paper/reproduction.html",
            *(f"runs/{name}/results.json" for name in ("messages", "teacher", "student", "found", "socrates", "plain",
                                                       "agora"))}
 SKIPPED = {"make": "installs, or runs these very tests", ".": "activates .venv; here it is active",

@@ -12,7 +12,7 @@ import time
 from typing import List, Optional
 
 from bort_mx.commands import demo_classifier, demo_distillation
-from bort_mx.commands.last_lines import command_line
+from bort_mx.commands.last_lines import command_line, say_last
 from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -75,18 +75,18 @@ def main(argv: List[str]) -> int:
         seeds = range(options.seed, options.seed + options.seeds)
         results.update(demo_distillation.run(out, options.teacher_steps, options.student_steps, seeds))
         files.write_json(out / "results.json", {**results, "provenance": provenance()})
-    print(f"wrote {out}: results.json, demo.png")
-    print("next, any of these:")
-    for command in _following(out, checkpoint):
-        print(f"  {command}")
+    first, *others = _following(out, checkpoint)
+    say_last(f"{out}: results.json, demo.png", *first)
+    for words in others:
+        print(f"or: {command_line(*words)}", flush=True)
     return 0
 
 
-def _following(out: pathlib.Path, checkpoint: Optional[object]) -> List[str]:
-    """Three commands that may come next."""
-    start = str(checkpoint or out / f"{demo_distillation.STUDENTS['distillation']}-0")
-    own = command_line("finetune", "--train", "your-table.csv", "--checkpoint", start, "--output-dir", "runs/own")
-    search = command_line("search", "--data", str(out / "data"), "--teacher", str(out / "teacher"),
-                          "--output-dir", "runs/search", "--config", "configs/tour_search.yaml")
-    model = out / "classifier" / "model" if checkpoint else out / f"{demo_distillation.STUDENTS['distillation']}-0"
-    return [own, search, command_line("convert", str(model), "my-model", "--to", "hf")]
+def _following(out: pathlib.Path, checkpoint: Optional[object]) -> List[List[str]]:
+    """The words of three commands that may come next."""
+    student = f"{out / demo_distillation.STUDENTS['distillation']}-0"
+    return [["finetune", "--train", "your-table.csv", "--checkpoint", str(checkpoint or student), "--output-dir",
+             "runs/own"],
+            ["search", "--config", "configs/tour_search.yaml", "--data", str(out / "data"), "--teacher",
+             str(out / "teacher"), "--output-dir", "runs/search"],
+            ["convert", str(out / "classifier" / "model") if checkpoint else student, "my-model", "--to", "hf"]]

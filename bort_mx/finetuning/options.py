@@ -290,5 +290,7 @@ class FineTuningOptions(LoopOptions):
         values: Dict[str, Any] = {"seed": 0, **(paper_values(task) if recipe is None else recipe)}
         if self.chs:
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
+        if self.keep_classifier:  # its form is the checkpoint's
+            values.update(classifier_init="uniform", pooler=False, extra_layer=None)
         return dataclasses.replace(self, **{name: value for name, value in values.items()
                                             if getattr(self, name) is None})

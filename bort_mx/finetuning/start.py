@@ -60,8 +60,6 @@ def settle(options: FineTuningOptions, asked: Task, data: TaskData, workers: Wor
         start = recipes.Start(FRESH_ARCHITECTURE, False) if weights is None else _start_of(weights)
     recipe = recipes.choose(continued.recipe, options.chs, data.task, start, len(data.train), options.max_epochs,
                             continued.head)
-    if options.keep_classifier:  # its form is the checkpoint's
-        recipe.values.update(classifier_init="uniform", pooler=False, extra_layer=None)
     settled = dataclasses.replace(continued.resolved(data.task, asked, recipe.values), recipe=recipe.name)
     if trains and options.chs and options.epochs is None and not options.early_stopping:
         settled = dataclasses.replace(settled, early_stopping=True, patience=epochs.PATIENCE)

@@ -44,7 +44,7 @@ def _seconds_in(path: pathlib.Path) -> float:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return 3600 * float(found["hours"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return 0.0  # a run of an earlier version, or a damaged file: the clock starts anew
 
 

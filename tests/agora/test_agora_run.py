@@ -41,6 +41,7 @@ from bort_mx.finetuning import classifier
 from bort_mx.finetuning import trainer as finetuning_trainer
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.teacher import Teacher
 from bort_mx.models import build_model
 from bort_mx.random import generator
 
@@ -90,7 +91,7 @@ def teacher(folder, timaeus, tmp_path_factory):
     """A fine-tuned run that is right on more than two thirds of dev."""
     out = tmp_path_factory.mktemp("teacher") / "run"
     finetune(FineTuningOptions(task=str(folder / "own.yaml"), checkpoint=str(timaeus), epochs=6, learning_rate=3e-2,
-                               batch_size=12, output_dir=str(out)))
+                               batch_size=12, recipe="paper", head="linear", output_dir=str(out)))
     rows = [line.split("\t") for line in (out / "predictions.tsv").read_text().splitlines()]
     label, prediction = (rows[0].index(name) for name in ("label", "prediction"))
     shares = [np.mean([row[prediction] == name for row in rows[1:] if row[label] == name])
@@ -105,7 +106,7 @@ def small(folder, timaeus, teacher):
     return AgoraRunOptions(task=str(folder / "own.yaml"), checkpoint=str(timaeus), epochs=1, batch_size=12, dropout=0.0,
                            agora=True,
                            socrates=str(teacher), theta=str(folder / "theta.yaml"), pruning="worst",
-                           tau="mlm,typo+swap")
+                           tau="mlm,typo+swap", recipe="paper", head="linear")
 
 
 @pytest.fixture(scope="module")
@@ -469,7 +470,7 @@ def test_labels_in_another_order_are_told_apart(teacher, folder, tmp_path):
     import mxnet as mx
     answers = []
     for path in (str(teacher), with_labels(teacher, tmp_path / "run", ["ENTAILMENT", "not_entailment"])):
-        made = agora_teacher.Socrates(read(path), path, task, Workers(), mx.cpu(), 32)
+        made = agora_teacher.Socrates(Teacher(read(path), path, task, mx.cpu(), 32), task, Workers())
         answers.append(made([("the cat slept .", "the dog ate ."), ("the king sang .", "a")]))
     (labels, sure), (swapped, alike) = answers
     assert all(a != b for a, b in zip(labels, swapped)) and sure == pytest.approx(alike) and min(sure) >= 0.5

@@ -24,6 +24,6 @@ def test_agora_beats_enumeration_on_held_out_points(synthetic):
 def test_a_random_socrates_is_refused(synthetic):
     problem = synthetic.Problem(synthetic.VARIANTS[0], 0)
     coin = generator(0, "coin")
-    with pytest.raises(InputError, match="Socrates: accuracy 0.[45]"):
+    with pytest.raises(InputError, match="Socrates: balanced accuracy 0.[45]"):
         agora(synthetic.THETAS, problem.train, problem.mistakes, synthetic.near,
               lambda inputs: coin.integers(2, size=len(inputs)), problem.train_points, dev=problem.dev)

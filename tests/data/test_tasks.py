@@ -137,7 +137,8 @@ def test_quotes_byte_order_mark_and_line_ends(tmp_path):
 def test_names():
     assert [get_task(n).key for n in ("RTE", "glue/rte", "superglue/RTE", "BoolQ", "race/RACE-M", "demo")] == [
         "RTE", "RTE", "superglue/RTE", "superglue/BoolQ", "RACE-M", "demo"]
-    with pytest.raises(InputError, match="unknown task 'MNLI'; there are CoLA, .*MNLI-matched, .*superglue/RTE"):
+    with pytest.raises(InputError, match=r"unknown task 'MNLI' \(did you mean MNLI-matched\?\); there are CoLA, "
+                                         ".*MNLI-matched, .*superglue/RTE"):
         get_task("MNLI")
 
 
@@ -449,13 +450,14 @@ def test_test_sets_cannot_be_scored():
 
 def test_regression_mistakes_compare_rounded_values():
     """P1 §5.1: "comparing the rounded version of the predictions and the labels"."""
-    from bort_mx.agora.trainer import are_right
+    from bort_mx.agora.scoring import score_of
 
     task = get_task("STS-B")
     pairs = [Example(0, ("a", "b"), label) for label in (2.6, 3.4, 5.0)]
-    assert are_right(task, pairs, [3.4, 3.6, 4.5]) == [True, False, False]  # 4.5 rounds to the even 4
+    score = score_of(task, "examples")
+    assert score.right(pairs, [3.4, 3.6, 4.5]) == [True, False, False]  # 4.5 rounds to the even 4
     pairs = [Example(0, ("a", "b"), label) for label in ("entailment", "not_entailment")]
-    assert are_right(get_task("RTE"), pairs, ["entailment", "entailment"]) == [True, False]
+    assert score_of(get_task("RTE"), "examples").right(pairs, ["entailment", "entailment"]) == [True, False]
 
 
 @pytest.mark.parametrize("name", ["MultiRC", "ReCoRD", "RACE-M", "RACE-H"])

@@ -22,7 +22,7 @@ def test_both_models_are_reported_and_one_counts(chs, counts, value, tmp_path, c
         folder.mkdir(parents=True)
         for name in result["submissions"]:
             (folder / name).write_text(f"{name} of {key}\n")
-    entry = benchmark._conclude(tmp_path, "glue", scores, {}, chs)
+    entry = benchmark._conclude(tmp_path, "glue", scores, {}, {key: tmp_path / "glue" / key for key in scores}, chs)
     assert entry["dev"]["AX"]["matthews"] == value
     note = next(note for note in entry["notes"] if note.startswith("AX "))
     assert note == ("AX by the model of MNLI-matched matthews 10.0; by the model of MNLI-mismatched matthews 20.0; "
