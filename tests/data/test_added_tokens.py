@@ -196,3 +196,40 @@ def test_tokens_added_to_a_sentencepiece_model_are_refused(tmp_path):
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<mask>": 299, "X": 300}))
     with pytest.raises(InputError, match="token 'X' was added as id 300"):
         load_tokenizer(tmp_path)
+
+
+def whole_tokenizer(folder: pathlib.Path) -> None:
+    """A tokenizer.json of a few words, with BERT's special tokens."""
+    import tokenizers
+
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
+    program = tokenizers.Tokenizer(tokenizers.models.WordPiece({token: i for i, token in enumerate(tokens)}))
+    program.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    program.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    program.save(str(folder / "tokenizer.json"))
+
+
+def without_unknown(folder: pathlib.Path) -> None:
+    path = folder / "tokenizer.json"
+    program = json.loads(path.read_text())
+    program["model"]["unk_token"] = "[NONE]"
+    path.write_text(json.dumps(program))
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({"model_input_names": 3.5}, "model_input_names is 3.5; expected a list of names"),
+    ({"cls_token": ["[CLS]"]}, r"cls_token is \['\[CLS\]'\]; expected a token")])
+def test_settings_of_another_type_are_named(settings, said, tmp_path):
+    whole_tokenizer(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=said):
+        load_tokenizer(tmp_path)
+
+
+def test_a_program_that_fails_only_on_some_texts_is_told_in_one_line(tmp_path):
+    """Without the unknown token, words of the vocabulary are encoded and others are not."""
+    whole_tokenizer(tmp_path)
+    assert load_tokenizer(tmp_path).encode("a b zebra") == [2, 5, 6, 1, 3]
+    without_unknown(tmp_path)
+    with pytest.raises(InputError, match="fails on a text|cannot run it"):
+        load_tokenizer(tmp_path).encode("zebra")

@@ -145,7 +145,10 @@ def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
     specials = _special_tokens(path.parent, config, {*vocab, *(token.content for token in added)}, kind_of(program))
     # transformers 5 writes this class, whose calls return token types only where model_input_names has them
     default = [] if config.get("tokenizer_class") == "TokenizersBackend" else ["token_type_ids"]
-    typed = "token_type_ids" in (config.get("model_input_names") or default)
+    inputs = config.get("model_input_names") or default
+    if not isinstance(inputs, list):
+        raise InputError(f"{path.parent / CONFIG}: model_input_names is {inputs!r}; expected a list of names")
+    typed = "token_type_ids" in inputs
     return ProgramTokenizer(program, specials, str(path), added, typed)
 
 
@@ -158,7 +161,7 @@ def _special_tokens(directory: pathlib.Path, config: Dict, known: set, kind: str
         entries = [said[key].get("content") if isinstance(said[key], dict) else said[key]
                    for key in keys if said.get(key)]
         options = [*entries[:1], *(names[name] for names in usual)] if not entries else entries[:1]
-        found[name] = next((token for token in options if token in known), options[0])
+        found[name] = next((token for token in options if isinstance(token, str) and token in known), options[0])
         if not isinstance(found[name], str):
             raise InputError(f"{directory / CONFIG}: {keys[0]} is {found[name]!r}; expected a token")
     return found

@@ -86,10 +86,10 @@ class ProgramTokenizer(Tokenizer):
 
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
         """As `Tokenizer`'s."""
-        return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
+        return _encoded(self._rust, texts)
 
     def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
-        return [encoding.ids for encoding in self._aware.encode_batch_fast(texts, add_special_tokens=False)]
+        return _encoded(self._aware, texts)
 
     def token_types(self, ids: Sequence[int]) -> List[int]:
         """As `Tokenizer`'s; all 0 where the second text of a pair has none of its own."""
@@ -172,11 +172,21 @@ def tokens_of(program: Dict) -> Dict[int, str]:
     return {i: token for token, i in vocab.items() if type(i) is int} if isinstance(vocab, dict) else {}
 
 
+def _encoded(rust: tokenizers.Tokenizer, texts: List[str]) -> List[List[int]]:
+    """Ids of texts, without special tokens around them."""
+    try:
+        return [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=False)]
+    except Exception as error:  # the library has no class of its own
+        raise InputError(f"the tokenizer fails on a text ({error}); its tokenizer.json is not whole") from None
+
+
 def _run(program: Dict, source: str) -> tokenizers.Tokenizer:
     """The library's tokenizer of a program, whose added tokens must get the ids that they say."""
     try:
         rust = tokenizers.Tokenizer.from_str(json.dumps(program))
-        rust.encode("a", "b")  # a program may be read and yet not run
+        for special in (True, False):  # a program may be read and yet not run
+            rust.encode("a", add_special_tokens=special)
+            rust.encode("a", "a a a", add_special_tokens=special)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # the library raises plain Exception; its panics are not even that
