@@ -39,7 +39,7 @@ class DemoOptions:
     teacher_steps: int = 700
     """Optimizer steps of the second part's teacher; a step has 32 sequences."""
 
-    student_steps: int = 1000
+    student_steps: int = 800
     """Optimizer steps of each student; a step has 4 sequences."""
 
     seeds: int = 3
