@@ -114,7 +114,14 @@ class PrepareOptions:
             raise InputError("--data: give at least one text file or folder, or --corpus NAME=PATH")
         check(self, ("from_date", "to_date"), lambda value: not value or DATE.fullmatch(value),
               "must be YYYY-MM or YYYY-MM-DD")
-        parse_hold_out(self.hold_out, [entry.partition("=")[0] for entry in self.corpus])
+        corpora = [entry.partition("=")[0] for entry in self.corpus]
+        parse_hold_out(self.hold_out, corpora)
+        if self.near_duplicates is not None and not corpora:
+            raise InputError(f"--near-duplicates {self.near_duplicates}: compares the documents of corpora; give some "
+                             "by --corpus NAME=PATH")
+        if (self.from_date or self.to_date) and "cc_news" not in corpora:
+            raise InputError("--from and --to are dates of CC-News; give it by --corpus cc_news=PATH, or leave them "
+                             "out")
         if (self.tokenizer is None) == (self.train_vocab is None):
             given = "both were given" if self.tokenizer else "neither was given"
             raise InputError(f"give either --tokenizer DIR or --train-vocab N; {given}")
@@ -124,7 +131,6 @@ class PrepareOptions:
         if self.train_vocab is not None and not 300 <= self.train_vocab <= 65536:
             raise InputError(f"--train-vocab must be from 300 (256 bytes, special tokens and some pieces) to 65536 "
                              f"(ids are stored in 16 bits), not {self.train_vocab}")
-
 
     @property
     def reading(self) -> Reading:
@@ -149,9 +155,11 @@ class PrepareOptions:
 
 def joined(argv: Sequence[str]) -> List[str]:
     """Arguments with the values of repeated options behind the first, and short names spelled out."""
-    words = [SHORT.get(word, word) for word in argv]
-    for short, long in SHORT.items():
-        words = [long + word[len(short):] if word.startswith(f"{short}=") else word for word in words]
+    words: List[str] = []
+    for word in argv:
+        name, equals, value = word.partition("=")
+        name = SHORT.get(name, name)
+        words += [name, value] if equals and name in REPEATED else [name + equals + value]
     groups: List[List[str]] = [[]]  # each an option with its values
     for word in words:
         first = next((group for group in groups if group[:1] == [word] and word in REPEATED), None)

@@ -10,10 +10,10 @@ LONGEST_ROW = 1 << 24
 _QUOTED = re.compile(r'(?:^|(?<=\t))"((?:[^"]|"")*)"(?=\t|$)', re.MULTILINE)
 
 
-def csv_reader(lines: Iterable[str], delimiter: str) -> Any:
+def csv_reader(lines: Iterable[str], delimiter: str, quoting: int = csv.QUOTE_MINIMAL) -> Any:
     """A csv.reader of fields of any length, which raises csv.Error for bad quotes."""
     csv.field_size_limit(sys.maxsize)  # by default a text has at most 131,072 characters
-    return csv.reader(lines, delimiter=delimiter, strict=True)
+    return csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
 
 
 def count_quoted(lines: Iterable[str]) -> int:

@@ -1,6 +1,7 @@
 """Corpora as people have them: wrapped lines joined, columns of tables read, compressed files, and what is no text."""
 
 import bz2
+import contextlib
 import csv
 import gzip
 import io
@@ -28,7 +29,8 @@ PARAGRAPHS = [" ".join(SENTENCES[i:i + 4]) for i in range(0, 120, 4)]
 def read(path, **options):
     """The clean sentences of a file, in order, and how it was read."""
     file = TextFile(path, **options)
-    return [sentence for block in file.blocks() for sentence in block_sentences(block)[0]], file.read_as
+    with contextlib.closing(file.blocks()) as blocks:
+        return [sentence for block in blocks for sentence in block_sentences(block)[0]], file.read_as
 
 
 @pytest.mark.parametrize("width", [50, 72, 100])

@@ -5,8 +5,6 @@ import gzip
 import hashlib
 import json
 import os
-import pathlib
-import random
 import signal
 import subprocess
 import sys
@@ -14,11 +12,13 @@ import time
 
 import psutil
 import pytest
+from prepare_runs import ROOT, sentences, texts, tree_hash
 
 from bort_mx.commands.prepare import PrepareOptions, main, prepare
-from bort_mx.data import TokenShards, train_sentencepiece
+from bort_mx.data import TokenShards
 from bort_mx.data.corpora import formats, text_files
 from bort_mx.data.corpora.corpus_format import CorpusFormat
+from bort_mx.data.prepare import plan
 from bort_mx.data.prepare.output_directory import WORK
 from bort_mx.data.prepare.vocabulary import sample_sentences
 from bort_mx.data.shards import SPLITS
@@ -26,44 +26,12 @@ from bort_mx.data.text import split_sentences
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-NOUNS = ["river", "stone", "cloud", "garden", "letter", "engine", "window", "doctor", "picture", "winter"]
-
-
-def sentences(count, seed=0):
-    rng = random.Random(seed)
-    return [f"The {rng.choice(NOUNS)} of {rng.choice(NOUNS)} number {i} saw a {rng.choice(NOUNS)}."
-            for i in range(count)]
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    """The directory of a small vocabulary."""
-    folder = tmp_path_factory.mktemp("vocabulary")
-    train_sentencepiece(sentences(500), 400).save(folder)
-    return str(folder)
-
 
 def run(tmp_path, data, name="out", **options):
     if "tokenizer" not in options:
         options = {"train_vocab": 400, **options}
     options = {"workers": 1, **options}
     return prepare(PrepareOptions([str(path) for path in data], str(tmp_path / name), **options))
-
-
-def texts(directory):
-    """All sentences of every split, decoded."""
-    found = {}
-    for split in SPLITS:
-        shards = TokenShards(directory, split)
-        tokenizer = shards.tokenizer()
-        found[split] = [tokenizer.decode(shards[i]) for i in range(len(shards))]
-    return found
-
-
-def tree_hash(directory):
-    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(directory.rglob("*")) if path.is_file()}
 
 
 # -- what comes out ----------------------------------------------------------------------------------------------
@@ -117,6 +85,10 @@ def test_workers_file_order_and_compression_do_not_change_a_byte(tmp_path, monke
     assert tree_hash(tmp_path / "parallel") == serial
     shards = {name: value for name, value in serial.items() if name != "manifest.json"}
     assert {k: v for k, v in tree_hash(tmp_path / "gzip").items() if k != "manifest.json"} == shards
+    (two / "c.gz").rename(two / "c.txt")  # its first bytes tell
+    monkeypatch.setattr(plan, "LEAST", 5000)
+    run(tmp_path, [two], "cut", tokenizer=vocabulary)
+    assert {k: v for k, v in tree_hash(tmp_path / "cut").items() if k != "manifest.json"} == shards
     assert tree_hash(tmp_path / "seed")["train/shard-00000.bin"] != serial["train/shard-00000.bin"]
 
 

@@ -1,11 +1,10 @@
 """`prepare --corpus`: every kept sentence once, in one split; the same bytes whoever does the work and whoever dies."""
 
 import gzip
-import hashlib
 import json
 import os
-import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,31 +12,14 @@ import time
 
 import psutil
 import pytest
+from prepare_runs import NOUNS, ROOT, sentences, texts, tree_hash
 
 from bort_mx.commands.prepare import PrepareOptions, joined, main, prepare
-from bort_mx.data import TokenShards, train_sentencepiece
+from bort_mx.data import corpora as corpora_package
 from bort_mx.data.corpora import readers
 from bort_mx.data.prepare import plan, workers
 from bort_mx.data.prepare.output_directory import WORK
-from bort_mx.data.shards import SPLITS
 from bort_mx.errors import InputError, RunError
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-NOUNS = ["river", "stone", "cloud", "garden", "letter", "engine", "window", "doctor", "picture", "winter"]
-
-
-def sentences(count, seed=0):
-    rng = random.Random(seed)
-    return [f"The {rng.choice(NOUNS)} of {rng.choice(NOUNS)} number {i} saw a {rng.choice(NOUNS)}."
-            for i in range(count)]
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    """The directory of a small vocabulary."""
-    folder = tmp_path_factory.mktemp("vocabulary")
-    train_sentencepiece(sentences(500), 400).save(folder)
-    return str(folder)
 
 
 @pytest.fixture
@@ -57,21 +39,6 @@ def corpora(tmp_path):
 def run(tmp_path, corpora, vocabulary, name="out", **options):
     return prepare(PrepareOptions(output_dir=str(tmp_path / name), corpus=corpora, tokenizer=vocabulary,
                                   **{"workers": 1, **options}))
-
-
-def texts(directory):
-    """All sentences of every split, decoded."""
-    found = {}
-    for split in SPLITS:
-        shards = TokenShards(directory, split)
-        tokenizer = shards.tokenizer()
-        found[split] = [tokenizer.decode(shards[i]) for i in range(len(shards))]
-    return found
-
-
-def tree_hash(directory):
-    return {str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(directory.rglob("*")) if path.is_file()}
 
 
 def test_every_kept_sentence_once_and_counts_that_add_up(tmp_path, corpora, vocabulary, capsys):
@@ -161,8 +128,12 @@ def test_the_task_of_a_dead_worker_is_done_again(tmp_path, scheduler):
     assert len(list(tmp_path.glob("3-*"))) == 2
 
 
-def test_a_task_that_kills_every_worker_ends_the_run(tmp_path):
-    with workers.Workers("", 2) as pool, pytest.raises(RunError, match="worker processes died 3 times"):
+@pytest.mark.parametrize("scheduler, message", [
+    ("", "worker processes died 3 times"), ("local", "Dask's workers died 3 times")])
+def test_a_task_that_kills_every_worker_ends_the_run(tmp_path, scheduler, message):
+    if scheduler:
+        pytest.importorskip("distributed")
+    with workers.Workers(scheduler, 2) as pool, pytest.raises(RunError, match=message):
         dict(pool.results(DiesOnce(tmp_path, 9), [3, 3, 3]))
 
 
@@ -217,7 +188,9 @@ def test_damage_is_told_and_strict_stops(tmp_path, corpora, vocabulary, capsys):
     (["--corpus", "text=nowhere"], "nowhere: no such file or folder"),
     (["--corpus", "text=x", "--hold-out", "bookcorpus=3"], "'bookcorpus' is not among the corpora"),
     (["--corpus", "text=x", "--hold-out", "text=many"], "--hold-out text=many: expected CORPUS=NUMBER"),
-    (["--corpus", "text=x", "--from", "yesterday"], "--from-date yesterday: must be YYYY-MM"), ([], "--data: give")])
+    (["--corpus", "text=x", "--from", "yesterday"], "--from-date yesterday: must be YYYY-MM"), ([], "--data: give"),
+    (["--corpus", "text=x", "--from", "2017-01"], "--from and --to are dates of CC-News; give it by --corpus cc_news="),
+    (["--data", "x", "--near-duplicates", "0.8"], "--near-duplicates 0.8: compares the documents of corpora")])
 def test_bad_options_are_named(tmp_path, capsys, words, message):
     assert main([*words, "--tokenizer", "x", "--output-dir", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
@@ -232,6 +205,33 @@ def test_repeated_options_are_joined():
     given = ["--corpus", "a=1", "--seed", "3", "--corpus", "b=2", "c=3", "--from", "2016-09", "--to=2017-01"]
     assert joined(given) == [
         "--corpus", "a=1", "b=2", "c=3", "--seed", "3", "--from-date", "2016-09", "--to-date=2017-01"]
+    assert joined(["--corpus=a=1", "--strict", "--corpus=b=2"]) == ["--corpus", "a=1", "b=2", "--strict"]
+
+
+@pytest.mark.parametrize("absent, corpus, words", [
+    ("distributed", "text", ["--scheduler", "local"]), ("rensa", "text", ["--near-duplicates", "0.8"]),
+    ("py3langid", "cc_news", []), ("fastwarc.warc", "cc_news", []), ("trafilatura", "cc_news", [])])
+def test_a_library_that_is_absent_is_named_with_its_extra(tmp_path, vocabulary, monkeypatch, capsys, absent, corpus,
+                                                          words):
+    text = "The people of the town met again on Monday evening, " * 5
+    (tmp_path / "text").write_text(json.dumps({"text": text, "date": "2017-01-01"}) if absent == "py3langid" else
+                                   f"WARC/1.0\r\n{text}")
+    if corpus == "cc_news":
+        for name in ("warc_records", "web_pages"):  # as if they had not been imported
+            module = pytest.importorskip(f"bort_mx.data.corpora.{name}")
+            monkeypatch.setattr(corpora_package, name, module)
+            monkeypatch.delitem(sys.modules, module.__name__)
+    monkeypatch.setitem(sys.modules, absent, None)
+    assert main(["--corpus", f"{corpus}={tmp_path / 'text'}", "--tokenizer", vocabulary, "--workers", "1", *words,
+                 "--output-dir", str(tmp_path / "out")]) == 2
+    assert re.search(r"not installed; pip install 'bort-mx\[corpora\]'", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, corpora, vocabulary):
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match="--scheduler http:.*: no scheduler of Dask answers there"):
+        run(tmp_path, corpora[0], vocabulary, scheduler="http://127.0.0.1:1")
 
 
 def test_a_corpus_is_one_line_in_the_table(tmp_path, vocabulary, monkeypatch):

@@ -126,6 +126,16 @@ def test_training_is_deterministic_and_refuses_what_cannot_be(trained):
         train_sentencepiece([], 400)
 
 
+def test_a_vocabulary_in_training_is_stopped_as_anything_else():
+    """The library turns what its iterator raises into an error of its own."""
+    for error in (KeyboardInterrupt, MemoryError):
+        def sentences(error=error):
+            yield "some text"
+            raise error
+        with pytest.raises(error):
+            train_sentencepiece(sentences(), 400)
+
+
 def test_saved_vocabularies_load_again(roberta, bert, trained, tmp_path):
     cased = WordPieceTokenizer([bert.id_to_token(i) for i in range(bert.vocab_size)], lower_case=False)
     for tokenizer in (roberta, bert, cased, trained):

@@ -1,14 +1,64 @@
-"""Members of tar archives in a piece, streamed: nothing is unpacked to the disk, whatever names they have."""
+"""Members of tar archives, streamed: nothing is unpacked to the disk, whatever names they have."""
 
+import functools
 import io
+import itertools
+import operator
 import tarfile
 import zlib
 from typing import Iterable, Iterator, Tuple
 
-from bort_mx.data.corpora.source import MAGIC, RECORD, Source
+from bort_mx.data.corpora.source import CHUNK, MAGIC, RECORD, Source
+
+USTAR = slice(257, 262)
 
 
-class Joined(io.RawIOBase):
+def is_tar(source: Source) -> bool:
+    """Whether the file is a tar archive, plain or compressed."""
+    return source.beginning()[USTAR] == b"ustar"
+
+
+def members(source: Source) -> Iterator[Tuple[str, bytes]]:
+    """Names and contents of the files in a tar archive. A file of more than 16 MiB is dropped, and counted."""
+    for member, chunks in streamed_members(source):
+        if member.size > RECORD:
+            source.drop_unread("too_long")
+            continue
+        data = b"".join(chunks)
+        if len(data) == member.size:  # else the archive ends within it
+            yield member.name, data
+
+
+def streamed_members(source: Source) -> Iterator[Tuple[tarfile.TarInfo, Iterator[bytes]]]:
+    """The files in a tar archive, of any size, and their contents in chunks: to be read before the next file.
+
+    Of archives in it (as OpenWebText's subsets), theirs.
+    """
+    for member, parts in itertools.groupby(_parts(source, source.chunks()), operator.itemgetter(0)):
+        yield member, map(operator.itemgetter(1), parts)
+
+
+def _parts(source: Source, chunks: Iterable[bytes], depth: int = 0) -> Iterator[Tuple[tarfile.TarInfo, bytes]]:
+    """File after file, each in one or more chunks."""
+    try:
+        with tarfile.open(fileobj=io.BufferedReader(_Joined(chunks)), mode="r|") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is None:
+                    continue
+                beginning = file.read(8)
+                kind = next((name for magic, name in MAGIC.items() if beginning.startswith(magic)), "")
+                if kind and depth < 2:
+                    inner = source.within(member.name, kind)
+                    yield from _parts(source, inner.decompressed(_After(beginning, file)), depth + 1)
+                else:
+                    yield member, beginning
+                    yield from ((member, data) for data in iter(functools.partial(file.read, CHUNK), b""))
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        source.problem(f"truncated or damaged tar archive ({error})")
+
+
+class _Joined(io.RawIOBase):
     """Chunks of bytes as a file that is read once."""
 
     def __init__(self, chunks: Iterable[bytes]):
@@ -30,31 +80,6 @@ class Joined(io.RawIOBase):
         return count
 
 
-def members(source: Source, chunks: Iterable[bytes], depth: int = 0) -> Iterator[Tuple[str, bytes]]:
-    """Names and contents of the files in a tar archive; of archives in it (as OpenWebText's subsets), theirs.
-
-    A file of more than 16 MiB that is no archive is dropped, and counted.
-    """
-    try:
-        with tarfile.open(fileobj=io.BufferedReader(Joined(chunks)), mode="r|") as archive:
-            for member in archive:
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is None:
-                    continue
-                beginning = file.read(8)
-                kind = next((name for magic, name in MAGIC.items() if beginning.startswith(magic)), "")
-                if kind and depth < 2:
-                    inner = source.within(member.name, kind)
-                    yield from members(source, inner.decompressed(_After(beginning, file)), depth + 1)
-                elif member.size > RECORD:
-                    source.take()
-                    source.drop("too_long")
-                else:
-                    yield member.name, beginning + file.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        source.problem(f"truncated or damaged tar archive ({error})")
-
-
 class _After:
     """A member whose first bytes were read already."""
 
@@ -65,7 +90,3 @@ class _After:
         """The next bytes."""
         data, self._beginning = self._beginning, b""
         return data + self._file.read(size)
-
-    def tell(self) -> int:
-        """No place is needed of a member."""
-        return 0

@@ -3,10 +3,10 @@
 import re
 from typing import Iterator
 
-from bort_mx.data.corpora.archives import members
+from bort_mx.data.corpora.archives import is_tar
 from bort_mx.data.corpora.detokenizing import detokenize
 from bort_mx.data.corpora.lines import lines_of
-from bort_mx.data.corpora.plain_text import joined, tar_chunks, whole_texts
+from bort_mx.data.corpora.plain_text import joined, texts_of
 from bort_mx.data.corpora.source import Source
 
 _LINES = re.compile(r"books_large|books_in_sentences|sentences", re.IGNORECASE)
@@ -19,26 +19,14 @@ _RULE = re.compile(r"^\s*(?:[*_\-=~#]\s*){3,}$", re.MULTILINE)
 
 def documents(source: Source) -> Iterator[str]:
     """Each book, a paragraph a line; of the other form each sentence, its tokens joined again."""
-    chunks = tar_chunks(source)
-    if chunks is not None:
-        for _, data in source.mine(members(source, chunks)):
-            source.take()
-            yield source.keep(book(source.decode(data)))
-    elif _LINES.search(source.path.name):
+    if _LINES.search(source.path.name) and not is_tar(source):
         source.sentences = True
         for line in lines_of(source):
             source.take()
             yield source.keep(detokenize(source.decode(line)))
     else:
-        for text in whole_texts(source) if source.is_whole else paragraphs(source):
+        for text in texts_of(source, together=True):
             yield source.keep(book(text))
-
-
-def paragraphs(source: Source) -> Iterator[str]:
-    """The lines of a file too large for one book."""
-    for line in lines_of(source):
-        source.take()
-        yield source.decode(line)
 
 
 def book(text: str) -> str:

@@ -2,9 +2,8 @@
 
 from typing import Any, Iterator, Mapping
 
-from bort_mx.data.corpora.archives import members
+from bort_mx.data.corpora.archives import is_tar, members
 from bort_mx.data.corpora.json_texts import json_lines, json_object
-from bort_mx.data.corpora.plain_text import tar_chunks
 from bort_mx.data.corpora.source import RECORD, Source
 from bort_mx.data.corpora.time_limit import TooSlow, time_limit
 from bort_mx.errors import InputError
@@ -15,9 +14,8 @@ JUDGED = 2000  # characters by which the language is told
 
 def documents(source: Source) -> Iterator[str]:
     """The text of each article in English within the dates, a paragraph a line."""
-    chunks = tar_chunks(source)
-    if chunks is not None:
-        yield from _articles(source, _members(source, chunks))
+    if is_tar(source):
+        yield from _articles(source, _members(source))
         return
     beginning = source.beginning().lstrip(b"\xef\xbb\xbf \t\r\n")
     if beginning.startswith(b"WARC/"):
@@ -25,7 +23,13 @@ def documents(source: Source) -> Iterator[str]:
     elif beginning.startswith(b"filedesc:"):
         source.problem("an ARC archive; CC-News comes as WARC")
     else:
-        yield from _articles(source, json_lines(source) if b"}\n" in beginning[:-3] else _whole(source))
+        yield from _articles(source, _whole(source) if is_spread(beginning) else json_lines(source))
+
+
+def is_spread(beginning: bytes) -> bool:
+    """Whether a JSON object goes over many lines: its first does not end it."""
+    first, ended, _ = beginning.partition(b"\n")
+    return bool(ended) and first.rstrip().endswith((b"{", b",")) and not first.rstrip().endswith(b"},")
 
 
 def within(source: Source, date: str) -> bool:
@@ -49,8 +53,8 @@ def needs_extra(source: Source, error: ImportError) -> InputError:
                       "'bort-mx[corpora]'")
 
 
-def _members(source: Source, chunks: Iterator[bytes]) -> Iterator[Mapping[str, Any]]:
-    for name, data in source.mine(members(source, chunks)):
+def _members(source: Source) -> Iterator[Mapping[str, Any]]:
+    for name, data in source.mine(members(source)):
         source.take()
         record = json_object(source, data) if name.endswith(".json") else source.drop("not_a_text")
         if record is not None:
@@ -59,6 +63,8 @@ def _members(source: Source, chunks: Iterator[bytes]) -> Iterator[Mapping[str, A
 
 def _whole(source: Source) -> Iterator[Mapping[str, Any]]:
     """The article of a file with one JSON object over many lines."""
+    if source.piece.share[0]:  # it is the first's
+        return
     data = bytearray()
     for chunk in source.chunks():
         data += chunk
@@ -73,7 +79,7 @@ def _whole(source: Source) -> Iterator[Mapping[str, Any]]:
 def _articles(source: Source, records: Iterator[Mapping[str, Any]]) -> Iterator[str]:
     for record in records:
         text = str(record.get("maintext") or record.get("text") or "")
-        date = str(record.get("date_publish") or record.get("date_download") or "")[:10]
+        date = str(record.get("date_publish") or record.get("date") or record.get("date_download") or "")[:10]
         language = record.get("language")
         if not text.strip():
             source.drop("no_text")

@@ -21,8 +21,9 @@ def json_lines(source: Source) -> Iterator[Dict[str, Any]]:
 
 def json_object(source: Source, data: bytes) -> Optional[Dict[str, Any]]:
     """An object; None, and counted, for what is none."""
+    text = source.decode(data)  # where reading is strict, its error is no broken JSON
     try:
-        record = json.loads(source.decode(data))
+        record = json.loads(text)
     except (ValueError, RecursionError):
         source.drop("broken_json")
         return None

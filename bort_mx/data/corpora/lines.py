@@ -1,6 +1,6 @@
 """Lines of a piece of a file, within memory whatever their length."""
 
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from bort_mx.data.corpora.source import RECORD, Source
 
@@ -12,40 +12,45 @@ def lines_of(source: Source, share: bool = True) -> Iterator[bytes]:
         source: the piece.
         share: only the lines of this share.
     """
-    lines = _all_lines(source)
+    lines = split_lines(source, source.chunks(), source.piece.start > 0 and not _at_line_start(source))
     return source.mine(lines) if share else lines
 
 
-def _all_lines(source: Source) -> Iterator[bytes]:
-    place, rest, too_long = 0, b"", False
-    skip = source.piece.start > 0 and not _at_line_start(source)
-    for chunk in source.chunks():
+def split_lines(source: Source, chunks: Iterable[bytes], inside: bool = False) -> Iterator[bytes]:
+    """The lines of a piece's text, or of a file within it.
+
+    Args:
+        source: the piece; counts the lines that are too long.
+        chunks: the text.
+        inside: whether it begins within a line, which belongs to the piece before.
+    """
+    place, gone, rest = 0, 0, b""  # place: where the line begins; gone: its bytes that are given up, too long to hold
+    for chunk in chunks:
         *whole, last = chunk.split(b"\n")
         for line in whole:
-            line, rest = rest + line, b""
-            if source.owned is not None and place >= source.owned:
+            if _is_beyond(source, place):
                 return
-            place += len(line) + 1
-            if skip or too_long:
-                skip, too_long = False, _drop(source) if too_long else False
-            else:
+            line, rest = rest + line, b""
+            if not inside and not gone:
                 yield line.rstrip(b"\r")
-        if source.owned is not None and place >= source.owned:
-            return
+            elif not inside:
+                source.drop_unread("too_long")
+            place, gone, inside = place + gone + len(line) + 1, 0, False
         rest += last
         if len(rest) > RECORD:
-            place, rest, too_long = place + len(rest), b"", True
-    if too_long:
-        _drop(source)
-    elif rest and not skip and not (source.owned is not None and place >= source.owned):
+            gone, rest = gone + len(rest), b""
+        if _is_beyond(source, place + gone):  # no further line begins in the range
+            break
+    if inside or _is_beyond(source, place):
+        return
+    if gone:
+        source.drop_unread("too_long")
+    elif rest:
         yield rest.rstrip(b"\r")
 
 
-def _drop(source: Source) -> bool:
-    if source.piece.share[0] == 0:
-        source.take()
-        source.drop("too_long")
-    return False
+def _is_beyond(source: Source, place: int) -> bool:
+    return source.owned is not None and place >= source.owned
 
 
 def _at_line_start(source: Source) -> bool:

@@ -2,10 +2,9 @@
 
 from typing import Iterator
 
-from bort_mx.data.corpora.archives import members
+from bort_mx.data.corpora.archives import is_tar, streamed_members
 from bort_mx.data.corpora.detokenizing import detokenize
-from bort_mx.data.corpora.lines import lines_of
-from bort_mx.data.corpora.plain_text import tar_chunks
+from bort_mx.data.corpora.lines import lines_of, split_lines
 from bort_mx.data.corpora.source import Source
 
 
@@ -18,9 +17,7 @@ def documents(source: Source) -> Iterator[str]:
 
 
 def _lines(source: Source) -> Iterator[bytes]:
-    chunks = tar_chunks(source)
-    if chunks is None:
-        yield from lines_of(source)
-        return
-    shards = (data for name, data in members(source, chunks) if "news.en" in name)
-    yield from source.mine(line for data in shards for line in data.splitlines())
+    if not is_tar(source):
+        return lines_of(source)
+    shards = (chunks for member, chunks in streamed_members(source) if "news.en" in member.name)  # some 40 MB each
+    return source.mine(line for chunks in shards for line in split_lines(source, chunks))

@@ -2,19 +2,17 @@
 
 from typing import Iterator
 
-from bort_mx.data.corpora.archives import members
+from bort_mx.data.corpora.archives import is_tar, members
 from bort_mx.data.corpora.json_texts import json_lines
-from bort_mx.data.corpora.plain_text import tar_chunks
 from bort_mx.data.corpora.source import Source
 
 
 def documents(source: Source) -> Iterator[str]:
     """The text of each page, its lines as they are."""
-    chunks = tar_chunks(source)
-    if chunks is None:
+    if not is_tar(source):
         yield from (source.keep(str(record.get("text") or "")) for record in json_lines(source))
         return
-    for name, data in source.mine(members(source, chunks)):
+    for name, data in source.mine(members(source)):
         source.take()
         if name.endswith(".txt"):
             yield source.keep(source.decode(data))

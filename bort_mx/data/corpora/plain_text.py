@@ -1,32 +1,35 @@
 """Plain text as a corpus: documents, sentences or hard-wrapped paragraphs, judged by the beginning of a file."""
 
 import itertools
-from typing import Iterator, Optional
+from typing import Iterator
 
-from bort_mx.data.corpora.archives import members
+from bort_mx.data.corpora.archives import is_tar, members
 from bort_mx.data.corpora.lines import lines_of
 from bort_mx.data.corpora.source import Source
 from bort_mx.data.corpora.wrapped_lines import join_paragraphs, looks_wrapped
 from bort_mx.data.text import JUDGED
 
-USTAR = slice(257, 262)
 MOST_TOGETHER = 32 << 20  # bytes of a text that is looked at as a whole; books have a few MB
 
 
 def documents(source: Source) -> Iterator[str]:
     """A line is a document; of a hard-wrapped file a paragraph is."""
-    chunks = tar_chunks(source)
-    if chunks is not None:
-        for _, data in source.mine(members(source, chunks)):
+    for text in texts_of(source, together=is_wrapped(source.beginning())):
+        yield source.keep(joined(text))
+
+
+def texts_of(source: Source, together: bool) -> Iterator[str]:
+    """The files of a tar; of another file all its text `together`, or each line (as of one cut into pieces)."""
+    if is_tar(source):
+        for _, data in source.mine(members(source)):
             source.take()
-            yield source.keep(joined(source.decode(data)))
-    elif source.is_whole and is_wrapped(source.beginning()):
-        for text in whole_texts(source):
-            yield source.keep(joined(text))
+            yield source.decode(data)
+    elif together and source.is_whole:
+        yield from whole_texts(source)
     else:
         for line in lines_of(source):
             source.take()
-            yield source.keep(source.decode(line))
+            yield source.decode(line)
 
 
 def whole_texts(source: Source) -> Iterator[str]:
@@ -50,8 +53,3 @@ def joined(text: str) -> str:
 def is_wrapped(beginning: bytes) -> bool:
     """Whether the beginning of a file looks hard-wrapped."""
     return looks_wrapped(beginning[:JUDGED].decode("utf-8", "replace").replace("\r\n", "\n"))
-
-
-def tar_chunks(source: Source) -> Optional[Iterator[bytes]]:
-    """The chunks of a tar archive, None for another file."""
-    return source.chunks() if source.beginning()[USTAR] == b"ustar" else None

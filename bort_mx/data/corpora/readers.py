@@ -16,6 +16,7 @@ from bort_mx.data.corpora import (
     wikipedia,
     wiktionary,
 )
+from bort_mx.data.corpora.archives import is_tar
 from bort_mx.data.corpora.source import RECORD, Piece, Source, compression_of, starts_of_streams
 
 MOST_SHARES = 4
@@ -54,7 +55,8 @@ def pieces(name: str, path: pathlib.Path, size: int) -> List[Piece]:
     parts = max(1, -(-whole // size))
     if parts == 1:
         return [Piece(str(path))]
-    if (ranges in ("lines", "streams") and not compression or ranges == "streams" and starts_of_streams(path)
+    plain = not compression and not is_tar(Source(Piece(str(path))))
+    if (ranges in ("lines", "streams") and plain or ranges == "streams" and starts_of_streams(path)
             or ranges == "records" and compression == "gzip" and path.name.endswith(".warc.gz")):
         bounds = [number * whole // parts for number in range(parts)]
         return [Piece(str(path), start, stop) for start, stop in zip(bounds, [*bounds[1:], None])]

@@ -23,6 +23,8 @@ RATIO, FREE = 250, 64 << 20
 (Text compresses by a factor of 3 to 10.)"""
 RECORD = 16 << 20  # bytes of a page, a line or another record; longer ones are dropped, and counted
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+"""By the suffix of a file's name."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STARTS = {"bz2": re.compile(rb"BZh[1-9]1AY&SY"), "gzip": re.compile(rb"\x1f\x8b\x08")}
 _OPENED: Dict[str, Callable[[], Any]] = {
@@ -67,7 +69,8 @@ class Source:
         begins_with: what the text of a gzip member begins with, for ranges.
         sentences: whether each line of the documents is one sentence; the reader sets it.
         counts: "documents_in", "documents_kept", and "documents_dropped_REASON", which sum up to "documents_in";
-            "bytes_in", of text; "invalid_utf8", characters replaced.
+            "bytes_in", of the range's text (the first of several shares counts it); "invalid_utf8", characters
+            replaced.
         problems: what stopped reading, one line each, with the file's name.
     """
 
@@ -92,6 +95,12 @@ class Source:
     def drop(self, reason: str) -> None:
         """Count a document that came in and is left out."""
         self.counts[f"documents_dropped_{reason}"] += 1
+
+    def drop_unread(self, reason: str) -> None:
+        """Count a document that comes to no share, as it is not read; all shares meet it, and the first counts it."""
+        if self.piece.share[0] == 0:
+            self.take()
+            self.drop(reason)
 
     def keep(self, text: str) -> str:
         """Count a document that goes on; one without text is dropped. Returns its text, as it can be written."""
@@ -148,8 +157,11 @@ class Source:
                 self.compression = compression_of(file)
                 file.seek(self.piece.start)
                 given = self.decompressed(file) if self.compression else self._plain(file)
+                place = 0
                 for chunk in given:
-                    self.counts["bytes_in"] += len(chunk)
+                    owned = len(chunk) if self.owned is None else max(0, min(len(chunk), self.owned - place))
+                    place += len(chunk)
+                    self.counts["bytes_in"] += owned if self.piece.share[0] == 0 else 0
                     yield chunk
         except OSError as error:
             if error.errno is None:
@@ -167,6 +179,8 @@ class Source:
         read = 0
         if self.piece.start:
             data, place = first_stream(file, self.compression, self.piece.start, self.piece.stop, self.begins_with)
+            if not data:
+                return
         try:
             while True:
                 fresh = b"" if data else file.read(CHUNK)

@@ -4,10 +4,10 @@ import csv
 import itertools
 import json
 import pathlib
-import sys
 from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
-from bort_mx.data.table_quotes import count_quoted
+from bort_mx.data.corpora.source import COMPRESSIONS
+from bort_mx.data.table_quotes import count_quoted, csv_reader
 from bort_mx.errors import InputError
 
 KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".json": "JSON lines"}
@@ -18,7 +18,7 @@ QUOTED_TSV = "quoted tsv"
 
 def kind_of_table(path: pathlib.Path, beginning: bytes) -> Optional[str]:
     """What table a file is, by its name or, of JSON lines, by its first line; None if it is plain text."""
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bz2", ".xz")]
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSIONS]
     kind = KINDS.get(suffixes[-1]) if suffixes else None
     first, found, _ = beginning.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
     if kind is None and found and first.startswith(b"{"):
@@ -85,10 +85,8 @@ def _objects(path: pathlib.Path, lines: Iterable[Tuple[int, str]]) -> Iterator[T
 
 
 def _rows(path: pathlib.Path, lines: Iterable[Tuple[int, str]], kind: str) -> Iterator[Tuple[str, Dict[str, str]]]:
-    csv.field_size_limit(sys.maxsize)
     quoting = csv.QUOTE_NONE if kind == "tsv" else csv.QUOTE_MINIMAL
-    reader = csv.reader((f"{line}\n" for _, line in lines), delimiter="," if kind == "csv" else "\t",
-                        quoting=quoting, strict=True)
+    reader = csv_reader((f"{line}\n" for _, line in lines), "," if kind == "csv" else "\t", quoting)
     header = None
     try:
         for fields in reader:

@@ -16,7 +16,7 @@ import zlib
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from bort_mx.data.corpora.other_kinds import refuse_other_kinds
-from bort_mx.data.corpora.source import Piece
+from bort_mx.data.corpora.source import COMPRESSIONS, Piece, compression_of
 from bort_mx.data.corpora.text_columns import QUOTED_TSV, is_quoted, kind_of_table, texts_of_column
 from bort_mx.data.corpora.wrapped_lines import PARAGRAPH_END, looks_wrapped
 from bort_mx.data.text import JUDGED, clean, looks_like_documents
@@ -28,12 +28,8 @@ LONGEST_LINE = 1 << 24  # bytes; a line beyond is cut at a space
 AUTO, WRAPPED = "auto", "wrapped"
 PLAIN = (AUTO, "sentences", "documents", WRAPPED)
 """Formats of plain text. A table is read by its column for these; another format gets its lines as they are."""
-COMPRESSED: Dict[str, Tuple[bytes, Callable[[Any], Any]]] = {
-    ".gz": (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file, mode="rb")),
-    ".bz2": (b"BZh", bz2.BZ2File),
-    ".xz": (b"\xfd7zXZ\x00", lzma.LZMAFile),
-}
-"""Suffix → the first bytes of such a file, and what opens it."""
+_OPENED: Dict[str, Callable[[Any], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"), "bz2": bz2.BZ2File, "xz": lzma.LZMAFile}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,16 +192,12 @@ class TextFile:
 
     def _stream(self) -> Any:
         place = self._raw.tell()
-        self._raw.seek(0)
-        beginning = self._raw.read(8)
+        self._compression = compression_of(self._raw)
         self._raw.seek(place)
-        for suffix, (magic, opened) in COMPRESSED.items():
-            if beginning.startswith(magic):
-                self._compression = suffix[1:].replace("gz", "gzip")
-                return opened(self)
-        if self.path.suffix in COMPRESSED and beginning:
-            kind = self.path.suffix[1:].replace("gz", "gzip")
-            raise InputError(f"{self.path}: named {self.path.suffix} but not {kind}")
+        if self._compression:
+            return _OPENED[self._compression](self)
+        if self.path.suffix in COMPRESSIONS and self.path.stat().st_size:
+            raise InputError(f"{self.path}: named {self.path.suffix} but not {COMPRESSIONS[self.path.suffix]}")
         return self
 
     def _cut(self, data: bytes, format: str, final: bool) -> Tuple[bytes, bytes]:
@@ -237,7 +229,7 @@ class TextFile:
 
 def text_bytes(path: pathlib.Path) -> int:
     """Bytes of text in a file, about: a compressed file is taken to hold four times its size."""
-    return path.stat().st_size * (4 if path.suffix in COMPRESSED else 1)
+    return path.stat().st_size * (4 if path.suffix in COMPRESSIONS else 1)
 
 
 def decode(block: Block) -> str:

@@ -20,6 +20,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     thread, lock, over = threading.get_ident(), threading.Lock(), False
 
     def interrupt() -> None:
+        """The timer's: raise TooSlow in the thread, unless the block has ended."""
         with lock:
             if not over:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TooSlow))

@@ -8,7 +8,6 @@ on the files alone.
 Beside rensa, datasketch was measured: docs/experiments/corpora.md.
 """
 
-import dataclasses
 import pathlib
 from typing import Dict, FrozenSet, Iterator, List, Sequence, Set, Tuple
 
@@ -41,38 +40,24 @@ def signature(text: str) -> np.ndarray:
     return np.array(minima.digest(), SIGNATURE)
 
 
-@dataclasses.dataclass(frozen=True)
-class SignSettings:
-    """What the tasks share."""
+def sign_documents(folder: pathlib.Path, reading: Reading, base: pathlib.Path, partition: Partition) -> dict:
+    """Write numbers and signatures of a partition's documents to a file; returns its record.
 
-    folder: pathlib.Path
-    """Where to write."""
-    reading: Reading
-    base: pathlib.Path = pathlib.Path()
-    """What relative paths of input files begin at."""
-
-
-class DocumentSigner:
-    """Partition → numbers and signatures of its documents in a file; and its record."""
-
-    def __init__(self, settings: SignSettings):
-        self._settings = settings
-
-    def __call__(self, partition: Partition) -> dict:
-        """Read a partition and sign its documents."""
-        signed = 0
-        with PartWriter(self._settings.folder, signed_name(partition)) as writer:
-            for number, text in enumerate(self._documents(partition)):
+    Args:
+        folder: where to write.
+        reading: how to read.
+        base: what relative paths of input files begin at.
+        partition: what to read.
+    """
+    signed = number = 0
+    with PartWriter(folder, signed_name(partition)) as writer:
+        for piece in partition.pieces if partition.corpus != DATA else ():
+            for text in kept_documents(partition.corpus, Source(placed(base, piece), reading)):
                 if text.count(" ") + text.count("\n") + 1 >= FEWEST_WORDS and len(text.split()) >= FEWEST_WORDS:
-                    writer.write(np.array([number], "<u4").tobytes() + signature(text).tobytes())
+                    writer.write(np.array([number], SIGNATURE).tobytes() + signature(text).tobytes())
                     signed += 1
-            return writer.finish({"documents": signed})
-
-    def _documents(self, partition: Partition) -> Iterator[str]:
-        if partition.corpus != DATA:
-            for piece in partition.pieces:
-                source = Source(placed(self._settings.base, piece), self._settings.reading)
-                yield from kept_documents(partition.corpus, source)
+                number += 1
+        return writer.finish({"documents": signed})
 
 
 def kept_documents(corpus: str, source: Source) -> Iterator[str]:
@@ -124,9 +109,9 @@ def _similar(rows: Sequence[np.ndarray], ends: np.ndarray, threshold: float) -> 
         keys = np.concatenate(keys) if keys else np.empty(0, np.uint64)
         order = np.argsort(keys, kind="stable")  # equal keys stay in the order of the plan
         first = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
-        for start, stop in zip(first, np.append(first[1:], len(order))):
-            if stop - start > 1:
-                _compare(rows, ends, order[start:stop].tolist(), threshold, dropped)
+        sizes = np.diff(first, append=len(order))
+        for start, size in zip(first[sizes > 1], sizes[sizes > 1]):
+            _compare(rows, ends, order[start:start + size].tolist(), threshold, dropped)
     return dropped
 
 

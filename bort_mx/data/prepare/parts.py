@@ -86,4 +86,3 @@ def remove_unfinished(folder: pathlib.Path) -> None:
     for path in folder.glob(".*"):
         if path.is_file():
             path.unlink(missing_ok=True)
-

@@ -2,13 +2,14 @@
 
 import collections
 import dataclasses
+import functools
 import pathlib
 import sys
 from typing import Any, Callable, Counter, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.data.prepare.buckets_to_shards import FEW, BucketSorter, SortSettings, bucket_name
 from bort_mx.data.prepare.hold_out import choose, parse_hold_out
-from bort_mx.data.prepare.near_duplicates import DocumentSigner, SignSettings, signed_name, write_near_duplicates
+from bort_mx.data.prepare.near_duplicates import sign_documents, signed_name, write_near_duplicates
 from bort_mx.data.prepare.parts import read_record, remove_unfinished
 from bort_mx.data.prepare.plan import Partition
 from bort_mx.data.prepare.text_to_buckets import EncodeSettings, PartitionEncoder
@@ -31,8 +32,8 @@ def leave_near_duplicates_out(partitions: Sequence[Partition], settings: EncodeS
                               workers: Workers) -> None:
     """Sign all documents of corpora, and note which of them the first pass leaves out."""
     sizes = {partition: _bytes_on_disk(partition) for partition in partitions}
-    signer = DocumentSigner(SignSettings(settings.folder, settings.reading, settings.base))
-    records = _all(signer, sizes, signed_name, settings.folder, workers, "Comparing")
+    sign = functools.partial(sign_documents, settings.folder, settings.reading, settings.base)
+    records = _all(sign, sizes, signed_name, settings.folder, workers, "Comparing")
     write_near_duplicates(settings.folder, partitions, records, threshold)
 
 

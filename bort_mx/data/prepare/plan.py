@@ -7,8 +7,8 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 
 import bort_mx
 from bort_mx.data.corpora.readers import CORPORA, MOST_SHARES, pieces
-from bort_mx.data.corpora.source import Piece
-from bort_mx.data.corpora.text_files import COMPRESSED, TextFile, list_files, text_bytes
+from bort_mx.data.corpora.source import Piece, compression_of
+from bort_mx.data.corpora.text_files import TextFile, list_files, text_bytes
 from bort_mx.errors import InputError
 
 DATA = ""
@@ -122,7 +122,9 @@ def _data_pieces(path: pathlib.Path, size: int, text_format: str, text_column: s
         return [Piece(str(path))], ""
     whole, text = path.stat().st_size, TextFile(path, text_format, text_column)
     format = text.judge()
-    if path.suffix not in COMPRESSED and text.read_as in ("sentences", "documents"):
+    with open(path, "rb") as file:
+        compressed = compression_of(file)
+    if not compressed and text.read_as in ("sentences", "documents"):
         bounds = [number * whole // parts for number in range(parts)]
         return [Piece(str(path), start, stop) for start, stop in zip(bounds, [*bounds[1:], None])], format
     shares = min(parts, MOST_SHARES)

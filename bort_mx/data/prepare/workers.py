@@ -66,50 +66,73 @@ class Workers:
             Exception: what the function raised.
         """
         if self._dask is not None:
-            return self._by_dask(function, items)
+            return self._in_rounds(self._by_dask, function, items)
         if self.number == 1 or len(items) < 2:
             return ((item, function(item)) for item in items)
-        return self._by_processes(function, items)
+        return self._in_rounds(self._by_processes, function, items)
+
+    def _in_rounds(self, one_round: Callable[..., Results], function: Callable[[Any], Any],
+                   items: Sequence[Any]) -> Results:
+        """A round ends where its workers are lost; the next does what is left."""
+        left, deaths = list(items), 0
+        while left:
+            done: List[Any] = []
+            try:
+                with contextlib.closing(one_round(function, left)) as results:
+                    for item, result in results:
+                        done.append(item)
+                        yield item, result
+            except _Lost as error:
+                deaths = 1 if done else deaths + 1
+                if deaths == MOST_DEATHS:
+                    raise RunError(f"{error} died {deaths} times over the same work (out of memory?); what is done is "
+                                   "kept, and the same command goes on from there") from None
+            left = [item for item in left if item not in done]
 
     def _by_processes(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Results:
         """Processes are spawned, never forked: the caller may have MXNet's threads running."""
-        left, deaths = list(items), 0
-        while left:
-            number = min(self.number, len(left))
-            pool = concurrent.futures.ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), _start_worker,
-                                                          (function, self._threads))
-            done: List[Any] = []
-            try:
-                futures = {pool.submit(_work, item): item for item in left}
-                for future in concurrent.futures.as_completed(futures):
-                    result = future.result()
-                    done.append(futures[future])
-                    yield futures[future], result
-            except concurrent.futures.process.BrokenProcessPool:
-                deaths = 1 if done else deaths + 1
-                if deaths == MOST_DEATHS:
-                    raise RunError(f"worker processes died {deaths} times over the same work (out of memory?); what "
-                                   "is done is kept, and the same command goes on from there") from None
-            finally:
-                if len(done) < len(left):  # stopped, or failed: nobody waits for the rest
-                    for process in list((pool._processes or {}).values()):
-                        process.terminate()
-                pool.shutdown(wait=True, cancel_futures=True)
-            left = [item for item in left if item not in done]
+        pool = concurrent.futures.ProcessPoolExecutor(min(self.number, len(items)),
+                                                      multiprocessing.get_context("spawn"), _start_worker,
+                                                      (function, self._threads))
+        done = 0
+        try:
+            futures = {pool.submit(_work, item): item for item in items}
+            for future in concurrent.futures.as_completed(futures):
+                result = future.result()
+                done += 1
+                yield futures[future], result
+        except concurrent.futures.process.BrokenProcessPool:
+            raise _Lost("worker processes") from None
+        finally:
+            if done < len(items):  # stopped, or failed: nobody waits for the rest
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _by_dask(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Results:
+        """Dask gives the task of a dead worker to another by itself, but not if all that hold the function die."""
         import distributed
 
-        shared = self._dask.scatter(function, broadcast=True, hash=False)
+        try:
+            shared = self._dask.scatter(function, broadcast=True, hash=False)
+        except OSError as error:
+            raise RunError(f"Dask has no scheduler or no workers any more ({error}); what is done is kept, and the "
+                           "same command goes on from there") from None
         futures = {self._dask.submit(_call, shared, item, pure=False): item for item in items}
         try:
             for future in distributed.as_completed(list(futures), loop=self._dask.loop):
                 yield futures[future], future.result()
+        except concurrent.futures.CancelledError:
+            raise _Lost("Dask's workers") from None
         except distributed.scheduler.KilledWorker as error:
             raise RunError(f"Dask's workers died {MOST_DEATHS} times over the same work ({error.task}); what is done "
                            "is kept, and the same command goes on from there") from None
         finally:
             self._dask.cancel(list(futures))
+
+
+class _Lost(Exception):
+    """All workers of a round died; its text says which."""
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 messages.csv: 220 messages to a shop, in the columns `text` and `label`: account, delivery, fault, payment or praise,
 44 of each. They were written for this project and are dedicated to the public domain (CC0 1.0). Single words tell
-little of the label: TF-IDF with logistic regression, with 154 messages to learn from, finds 35 to 45 % of the rest.
+little of the label: a bag of words (`bort_mx.commands.demo_classifier.bag_of_words`) that has learnt from 146 messages
+has 32 to 41 % of the other 74 right, over ten stratified splits (train_test_split, random_state 0 to 9).
 """
 
 import csv

@@ -150,19 +150,21 @@ def _plain_reason(message: str) -> str:
     return message.strip().splitlines()[-1][:200]
 
 
-def _nonempty(sentences: Iterable[str], source: str, failures: List[InputError]) -> Iterator[str]:
-    """The sentences that are not empty. An InputError on the way is put into `failures` too."""
+def _nonempty(sentences: Iterable[str], source: str, failures: List[BaseException]) -> Iterator[str]:
+    """The sentences that are not empty. What is raised on the way, Ctrl-C too, is put into `failures`."""
     count = 0
     try:
         for sentence in sentences:
             if sentence:
                 count += 1
                 yield sentence
-    except InputError as error:
+        if not count:
+            raise InputError(f"{source}: holds no text to train a vocabulary on")
+    except GeneratorExit:
+        raise
+    except BaseException as error:
         failures.append(error)
         raise
-    if not count:
-        raise InputError(f"{source}: holds no text to train a vocabulary on")
 
 
 def _threads(texts: int) -> int:
