@@ -65,6 +65,9 @@ STAGES: Dict[str, Stage] = {
     "prepare": Stage("prepare", "--data in/text --train-vocab 600 --workers 1 --output-dir out"),
     "prepare, two processes": Stage("prepare", "--data in/text --tokenizer in/shards/tokenizer --workers 2 "
                                                "--output-dir out"),
+    "prepare of corpora": Stage("prepare", "--corpus text=in/text --corpus bookcorpus=in/text/b.txt --workers 2 "
+                                           "--hold-out text=200 --near-duplicates 0.8 --train-vocab 600 "
+                                           "--output-dir out"),
     "pre-training": Stage("pretrain", f"{SMALL} --output-dir out"),
     "distillation": Stage("pretrain", f"{SMALL} --teacher in/teacher --output-dir out"),
     "fine-tuning": Stage("finetune", f"{TUNE} --checkpoint-interval 4 --evaluation-interval 10"),

@@ -15,6 +15,7 @@ import zipfile
 from typing import Callable, Dict, Tuple
 
 import numpy as np
+from corpus_readers import CORPUS_READERS
 
 from bort_mx.agora.hyperparameters import load_thetas
 from bort_mx.agora.job_log import JobLog
@@ -28,21 +29,26 @@ from bort_mx.data.prepare.vocabulary import sample_sentences
 from bort_mx.data.shards import TokenShards
 from bort_mx.data.tasks import get_task
 from bort_mx.data.tasks.archives import unpack
+from bort_mx.data.tasks.own_files import OwnFiles, Sources, Trained
 from bort_mx.data.tokenizers import load_tokenizer, train_sentencepiece
 from bort_mx.data.tokenizers.byte_bpe import ByteBPETokenizer
 from bort_mx.data.tokenizers.wordpiece import BERT_SPECIALS, WordPieceTokenizer
 from bort_mx.distributed import Workers
+from bort_mx.finetuning.benchmark import collect_runs
 from bort_mx.finetuning.finetune import finished
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.options import kind_of as kind_of_finetuning
+from bort_mx.inference.engines import open_with_engine
 from bort_mx.models.build import build_model
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions, kind_of
 from bort_mx.pretraining.student_and_teacher import resolve_architecture
+from bort_mx.report import published, sections
 from bort_mx.report.curves import read_curve
 from bort_mx.search.candidate_log import CandidateLog
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.space import read_space
+from bort_mx.training.finished_runs import find_runs
 from bort_mx.training.run_directory import RunDirectory
 
 TINY = Architecture(1, 2, 8, 16)
@@ -105,6 +111,20 @@ def read_task(folder):
     task = get_task(str(folder / "task.yaml"))
     for split in ("train", "dev"):
         task.read(None, split)
+
+
+def make_own(folder):
+    rows = "".join(f"{s},{('good', 'bad')[i % 2]}\n" for i, s in enumerate(SENTENCES[:40]))
+    (folder / "a.csv").write_text("text,label\n" + rows)
+    (folder / "b.jsonl").write_text("".join(json.dumps({"text": s, "label": "good"}) + "\n" for s in SENTENCES[:9]))
+
+
+def read_own(folder):
+    task = OwnFiles(Sources({"train": str(folder / "a.csv")}))
+    for split in ("train", "dev"):
+        task.read(None, split)
+    trained = Trained(("good", "bad"), False, ("text",))
+    OwnFiles(Sources({"test": str(folder / "b.jsonl")}), trained).read(None, "test")
 
 
 OFFICIAL = {"RTE": "glue", "MRPC": "glue", "STS-B": "glue", "AX": "glue", "superglue/COPA": "superglue",
@@ -296,6 +316,32 @@ def read_onnx(folder):
         tokenizer.encode("the cat")
 
 
+def make_sentence_transformers(folder):
+    """As that library writes a folder with a dense layer."""
+    from safetensors.numpy import save_file
+
+    make_hugging_face(wordpiece, head="encoder")(folder)
+    place = next(path for path in folder.iterdir() if path.is_dir())
+    (place / "sentence_bert_config.json").write_text('{"max_seq_length": 16, "do_lower_case": false}')
+    kinds = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", "2_Dense"), ("Normalize", "3_Normalize")]
+    (place / "modules.json").write_text(json.dumps([
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(kinds)]))
+    for _, path in kinds[1:]:
+        (place / path).mkdir()
+    (place / "1_Pooling/config.json").write_text('{"word_embedding_dimension": 8, "pooling_mode_mean_tokens": true}')
+    (place / "2_Dense/config.json").write_text(json.dumps({
+        "in_features": 8, "out_features": 4, "bias": True,
+        "activation_function": "torch.nn.modules.activation.Tanh"}))
+    save_file({"linear.weight": np.ones((4, 8), np.float32), "linear.bias": np.zeros(4, np.float32)},
+              place / "2_Dense/model.safetensors")
+
+
+def make_onnx_with_engine(folder):
+    make_onnx(folder)
+    (folder / "m.onnx.engine.json").write_text('{"engine": "onnxruntime", "cpu": "", "form": "float32"}')
+
+
 # -- what runs leave -------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +382,25 @@ def read_finished(folder):
     options = FineTuningOptions(task="RTE", output_dir=str(folder), resume="auto")
     run = RunDirectory(folder, options, options.MAY_CHANGE, True, "auto", kind=kind_of_finetuning)
     finished(run, Workers())
+
+
+def make_runs(folder):
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        make_finished(folder / name)
+    make_run(folder)
+    (folder / "two/hours.json").write_text('{"device": "a CPU", "hours": 1.5, "gpu_hours": 0.0}')
+
+
+def read_runs(folder):
+    """As `reproduce --runs`: damaged ones are passed over with a note."""
+    runs, _ = find_runs(folder)
+    collect_runs(runs, folder / "page")
+    sections.build_sections(published.read(), ["3", "4", "figure1"], runs)
+
+
+def make_numbers(folder):
+    (folder / "numbers.json").write_text(json.dumps(published.read().records()))
 
 
 def make_jobs(folder):
@@ -394,6 +459,11 @@ READERS: Dict[str, Tuple[Callable, Callable]] = {
     "pytorch_model.bin": (make_hugging_face(wordpiece, True), read_only_folder),
     "fairseq": (make_fairseq, read_only_folder), "gluon": (make_gluon, read_only_folder),
     "onnx": (make_onnx, read_onnx),
+    "sentence-transformers": (make_sentence_transformers, read_only_folder),
+    "onnx with its engine": (make_onnx_with_engine, lambda folder: open_with_engine(folder / "m.onnx", "mlm")),
+    "--train": (make_own, read_own), **CORPUS_READERS,
+    "runs of a page": (make_runs, read_runs),
+    "--numbers": (make_numbers, lambda folder: published.read(folder / "numbers.json")),
     "a run": (make_run, read_run), "a finished run": (make_finished, read_finished),
     "jobs.jsonl": (make_jobs, lambda folder: JobLog(folder / "jobs.jsonl", {"task": "RTE", "seed": 1})),
     "candidates.jsonl": (make_candidates, lambda folder: CandidateLog(folder, {"steps": 3, "data": "x"})),
