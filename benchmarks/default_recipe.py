@@ -112,16 +112,12 @@ def run(options: argparse.Namespace) -> None:
     if options.only:
         planned = [(options.only[0], options.only[1], int(options.only[2]))]
     for task, program, seed in planned:
-        if (task, program, seed) not in {(row["task"], row["program"], row["seed"]) for row in rows_of(path)}:
+        done = {(row["task"], row["program"], row["seed"]) for row in finetune_parity.rows_of(path)}
+        if (task, program, seed) not in done:
             row = train(task, program, seed, options)
             print(json.dumps(row), flush=True)
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-
-
-def rows_of(path: pathlib.Path) -> List[Dict[str, Any]]:
-    """The results so far."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def scores(rows: List[Dict[str, Any]], task: str, program: str, metric: str) -> np.ndarray:
@@ -134,7 +130,7 @@ def table(options: argparse.Namespace) -> None:
     """Medians and ranges of the last epochs' scores; the difference of default and transformers, and how likely means
     so far apart are by chance (Welch's t-test).
     """
-    rows, panels = rows_of(pathlib.Path(options.results)), {}
+    rows, panels = finetune_parity.rows_of(pathlib.Path(options.results)), {}
     print("| task | metric | default: median (range) | transformers: median (range) | paper: median (range) | "
           "default − transformers | p of the means | seeds |")
     print("|---|---|---|---|---|---|---|---|")
@@ -156,14 +152,8 @@ def table(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Parse and do."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table"])
-    parser.add_argument("--results", required=True)
-    parser.add_argument("--figure", help="of table: a PNG of every seed's score")
-    parser.add_argument("--data-dir")
-    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser = finetune_parity.parser_of(__doc__, TASKS)
     parser.add_argument("--programs", nargs="+", default=list(PROGRAMS[:2]), choices=PROGRAMS)
-    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--work", help="folder that keeps the runs of run_finetune.py, so that they can be resumed")
     parser.add_argument("--only", nargs=3, metavar=("TASK", "PROGRAM", "SEED"), help="this training alone")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="number of training examples")

@@ -22,7 +22,7 @@ import os
 import pathlib
 import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 import scipy.stats
@@ -162,7 +162,7 @@ def _torch_loss(model, tokenizer, task: Task, examples, longest: int):
 def run(options: argparse.Namespace) -> None:
     """All runs that are not in the results yet."""
     path = pathlib.Path(options.results)
-    done = {(row["task"], row["program"], row["seed"]) for row in _rows(path)}
+    done = {(row["task"], row["program"], row["seed"]) for row in rows_of(path)}
     for name in options.tasks:
         for seed in range(options.seeds):
             for program, train in zip(PROGRAMS, (ours, theirs)):
@@ -182,7 +182,7 @@ def table(options: argparse.Namespace) -> None:
     """Both programs' medians and ranges in percent, and whether the medians agree within a point or the spread; how
     likely means so far apart are by chance (Welch's t-test), and of all tasks' first metrics together (Stouffer).
     """
-    rows = _rows(pathlib.Path(options.results))
+    rows = rows_of(pathlib.Path(options.results))
     print("| task | metric | bort_mx: median (range) | transformers: median (range) | difference | agrees | "
           "p of the means | seeds |")
     print("|---|---|---|---|---|---|---|---|")
@@ -209,19 +209,26 @@ def table(options: argparse.Namespace) -> None:
         seed_dots.draw(panels, pathlib.Path(options.figure))
 
 
-def _rows(path: pathlib.Path) -> List[Dict[str, Any]]:
+def rows_of(path: pathlib.Path) -> List[Dict[str, Any]]:
+    """The results so far."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def main() -> None:
-    """Parse and do."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str, tasks: Sequence[str]) -> argparse.ArgumentParser:
+    """The options of a program that makes trainings by task and seed, and a table of them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--results", required=True)
     parser.add_argument("--figure", help="of table: a PNG of every seed's score")
     parser.add_argument("--data-dir")
-    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--tasks", nargs="+", default=tasks)
     parser.add_argument("--seeds", type=int, default=5)
+    return parser
+
+
+def main() -> None:
+    """Parse and do."""
+    parser = parser_of(__doc__, TASKS)
     parser.add_argument("--examples", type=int, default=0, help="train on the first ones only; 0: all")
     parser.add_argument("--dev-examples", type=int, default=0, help="likewise of dev")
     options = parser.parse_args()

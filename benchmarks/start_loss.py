@@ -17,30 +17,23 @@ from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.batches import Batches, TextBatch
 from bort_mx.data.encoding import encode_examples
-from bort_mx.data.tasks import Examples, get_task
+from bort_mx.data.tasks import Examples, Task, get_task
 from bort_mx.distributed import Workers
 from bort_mx.finetuning.evaluation import compute_scores, mean_loss, targets_of
 from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.paper_values import head_values
+from bort_mx.finetuning.trainer import build_classifier
 from bort_mx.models import build_model
-from bort_mx.models.bert import parameters_of
 from bort_mx.random import generator
 
-HEADS = {"linear": ("uniform", False, True), "paper": ("uniform", True, True), "usual": ("normal", True, False)}
-"""Head: initial weights, pooler, whether CoLA gets one more layer."""
+HEADS = ("linear", "paper", "usual")
 
 
-def classifier(weights: Weights, head: str, extra: bool, seed: int):
-    """A classifier of two labels with new weights from the seed."""
-    init, pooler, _ = HEADS[head]
-    model = loading.assemble(weights, "classifier", seed=seed, num_labels=2, labels=None, dropout=0.0, pooler=pooler,
-                             extra_layer=extra)
-    if init == "normal":
-        for name in model.initialized:
-            if name.startswith("classifier.") and name.endswith("weight"):
-                parameter = parameters_of(model)[name]
-                values = generator(seed, "initial " + name).standard_normal(parameter.shape, np.float32)
-                parameter.set_data(mx.nd.array(values * np.float32(0.02)))
-    return FineTuningObjective(model, False)
+def classifier(weights: Weights, head: str, task: Task, seed: int) -> FineTuningObjective:
+    """A classifier of the task with new weights from the seed."""
+    options = FineTuningOptions(dropout=0.0, seed=seed, **head_values(head, task))
+    return FineTuningObjective(build_classifier(weights, options, task, mx.cpu()), False)
 
 
 def say(**values) -> None:
@@ -58,9 +51,9 @@ def on_tasks(options) -> None:
         examples = Examples([train[i] for i in order])
         batches = Batches(encode_examples(weights.tokenizer, examples, 128, task.cut), targets_of(task, examples),
                           weights.tokenizer.pad_id)
-        for head, (_, _, further) in HEADS.items():
-            found = [mean_loss(compute_scores(classifier(weights, head, further and task.extra_layer, seed), batches, 2,
-                                              32, Workers()), targets_of(task, examples), False)
+        for head in HEADS:
+            found = [mean_loss(compute_scores(classifier(weights, head, task, seed), batches, 2, 32, Workers()),
+                               targets_of(task, examples), False)
                      for seed in range(options.seeds)]
             say(task=name, head=head, median=float(np.median(found)), low=min(found), high=max(found), losses=found)
 
@@ -73,10 +66,11 @@ def at_borts_width(options) -> None:
     count = options.examples
     batch = TextBatch(rng.integers(0, 5000, (count, 32)), np.full(count, 32), np.zeros((count, 32)),
                       rng.integers(0, 2, count).astype(np.float32), np.ones(count, np.float32), np.arange(count))
-    for further in (False, True):
+    for task in map(get_task, ("RTE", "CoLA")):  # CoLA has one more layer
         for head in HEADS:
             found = [float(sums.loss.asscalar()) / count for seed in range(options.seeds)
-                     for sums in [classifier(weights, head, further, seed)(batch)]]
+                     for sums in [classifier(weights, head, task, seed)(batch)]]
+            further = head_values(head, task)["extra_layer"]
             say(task="random ids", width=1024, head=head, further_layer=further, median=float(np.median(found)),
                 low=min(found), high=max(found), losses=found)
 

@@ -1,8 +1,9 @@
-"""Durations in words."""
+"""Durations in words, and durations that are given."""
 
 import pytest
 
-from bort_mx.durations import in_words
+from bort_mx.durations import in_words, seconds_of
+from bort_mx.errors import InputError
 
 
 @pytest.mark.parametrize("seconds, text", [
@@ -11,3 +12,16 @@ from bort_mx.durations import in_words
     (172_800, "2 days"), (540_000, "6 days 6 h"), (30 * 86400, "30 days"), (72_581_750, "2.3 years")])
 def test_a_duration_is_told_in_the_unit_that_suits_it(seconds, text):
     assert in_words(seconds) == text
+
+
+@pytest.mark.parametrize("text, seconds", [
+    ("90", 90), ("45s", 45), ("90s", 90), ("30m", 1800), ("45min", 2700), ("45m", 2700), ("2h", 7200), ("1.5h", 5400),
+    ("1h30m", 5400), ("1h 30min", 5400), ("1d", 86400), ("1.5d", 129600), (" 2H ", 7200)])
+def test_a_duration_is_read(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2 hours", "h", "-1h", "0", "0s", "1h30", "nan", "soon", "9" * 400])
+def test_no_duration(text):
+    with pytest.raises(InputError, match="--budget .*: not a duration above 0"):
+        seconds_of(text)

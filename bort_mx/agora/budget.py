@@ -1,7 +1,6 @@
 """The cost of a run of Agora before it starts, and the part of Theta that fits a budget."""
 
 import dataclasses
-import re
 from typing import Callable, Hashable, List, Optional, Sequence
 
 import numpy as np
@@ -10,8 +9,6 @@ from bort_mx.agora.pruning import prune
 from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.random import generator
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,25 +92,6 @@ def within_budget(thetas: Sequence[Hashable], seconds_each: float, budget: float
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return [thetas[i] for i in sorted(order[:low])]
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a duration such as "90", "45s", "30m", "2h", "1h30m" or "1.5d".
-
-    Raises:
-        InputError: not such a duration, or not above 0.
-    """
-    text = text.strip().lower()
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        seconds = float(text)
-    elif parts and "".join(number + unit for number, unit in parts) == text:
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    else:
-        raise InputError(f"budget {text!r}: not a duration; write it like 45s, 30m, 2h or 1h30m")
-    if seconds <= 0:
-        raise InputError(f"budget {text!r}: give a time above 0")
-    return seconds
 
 
 def _simulate(thetas: Sequence[Hashable], strategy: str, max_rounds: Optional[int], rng: np.random.Generator) -> int:

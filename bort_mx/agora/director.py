@@ -16,7 +16,7 @@ from bort_mx.agora.storage import Storage, job_name
 from bort_mx.agora.trainer import Trained
 from bort_mx.agora.worker_pool import WorkerPool
 from bort_mx.data.tasks import Example, Task
-from bort_mx.durations import in_words
+from bort_mx.durations import in_words, seconds_of
 from bort_mx.finetuning.task_data import shown_name
 from bort_mx.io import files
 from bort_mx.training.run_directory import RunDirectory
@@ -115,7 +115,7 @@ class Director:
         rule = {"strategy": options.strategy, "max_rounds": options.max_rounds, "seed": options.seed}
         thetas = self._thetas
         if options.budget is not None:
-            limit = budget.parse_duration(options.budget)
+            limit = seconds_of(options.budget)
             thetas = budget.within_budget(thetas, each, limit, beside=self._beside, **rule)
             self._pool.say(f"--budget {options.budget}: {len(thetas)} of {len(self._thetas)} sets, the first of an "
                            f"order drawn with seed {options.seed}")

@@ -3,11 +3,11 @@
 import dataclasses
 from typing import Any, ClassVar, Dict, List, Literal, Mapping, Optional, Tuple
 
-from bort_mx.agora.budget import parse_duration
 from bort_mx.agora.hyperparameters import Theta, load_thetas, paper_thetas
 from bort_mx.agora.loop_options import SOCRATES_MINIMUM, AgoraOptions
 from bort_mx.agora.perturbation_edits import fills_masks
 from bort_mx.data.tasks import Task
+from bort_mx.durations import seconds_of
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.options import at_least, positive, within
@@ -156,7 +156,7 @@ class AgoraRunOptions(FineTuningOptions):
             raise InputError(f"--mlm {self.mlm}: is for tau mlm, and --tau is {self.tau}; give --tau mlm, or leave it "
                              "out")
         if self.budget is not None:
-            parse_duration(self.budget)
+            seconds_of(self.budget)
 
     def _refuse_what_only_agora_has(self) -> None:
         own = {field.name: field.default for field in dataclasses.fields(AgoraRunOptions)}

@@ -64,7 +64,6 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
     data = read_task_data(task, asked, options.data_dir, seed, workers, discards=older)
     data, put_aside = _sets(data, options.audit_examples, seed, older)
     settled = settle(options, asked, data, workers)
-    plain = settled.given.plain_theta(task, asked, settled.recipe.values)
     options = settled.options
     thetas = options.thetas()
     known = data.identity()
@@ -76,6 +75,8 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
         options.refuse_unused()
         options.refuse_without_teacher(options.soft_labels, "--soft-labels")
     check_same_checkpoint(run, options.checkpoint)
+    # With --chs, a resumed run's options do not tell what the plain baseline was to have.
+    plain = Theta(*run.keep("plain", list(settled.given.plain_theta(task, asked, settled.recipe.values))))
     if workers.gather(_is_finished(run, options.asked()), "finished")[0]:  # rank 0's: hosts may share no folder
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     pool, director = _prepare(settled, data, put_aside, run, workers, thetas, plain)

@@ -37,7 +37,7 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     workers = connect(options)
     options = options.continued(earlier_options(options.output_dir, options.resume))
     names = BENCHMARKS[options.task]
-    for name in ("predict_only", "keep_classifier"):
+    for name in ("predict_only", "keep_classifier", "teacher"):
         if getattr(options, name):
             raise InputError(f"--task {options.task} --{name.replace('_', '-')}: a classifier belongs to one task; "
                              "give the name of a task")

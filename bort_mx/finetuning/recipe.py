@@ -5,10 +5,9 @@
 - usual: as encoders are usually fine-tuned (Devlin et al. 2018, App. A.3): AdamW with a learning rate by the model's
   size, a classifier from N(0, 0.02²), the checkpoint's pooler where it has one, 3 to 5 epochs by the size of the
   training set.
-
-- roberta: as Liu et al. (2019) and the commands published with it (fairseq, examples/roberta) fine-tune RoBERTa:
-  learning rate and batch by task, weight decay 0.1, 10 epochs, 6 % warm-up. For tasks that they do not have, [I] 1e-5
-  and 16.
+- roberta: as the commands published with Liu et al. (2019) fine-tune RoBERTa: learning rate and batch by task, weight
+  decay 0.1, 10 epochs, 6 % warm-up (fairseq, examples/roberta/README.glue.md); RACE with weight decay 0.01, 5 epochs
+  and no warm-up (README.race.md, whose learning rate is constant). [I] Other tasks as MRPC.
 
 The first two warm up linearly over 10 % of the steps; all decay linearly to 0. The rules of "usual" and what they are
 worth: docs/experiments/default-recipe.md.
@@ -28,13 +27,12 @@ EPOCHS = ((2_000, 5), (10_000, 4), (float("inf"), 3))
 """Epochs of training sets with at most this number of examples."""
 BATCH = 16
 
-
-ROBERTA = {"MNLI-matched": (1e-5, 32), "MNLI-mismatched": (1e-5, 32), "QNLI": (1e-5, 32), "QQP": (1e-5, 32),
-           "RTE": (2e-5, 16), "SST-2": (1e-5, 32), "MRPC": (1e-5, 16), "CoLA": (1e-5, 16), "STS-B": (2e-5, 16)}
-"""RoBERTa's learning rate and batch of a task."""
-ROBERTA_OTHERS = (1e-5, 16)
-ROBERTA_WARMUPS = {"QQP": 0.25}
-"""Warm-up where it is not 0.06 of the steps: 28,318 of 113,272."""
+ROBERTA: Dict[str, Dict[str, Any]] = {
+    **dict.fromkeys(("MNLI-matched", "MNLI-mismatched", "QNLI", "SST-2"), {"batch_size": 32}),
+    "QQP": {"batch_size": 32, "warmup": 0.25},  # 28,318 of 113,272 steps
+    **dict.fromkeys(("RTE", "STS-B"), {"learning_rate": 2e-5}),
+    **dict.fromkeys(("RACE-H", "RACE-M"), {"weight_decay": 0.01, "warmup": 0.0, "epochs": 5})}
+"""What RoBERTa's recipe of a task has other than that of MRPC and CoLA."""
 
 
 class Start(NamedTuple):
@@ -75,9 +73,8 @@ def usual(task: Task, start: Start, examples: int, reason: str) -> Recipe:
 
 def roberta_values(task: Task) -> Dict[str, Any]:
     """RoBERTa's own recipe for a task."""
-    rate, batch = ROBERTA.get(task.name, ROBERTA_OTHERS)
-    return {"learning_rate": rate, "weight_decay": 0.1, "warmup": ROBERTA_WARMUPS.get(task.name, 0.06), "epochs": 10,
-            "batch_size": batch, **head_values("usual", task)}
+    return {"learning_rate": 1e-5, "weight_decay": 0.1, "warmup": 0.06, "epochs": 10, "batch_size": 16,
+            **head_values("usual", task), **ROBERTA.get(task.name, {})}
 
 
 def layer_parameters(architecture: Architecture) -> int:
@@ -120,14 +117,14 @@ def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keep
     Args:
         recipe: the recipe.
         used: a value for each of `RECIPE_FIELDS`.
-        given: those of `RECIPE_FIELDS` that the user gave.
+        given: those of `RECIPE_FIELDS` that the user gave to a new run.
         keeps_classifier: the option --keep-classifier.
     """
     head = "N(0, 0.02²)" if used["classifier_init"] == "normal" else "U(-1/2, 1/2)"
     layers = [*(["the pooler"] if used["pooler"] else []), *(["one more linear layer"] if used["extra_layer"] else [])]
     form = "the checkpoint's own classifier" if keeps_classifier else (
         f"a new classifier from {head} on " + (" and ".join(layers) or "the first token"))
-    asked = [f"--{name.replace('_', '-')}" for name in given]
+    asked = [f"--{'no-' if used[name] is False else ''}{name.replace('_', '-')}" for name in given]
     return (f"recipe {recipe.name} ({recipe.reason}): lr {used['learning_rate']:g}, {used['epochs']} "
             f"epoch{'s' if used['epochs'] > 1 else ''} of batches of {used['batch_size']}, warm-up {used['warmup']:g}, "
             f"then linear to 0, {form}" + (f"; given: {', '.join(asked)}" if asked else ""))

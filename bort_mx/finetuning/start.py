@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import loading
+from bort_mx.checkpoints import hub, loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
@@ -61,10 +61,10 @@ def settle(options: FineTuningOptions, asked: Task, data: TaskData, workers: Wor
     recipe = recipes.choose(continued.recipe, options.chs, data.task, start, len(data.train), options.max_epochs,
                             continued.head)
     settled = dataclasses.replace(continued.resolved(data.task, asked, recipe.values), recipe=recipe.name)
-    if trains and options.chs and options.epochs is None and not options.early_stopping:
+    if trains and options.stops_by_rule:
         settled = dataclasses.replace(settled, early_stopping=True, patience=epochs.PATIENCE)
     used = {name: getattr(settled, name) for name in RECIPE_FIELDS}
-    given = [name for name in RECIPE_FIELDS if getattr(options, name) is not None]
+    given = [] if before else [name for name in RECIPE_FIELDS if getattr(options, name) is not None]
     return Settled(settled, continued, weights, recipe,
                    recipes.describe(recipe, used, given, options.keep_classifier))
 
@@ -87,11 +87,12 @@ def starting_weights(checkpoint: str, weights: Optional[Weights], seed: int, dat
     Raises:
         InputError: it `transfers` from another task, and has no classifier.
     """
+    trained = weights is not None and weights.config.head == "classifier"
+    if transfers and not trained:
+        raise InputError(f"--transfer-from {checkpoint}: is not fine-tuned on any task; give it as --checkpoint")
     if weights is None:
         return _fresh(data, seed), []
-    if weights.config.head != "classifier":
-        if transfers:
-            raise InputError(f"--transfer-from {checkpoint}: is not fine-tuned on any task; give it as --checkpoint")
+    if not trained:
         return weights, []
     return without_classifier(weights), [f"the classifier of {checkpoint} is left out for a new one"]
 
@@ -102,9 +103,8 @@ def read_weights(path: str, workers: Workers) -> Weights:
     Raises:
         InputError: there is no such checkpoint, it is damaged, or it has no tokenizer.
     """
-    if not os.path.exists(path):
-        # A name on the Hub: one worker per host downloads it, before all read it.
-        once_a_host(workers, lambda: loading.read(path))
+    if not os.path.exists(path) and hub.is_name(path):  # one worker per host downloads it, before all read it
+        once_a_host(workers, lambda: hub.fetch(path))
     weights = loading.read(path)
     if weights.tokenizer is None:
         raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "

@@ -6,7 +6,6 @@ counted.
 """
 
 import os
-import re
 import time
 from typing import Callable, Dict, Optional
 
@@ -16,20 +15,6 @@ from bort_mx.io.jsonl_log import JsonlLog
 
 FILE = "clock.jsonl"
 """In the output directory: {"step": 7, "elapsed": 12.5}, the seconds of the run after a step."""
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def seconds_of(text: str) -> float:
-    """Seconds of a duration such as "2h", "90min", "45m", "30s" or "1.5d".
-
-    Raises:
-        InputError: another text, or no time at all.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(s|m|min|h|d)\s*", text)
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not seconds:
-        raise InputError(f"--budget {text}: not a duration; give one such as 90s, 45min, 2h or 1d")
-    return seconds
 
 
 class Budget:

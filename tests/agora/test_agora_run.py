@@ -411,6 +411,19 @@ def test_candidates_are_binary_examples_and_answers_survive_with_chs(small, tmp_
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_with_chs_a_resumed_run_has_the_plain_baseline_of_its_start(small, tmp_path, monkeypatch):
+    """Its config.json has the convergent set's values, which are not the recipe's. RTE's set is lent to the task."""
+    monkeypatch.setattr("bort_mx.data.tasks.custom.CustomTask.chs", lambda self: get_task("RTE").chs())
+    options = dataclasses.replace(small, theta=None, pruning=None, chs=True, recipe="roberta", head=None, rounds=1,
+                                  tau="drop", output_dir=str(tmp_path / "run"))
+    for given in (options, dataclasses.replace(options, rounds=2, resume="auto", recipe=None)):
+        found = run_agora(given)
+        assert [row["theta"] for row in found["baselines"] if row["name"] == "plain"] == [[1e-5, 0.1, 0.06, 0]]
+    lines = (tmp_path / "run/agora/baselines.jsonl").read_text().splitlines()
+    assert found["agora"]["rounds"] == 2 and sum('"plain"' in line for line in lines) == 1
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_seeds_give_medians(small, tmp_path):
     (tmp_path / "one.yaml").write_text("sets: [[1.0e-2, 0, 0.1, 0]]\n")
     options = dataclasses.replace(small, seeds=2, theta=str(tmp_path / "one.yaml"), baselines="enumeration",

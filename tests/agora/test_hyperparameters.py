@@ -2,7 +2,7 @@
 
 import pytest
 
-from bort_mx.agora.budget import estimate, parse_duration, within_budget
+from bort_mx.agora.budget import estimate, within_budget
 from bort_mx.agora.hyperparameters import Theta, load_thetas, paper_thetas
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
@@ -105,15 +105,3 @@ def test_budget():
     assert some == within_budget(THETAS, 1.0, 60, "worst") != within_budget(THETAS, 1.0, 60, "worst", seed=1)
     with pytest.raises(InputError, match="one training alone takes 100 s"):
         within_budget(THETAS, 100.0, 60)
-
-
-@pytest.mark.parametrize("text, seconds", [("90", 90), ("45s", 45), ("30m", 1800), ("2h", 7200), ("1h30m", 5400),
-                                           ("1.5d", 129600), (" 2H ", 7200)])
-def test_durations(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "2 hours", "h", "-1h", "0", "1h30", "nan"])
-def test_bad_durations(text):
-    with pytest.raises(InputError, match="budget"):
-        parse_duration(text)

@@ -125,7 +125,7 @@ def test_a_benchmark_reads_every_file_before_it_trains(small, superglue, tmp_pat
         file.write("{}\n")
     with pytest.raises(InputError, match="AX-b.jsonl:13: no field 'idx'"):
         command.run(options)
-    for name in ("predict_only", "keep_classifier"):
+    for name in ("predict_only", "keep_classifier", "teacher"):
         message = f"--task superglue --{name.replace('_', '-')}: a classifier belongs to one task"
         with pytest.raises(InputError, match=message):
             command.run(dataclasses.replace(options, **{name: True}))

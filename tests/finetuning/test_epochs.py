@@ -36,5 +36,12 @@ def test_it_is_what_the_steps_do():
     assert decay_exponent(1.0, 2.0, 10, 100) == math.inf and decay_exponent(1e-3, 0.0, 10, 100) == 0
 
 
+@pytest.mark.parametrize("total, warmup", [(25_000, 11_250), (10_001, 0)])
+def test_a_long_training_is_summed_at_some_steps(total, warmup):
+    every = -sum(math.log1p(-5e-3 * schedules.linear(step, warmup, total)) for step in range(1, total + 1))
+    assert decay_exponent(5e-5, 100.0, warmup, total) == pytest.approx(every, rel=1e-3)
+    assert decay_exponent(5e-5, 0.1, 11_045_000, 24_543_000) == pytest.approx(5e-6 * 24_543_000 / 2, rel=1e-3)
+
+
 def test_it_is_said_from_e_to_the_minus_5_on():
     assert decay_note(4.9) == "" and "e^-6.9," in decay_note(6.9)

@@ -12,15 +12,17 @@ import pytest
 from finetuning_runs import ROOT, results_of, start
 
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import load
+from bort_mx.checkpoints import hub, load, loading
 from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import Example, Examples, get_task
+from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
 from bort_mx.finetuning import finetune as finetune_module
 from bort_mx.finetuning import plots
 from bort_mx.finetuning.evaluation import evaluate
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.options import kind_of
+from bort_mx.finetuning.start import read_weights
 from bort_mx.finetuning.task_data import resolve
 from bort_mx.models import parameters_of
 from bort_mx.training.signals import StopRequested
@@ -42,6 +44,13 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(small, tmp_path
         command.run(dataclasses.replace(small, output_dir=str(tmp_path / "run"), **changes))
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_name_on_the_hub_is_read_once(small, monkeypatch):
+    seen, read = [], loading.read
+    monkeypatch.setattr(hub, "fetch", lambda name: small.checkpoint)
+    monkeypatch.setattr(loading, "read", lambda path: seen.append(path) or read(path))
+    assert read_weights("owner/model", Workers()).tokenizer is not None and seen == ["owner/model"]
 
 
 def test_several_runs_with_bad_input_leave_nothing(small, tmp_path):

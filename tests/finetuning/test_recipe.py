@@ -11,7 +11,7 @@ from bort_mx.commands import finetune as command
 from bort_mx.data.tasks import get_task
 from bort_mx.finetuning import recipe
 from bort_mx.finetuning.finetune import finetune
-from bort_mx.finetuning.options import RECIPE_FIELDS, FineTuningOptions
+from bort_mx.finetuning.options import OF_A_CHS, RECIPE_FIELDS, FineTuningOptions
 from bort_mx.models import build_model
 from bort_mx.models.bert import parameters_of
 from bort_mx.options import parse_options
@@ -64,6 +64,14 @@ def test_a_description_that_states_its_batch_size_keeps_it(pairs, tmp_path):
 def test_the_config_of_the_paper_asks_for_its_recipe():
     options = parse_options(FineTuningOptions, ["--config", "configs/finetune_paper.yaml", "--task", "RTE"], "x", "x")
     assert options.recipe == "paper"
+    assert [getattr(options, name) for name in OF_A_CHS] == [None] * 4  # so that --chs gives them
+
+
+def test_robertas_recipe_for_race():
+    """fairseq's README.race.md: its own decay, epochs and no warm-up."""
+    found = chosen(MINILM, task="RACE-H", asked="roberta").values
+    assert {name: found[name] for name in ("learning_rate", "weight_decay", "warmup", "epochs", "batch_size")} == {
+        "learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.0, "epochs": 5, "batch_size": 16}
 
 
 def continued(options):
@@ -84,6 +92,12 @@ def test_what_is_used_is_recorded_and_said(by_default, tmp_path, capsys):
     line = capsys.readouterr().out.splitlines()[0]
     assert line.startswith("recipe usual (the checkpoint is not Bort's; 0.0 M parameters in its layers, 96 training")
     assert "lr 0.0003, 1 epoch of batches of 16, warm-up 0.1" in line and line.endswith("given: --epochs")
+    command.run(dataclasses.replace(by_default, output_dir=str(tmp_path / "run"),
+                                    resume=str(tmp_path / "run/checkpoints/step-6")))
+    line = capsys.readouterr().out.splitlines()[1]  # after where it resumes
+    assert line.startswith("recipe usual (as the run was started): lr 0.0003, 1 epoch") and "given" not in line
+    command.run(dataclasses.replace(by_default, pooler=False, output_dir=str(tmp_path / "other")))
+    assert capsys.readouterr().out.splitlines()[0].endswith("given: --epochs, --no-pooler")
     recorded = json.loads((tmp_path / "run/config.json").read_text())["options"]
     assert {name: recorded[name] for name in ("recipe", *RECIPE_FIELDS)} == {
         "recipe": "usual", "learning_rate": 3e-4, "weight_decay": 0.01, "warmup": 0.1, "epochs": 1, "batch_size": 16,
@@ -106,3 +120,12 @@ def test_a_resumed_run_goes_on_with_what_it_had(by_default, tmp_path):
     given = continued(dataclasses.replace(options, output_dir=str(place), learning_rate=1.0))
     assert given.learning_rate == 1.0  # which the run directory then refuses
     assert continued(dataclasses.replace(options, output_dir=str(place), resume="never")).epochs is None
+
+
+def test_the_patience_of_a_convergent_run_is_the_rules_unless_it_is_given():
+    """Of a run with --chs, config.json has the rule's early stopping; options that are given then are not replaced."""
+    before = dataclasses.asdict(FineTuningOptions(task="RTE", chs=True, epochs=66, early_stopping=True, patience=200))
+    again = FineTuningOptions(task="RTE", chs=True).continued(before)
+    assert (again.epochs, again.early_stopping, again.patience) == (66, True, 200)
+    given = FineTuningOptions(task="RTE", chs=True, early_stopping=True, patience=3).continued(before)
+    assert given.patience == 3  # which the run directory then refuses

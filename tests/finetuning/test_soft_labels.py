@@ -115,6 +115,8 @@ def test_transfer_replaces_the_classifier(small, finished, encoder, tmp_path):
     assert all(np.array_equal(one[name], two[name]) for name in one)
     with pytest.raises(InputError, match="is not fine-tuned on any task; give it as --checkpoint"):
         finetune(dataclasses.replace(options, transfer_from=str(encoder), output_dir=str(tmp_path / "c")))
+    with pytest.raises(InputError, match="--transfer-from fresh: is not fine-tuned on any task"):
+        finetune(dataclasses.replace(options, transfer_from="fresh", output_dir=str(tmp_path / "c")))
     assert not (tmp_path / "c").exists()
 
 
