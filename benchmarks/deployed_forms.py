@@ -113,8 +113,7 @@ def main() -> None:
     model, tokenizer = pipeline.open_model(options.ours, "classifier")
     task = get_task(options.task)
     dev = task.read(options.data_dir, "dev").cleaned()
-    texts = [(example.texts[0], example.texts[1] if len(example.texts) > 1 else None) for example in dev]
-    encoded, _ = pipeline.encode_texts(model, tokenizer, texts)
+    encoded, _ = pipeline.encode_texts(model, tokenizer, pipeline.texts_of(dev))
     with tempfile.TemporaryDirectory() as folder:
         convert.convert(read(options.checkpoint), pathlib.Path(folder) / "hf", "hf")
         runs = {"ours": lambda ids, mask: model(ids, mask.sum(1)), **peers(pathlib.Path(folder) / "hf",

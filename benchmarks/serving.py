@@ -1,7 +1,7 @@
 """`bort-mx serve` under load on loopback, beside the same ONNX file behind a plain FastAPI loop.
 
     python benchmarks/serving.py speed --texts DEV.tsv --tokenizer DIR --work DIR [--rounds 3] [--seconds 5]
-    python benchmarks/serving.py soak --texts DEV.tsv --tokenizer DIR --work DIR [--requests 100000] [--clients 8]
+    python benchmarks/serving.py soak --texts DEV.tsv --model MODEL [--requests 100000] [--clients 8]
 
 Every client keeps one connection, sends a request with one text, waits for the answer, and sends the next. The clients
 run in this process, the server in another, on the same cores. Weights are random: they decide no time. `speed` gives
@@ -185,9 +185,9 @@ def speed(options) -> None:
 
 
 def soak(options) -> None:
-    """Many requests; the server's memory after each tenth of them."""
+    """Many requests; the server's memory after each part of them."""
     bodies = read_texts(options.texts)
-    with server("-m", "bort_mx", "serve", "--port", "0", options.model or str(options.work / "small")) as process:
+    with server("-m", "bort_mx", "serve", "--port", "0", options.model) as process:
         port, memory = port_of(process), psutil.Process(process.pid)
         began, count = time.perf_counter(), options.requests // PARTS
         for part in range(PARTS + 1):
@@ -207,7 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--texts", help="a table with a column `sentence`")
     parser.add_argument("--tokenizer", help="a vocabulary, such as RoBERTa's folder")
     parser.add_argument("--work", type=pathlib.Path, help="folder for the models, which are made once")
-    parser.add_argument("--model", help="of the soak; default: the small one")
+    parser.add_argument("--model", help="of the soak: a classifier")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of one round with one number of clients")
     parser.add_argument("--batch-wait", type=float, default=0.0, help="ms, as in bort-mx serve")
@@ -218,6 +218,8 @@ if __name__ == "__main__":
     os.environ["PYTHONPATH"] = str(ROOT)
     if chosen.part == "plain":
         plain_loop(str(chosen.work))
+    elif chosen.part == "soak":
+        soak(chosen)
     else:
         write_models(chosen.work, chosen.tokenizer)
-        (speed if chosen.part == "speed" else soak)(chosen)
+        speed(chosen)

@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/benchmarks.md from the JSON that `bort-mx bench` has written.
+"""Write the tables of docs/benchmarks.md from the JSON that `bort-mx bench` has written.
 
     python tools/bench_tables.py [--check] [RESULTS.json]
 
@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "experiments" / "bench.json"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+DOCUMENTS = (ROOT / "docs" / "benchmarks.md",)
 BLOCK = re.compile(r"(<!-- bench: ([\w-]+) -->\n)(.*?)(<!-- end of bench -->)", re.DOTALL)
 Rows = List[Dict[str, Any]]
 
@@ -86,13 +86,16 @@ def data(found: Dict) -> str:
     for row in rows_of(found, "data"):
         for name, speed in row.get("megabytes_per_s", {}).items():
             body.append([f"tokenize {row['megabytes']} MB, {name}", f"{with_spread(speed)} MB/s"])
+        if "prepare_mb_s" in row:
+            body.append([f"prepare {row['megabytes']:g} MB on {row['cores']} cores",
+                         f"{row['prepare_mb_s']:g} MB/s, {row['ratio']:g} times the speed of the bare tokenizer"])
         if "share_percent" in row:
             body.append([f"load and mask {row['shape']}", f"{row['share_percent']:g} % of a training step"])
     return table(["work", "measured"], body)
 
 
 def others(found: Dict) -> str:
-    """Search, scaling and memory."""
+    """Search, scaling, memory and fine-tuning."""
     body: List[List[Any]] = []
     for row in rows_of(found, "search"):
         body.append([f"search of {row['candidates']} candidates, seconds by phase",
@@ -109,22 +112,8 @@ def others(found: Dict) -> str:
     return table(["work", "measured"], body)
 
 
-def summary(found: Dict) -> str:
-    """README's few lines: Bort's latency and training step."""
-    body: List[List[Any]] = []
-    for row in rows_of(found, "latency"):
-        if row.get("system") == "bort":
-            body += [[f"Bort, {row['case']} tokens: {name}",
-                      f"{with_spread(of['ms'])} ms, {of['share_of_peak']:.0%} of the peak"]
-                     for name, of in row["engines"].items()]
-    for row in rows_of(found, "training"):
-        body += [[f"Bort's training step, {row['shape']}: {name}, its time / ours", with_spread(ratio)]
-                 for name, ratio in row["ratio"].items()]
-    return table(["what", "measured"], body)
-
-
 TABLES: Dict[str, Callable[[Dict], str]] = {"machine": machine, "latency": latency, "training": training, "data": data,
-                                            "others": others, "summary": summary}
+                                            "others": others}
 
 
 def filled(text: str, found: Dict) -> str:

@@ -251,34 +251,13 @@ def install_horovod(metadata: dict) -> Optional[str]:
     return f"its build failed (see {LOG})"
 
 
-def install_onnx(metadata: dict) -> Optional[str]:
-    """Install onnx and ONNX Runtime, for `export` and .onnx files: 42 MB to download, 140 MB on disk.
-
-    Returns:
-        None, or why they are absent.
-    """
-    say("onnx and ONNX Runtime")
-    return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["onnx"]) else f"its installation failed (see {LOG})"
-
-
-def install_serve(metadata: dict) -> Optional[str]:
-    """Install what `bort-mx serve` needs.
-
-    Returns:
-        None, or why it is absent.
-    """
-    say("FastAPI and uvicorn")
-    return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["serve"]) else f"its installation failed (see {LOG})"
-
-
-def install_corpora(metadata: dict) -> Optional[str]:
-    """Install what reads pages of news, tells languages and finds near duplicates, and Dask.
-
-    Returns:
-        None, or why they are absent.
-    """
-    say("libraries for corpora, and Dask")
-    return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"]["corpora"]) else f"its installation failed (see {LOG})"
+def extra(name: str, what: str) -> Callable[[dict], Optional[str]]:
+    """The step that installs the libraries of one of setup.py's extras; it returns None, or why they are absent."""
+    def install(metadata: dict) -> Optional[str]:
+        """Install them."""
+        say(what)
+        return None if pip(*metadata["ARRAYS"], *metadata["EXTRAS"][name]) else f"its installation failed (see {LOG})"
+    return install
 
 
 def install_weights(metadata: dict) -> Optional[str]:
@@ -321,9 +300,9 @@ STEPS: Dict[str, Callable[[dict], Optional[str]]] = {
     "lint": install_lint,
     "core": install_core,
     "horovod": install_horovod,
-    "onnx": install_onnx,
-    "corpora": install_corpora,
-    "serve": install_serve,
+    "onnx": extra("onnx", "onnx and ONNX Runtime"),
+    "corpora": extra("corpora", "libraries for corpora, and Dask"),
+    "serve": extra("serve", "FastAPI and uvicorn"),
     "weights": install_weights,
     "test": install_test,
     "parity": install_parity,

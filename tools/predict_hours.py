@@ -3,9 +3,10 @@
     python tools/predict_hours.py [--check] [--share 0.5]
 
 Work is counted in multiply-adds (`Architecture.multiply_adds`, and the output layer at masked positions; a backward
-pass counts twice). A device reaches a share of its peak: the share that the paper's own hours mean for its eight V100s.
-Where docs/experiments/bench.json has both, the share of the float32 matrix product that the training step reaches there
-makes the other end of a range. No GPU has run these commands here.
+pass counts twice; of the search, as `bort_mx.search.cost_model` counts). A device reaches a share of its peak: the
+share that the paper's own hours mean for its eight V100s. Where docs/experiments/bench.json has both, the share of the
+float32 matrix product that the training step reaches there makes the other end of a range.
+No GPU has run these commands here.
 """
 
 import argparse
@@ -19,8 +20,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bort_mx.architecture import PRESETS, ROBERTA_VOCABULARY, Architecture  # noqa: E402
+from bort_mx.data.tasks import TASKS  # noqa: E402
 from bort_mx.data.tasks.tables import load_table  # noqa: E402
-from bort_mx.search.space import PAPER_SPACE, admit, read_space  # noqa: E402
+from bort_mx.report.published import SCORES  # noqa: E402
+from bort_mx.search.cost_model import Workload, candidate_work, paper_candidates, teacher_work  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "reproduce.md"
 KEPT = ROOT / "docs" / "experiments" / "bench.json"
@@ -34,7 +37,7 @@ EPOCHS, TOKENS = 10, 64
 """Of fine-tuning: epochs, and the mean length of an example, both rough."""
 SENTENCES, BYTES_OF_SENTENCE, TOKENS_OF_SENTENCE = 270e6, 110, 25
 PREPARE_BYTES_PER_SECOND = 4.5e6
-"""Measured on two cores, see README."""
+"""Measured on two cores and plain text, see docs/results.md."""
 
 
 def pass_work(architecture: Architecture, sequences: float, length: int, masked: int) -> float:
@@ -51,12 +54,10 @@ def pretraining_work(distilled: bool) -> float:
 
 
 def search_work() -> float:
-    """Operations of the paper's search: every second architecture, three steps and the evaluation lines; T once."""
-    space = admit(read_space(PAPER_SPACE)).architectures[::2]
-    lines = 11828
-    each = sum(3 * 3 * pass_work(one, BATCH, LENGTH, MASKED) + 2 * pass_work(one, lines, LENGTH, MASKED)
-               for one in space)
-    return each + pass_work(PRESETS["roberta-large"], 3 * BATCH + lines, LENGTH, MASKED)
+    """Operations of the paper's search: each candidate's three steps and evaluation lines, and T."""
+    teacher = PRESETS["roberta-large"]
+    return 2 * (teacher_work(teacher, Workload())
+                + sum(candidate_work(one, Workload(), teacher) for one in paper_candidates()))
 
 
 def finetuning_work(architecture: Architecture) -> float:
@@ -89,12 +90,14 @@ def measured_share() -> Optional[float]:
 def rows() -> List[Tuple[str, float, int, str]]:
     """Step, operations, which peak, disk."""
     checkpoint = PRESETS["bort"].parameters() * 4 * 3 * 3 / 1e9  # weights and two moments; the three newest are kept
+    tasks = sum(kind.scored_by is None and kind.benchmark in SCORES.values() for kind in TASKS.values())
     return [("search", search_work(), SINGLE, "0.1 GB"),
             ("pre-training by distillation", pretraining_work(True), HALF, f"{checkpoint:.0f} GB"),
             ("self-supervised pre-training", pretraining_work(False), HALF, f"{checkpoint:.0f} GB"),
-            ("RoBERTa-large on every task, once", finetuning_work(PRESETS["roberta-large"]), HALF, "23 x 4 GB"),
-            ("Bort on every task, once", finetuning_work(PRESETS["bort"]), HALF, "23 x 1 GB"),
-            ("Agora's 500 sets on every task, one round", 500 * finetuning_work(PRESETS["bort"]), HALF, "23 x 2 GB")]
+            ("RoBERTa-large on every task, once", finetuning_work(PRESETS["roberta-large"]), HALF, f"{tasks} x 4 GB"),
+            ("Bort on every task, once", finetuning_work(PRESETS["bort"]), HALF, f"{tasks} x 1 GB"),
+            ("Agora's 500 sets on every task, one round", 500 * finetuning_work(PRESETS["bort"]), HALF,
+             f"{tasks} x 2 GB")]
 
 
 def hours(work: float, peak: float, shares: Sequence[float]) -> str:
@@ -107,7 +110,7 @@ def table(shares: Sequence[float]) -> str:
     """The document's table."""
     head = ["step", "operations", *(f"{device}, hours" for device in PEAKS), "disk"]
     text = SENTENCES * BYTES_OF_SENTENCE
-    prepare = f"{text / PREPARE_BYTES_PER_SECOND / 3600:.1f}, on two CPU cores"
+    prepare = f"{text / PREPARE_BYTES_PER_SECOND / 3600:.1f} and reading, on two CPU cores"
     lines = [head, ["---"] * len(head),
              ["prepare", "", *[prepare] * len(PEAKS),
               f"{text / 1e9:.0f} GB of text, {2 * SENTENCES * TOKENS_OF_SENTENCE / 1e9:.0f} GB of shards"]]

@@ -34,7 +34,6 @@ class Run(NamedTuple):
         return options.get(name) if isinstance(options, dict) else None
 
 
-
 def title_of(source: pathlib.Path) -> str:
     """The name of the run that a checkpoint belongs to, else its own."""
     return source.parent.parent.name if source.parent.name == checkpoint_directory.CHECKPOINTS else source.name

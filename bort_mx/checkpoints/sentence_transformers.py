@@ -5,7 +5,6 @@ and a dense layer's its weights. What the modules do becomes `ModelConfig.embedd
 """
 
 import dataclasses
-import logging
 import pathlib
 from typing import Any, Dict, List, Tuple
 
@@ -29,7 +28,6 @@ _KEYS = {"cls": "pooling_mode_cls_token", "max": "pooling_mode_max_tokens", "mea
 _MODULES_OF_TORCH = {"identity": "linear.Identity", "tanh": "activation.Tanh", "relu": "activation.ReLU",
                      "gelu": "activation.GELU", "sigmoid": "activation.Sigmoid", "silu": "activation.SiLU"}
 OF_ACTIVATION = {name.rsplit(".")[-1]: ours for ours, name in _MODULES_OF_TORCH.items()}
-logger = logging.getLogger(__name__)
 
 
 def recognises(path: pathlib.Path) -> bool:
@@ -55,7 +53,6 @@ def read(path: pathlib.Path) -> Weights:
     _, lower_case = text_settings(place)
     embedding = dataclasses.replace(embedding, max_tokens=weights.config.max_length, lower_case=lower_case)
     config = weights.config.replace(head="encoder", embedding=embedding)
-    logger.warning("%s: embeds as its modules.json says: %s", path, embedding)
     weights = dataclasses.replace(weights, config=config, tensors={**weights.tensors, **tensors}, source=str(path))
     check_fit(weights.tensors, config, str(path))
     return weights

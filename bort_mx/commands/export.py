@@ -82,17 +82,21 @@ class ExportOptions:
         within(self, "[13, 19]", "opset")
         if not (self.int8 or self.auto) and (self.texts is not None or self.strict):
             raise InputError("--texts and --strict judge an 8-bit file; give --int8 as well")
-        if self.auto and (self.int8 or self.strict):
-            raise InputError("--auto chooses the form itself; leave out --int8 and --strict")
+        of_int8 = self.static or self.weight_bits != 8 or self.float_layers
+        if self.auto and (self.int8 or self.strict or of_int8):
+            raise InputError("--auto chooses the form itself; leave out --int8, --strict, --static, --weight-bits and "
+                             "--float-layers")
         if not self.auto and self.task is not None:
             raise InputError("--task judges the forms of --auto; give --auto as well")
+        if not self.auto and (self.within != 0.5 or self.fastest_for != "single"):
+            raise InputError("--within and --fastest-for are for --auto; give --auto as well")
         if self.task is not None and self.texts is not None:
             raise InputError("--task and --texts are two ways to judge; give one")
         if self.data_dir is not None and self.task is None:
             raise InputError("--data-dir holds the files of --task; give --task as well")
         one_of(self, ("single", "batch"), "fastest_for")
         within(self, "[0, 100]", "within")
-        if not self.int8 and (self.static or self.weight_bits != 8 or self.float_layers):
+        if not self.int8 and of_int8:
             raise InputError("--static, --weight-bits and --float-layers are for 8-bit files; give --int8 as well")
         within(self, "[7, 8]", "weight_bits")
         at_least(self, 0, "float_layers")

@@ -12,7 +12,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.task_data import prepare_folder, resolve
 from bort_mx.inference import deployment
 from bort_mx.inference.int8_quality import MOST_TEXTS, batches_of, calibrated, sample_texts
-from bort_mx.inference.pipeline import Text
+from bort_mx.inference.pipeline import Text, evenly, texts_of
 from bort_mx.inference.yardstick import Yardstick, of_task, of_texts
 
 
@@ -54,8 +54,7 @@ def _by_task(weights: Any, name: str, data_dir: Optional[str]) -> Tuple[Calibrat
     except MissingSplit:
         print(f"{task.key}: no training set, so calibration takes texts of dev")
         examples = dev
-    mine = [(example.texts[0], example.texts[1] if len(example.texts) > 1 else None) for example in examples]
-    return (calibrate(weights, batches_of(weights, weights.tokenizer, mine)),
+    return (calibrate(weights, batches_of(weights, weights.tokenizer, texts_of(examples))),
             of_task(task, dev, weights.tokenizer))
 
 
@@ -65,5 +64,5 @@ def _by_texts(weights: Any, texts: Optional[Sequence[Text]]) -> Tuple[Calibratio
 
     calibration, left = calibrated(weights, None, texts)
     source = "the built-in text" if left is None else "every second one that was given"
-    left = sample_texts() if left is None else left[::-(-len(left) // MOST_TEXTS)]
+    left = sample_texts() if left is None else evenly(left, MOST_TEXTS)
     return calibration, of_texts(assemble(weights), weights.tokenizer, left, source)

@@ -21,7 +21,7 @@ from bort_mx.checkpoints.onnx_export import write_graph
 from bort_mx.checkpoints.quantization import Calibration, Quantization
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import describe_cpu, open_by
-from bort_mx.inference.pipeline import Text, encode_texts, pad
+from bort_mx.inference.pipeline import Text, encode_texts, evenly, pad
 from bort_mx.inference.yardstick import Yardstick
 
 SAMPLE, BATCH = 32, 16
@@ -130,7 +130,7 @@ def choose(weights: Any, calibration: Calibration, yardstick: Yardstick, opset: 
 
 def workload(weights: Any, texts: Sequence[Text]) -> Tuple[List[Batch], List[Batch]]:
     """Texts of all lengths that occur, alone and in batches by length."""
-    ids, _ = encode_texts(weights, weights.tokenizer, texts[::-(-len(texts) // (8 * SAMPLE))])
+    ids, _ = encode_texts(weights, weights.tokenizer, evenly(texts, 8 * SAMPLE))
     ids = sorted(ids, key=len)
     ids = [ids[i] for i in np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).round().astype(int)]
 

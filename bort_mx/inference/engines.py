@@ -75,8 +75,8 @@ def _open(path: os.PathLike, row: Tuple[str, str]) -> Any:
     if name not in ONNX_ENGINES:
         raise InputError(f"{engine_choice.place(path)}: engine {name!r:.80}; known are {', '.join(ONNX_ENGINES)}")
     if choice is not None and choice.get("cpu") not in (None, "", describe_cpu()):
-        logger.info("%s: its engine was chosen on another CPU (%s); bort-mx export --auto measures on this one", path,
-                    choice["cpu"])
+        logger.warning("%s: its engine was chosen on another CPU (%s); bort-mx export --auto measures on this one",
+                       path, choice["cpu"])
     if choice is not None and name != "onnxruntime":
         try:
             return open_by(path, name)

@@ -17,7 +17,7 @@ from bort_mx.checkpoints.quantization import Calibration, Quantization
 from bort_mx.data import sample_text
 from bort_mx.errors import InputError, RunError
 from bort_mx.inference.engines import forward
-from bort_mx.inference.pipeline import Text, encode_texts, pad, problem_type
+from bort_mx.inference.pipeline import Text, encode_texts, evenly, pad, problem_type
 
 SAMPLE, STRIDE = 64, 8
 """Number of paragraphs of the built-in text, and the distance between two of them."""
@@ -94,7 +94,7 @@ def calibrated(weights: Any, head: Optional[str],
 def batches_of(model: Any, tokenizer: Any, texts: Sequence[Text], most: int = MOST_CALIBRATION,
                size: int = 8) -> Iterator[Dict[str, Optional[np.ndarray]]]:
     """Padded batches of at most `most` texts, taken evenly; `model` is what has a config."""
-    taken = texts[::-(-len(texts) // most)]
+    taken = evenly(texts, most)
     for begin in range(0, len(taken), size):
         ids, _ = encode_texts(model, tokenizer, taken[begin:begin + size])
         yield pad(ids, tokenizer, model.config.token_types)
@@ -115,7 +115,7 @@ def judge(model: Any, exported: Any, tokenizer: Any, texts: Optional[Sequence[Te
         RunError: the file is bad, and `strict`.
     """
     given = sample_texts() if texts is None else texts
-    taken = given[::-(-len(given) // MOST_TEXTS)]
+    taken = evenly(given, MOST_TEXTS)
     if tokenizer is None:
         quality = Quality("not compared with float32 on texts, as there is no tokenizer", False)
     else:

@@ -31,6 +31,16 @@ Text = Tuple[str, Optional[str]]
 """One text, or two."""
 
 
+def texts_of(examples: Iterable[Example]) -> List[Text]:
+    """The one or two texts of each example."""
+    return [(example.texts[0], example.texts[1] if len(example.texts) > 1 else None) for example in examples]
+
+
+def evenly(texts: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many of the texts, at equal distances."""
+    return texts[::max(1, -(-len(texts) // most))]
+
+
 def open_model(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any]:
     """A model with a trained head, and its tokenizer, from a checkpoint of any format or an ONNX file.
 
@@ -43,11 +53,15 @@ def open_model(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any]:
     model, tokenizer, untrained = open_with_engine(path, head)
     if untrained:
         head = head or model.config.head
-        advice = {"mlm": f"train one by run_pretraining.py --init {path}", "encoder": "export one by --head encoder",
-                  "classifier": f"train one by run_finetune.py --checkpoint {path}"}[head]
-        raise InputError(f"{path}: has no trained {head} head; {advice}")
+        advice = {"mlm": f"train one by run_pretraining.py --init {path}",
+                  "classifier": f"train one by run_finetune.py --checkpoint {path}"}
+        if not hasattr(model, "collect_params"):  # an engine's file, which has one head
+            advice = {head: f"it holds {model.config.head}; export the checkpoint by --head {head}"}
+        raise InputError(f"{path}: has no trained {head} head; {advice[head]}")
     if tokenizer is None:
         raise InputError(f"{path}: has no tokenizer files; put them beside the weights")
+    if model.config.head == "encoder" and model.config.embedding is not None:
+        logger.warning("%s: embeds as its files say: %s", path, model.config.embedding)
     return model, tokenizer
 
 

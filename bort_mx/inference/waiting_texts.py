@@ -22,6 +22,7 @@ class _Request:
 
     def __init__(self, count: int):
         self.future: concurrent.futures.Future = concurrent.futures.Future()
+        self.future.set_running_or_notify_cancel()  # it cannot be cancelled while the model's thread sets its answer
         self.answers: List[Any] = [None] * count
         self._left = count
 

@@ -22,7 +22,6 @@ from bort_mx.inference.pipeline import Text, wrong_number_of_texts
 from bort_mx.inference.text_pipelines import Classify, Embed, FillMask, TextPipeline, as_texts
 from bort_mx.inference.waiting_texts import TooManyWaiting, WaitingTexts
 
-PATHS = {"classify": "/classify", "embed": "/embed", "fill-mask": "/fill-mask"}
 MOST_TOKENS = 100
 """Tokens for a mask that may be asked for."""
 
@@ -140,6 +139,7 @@ def application(pipeline: TextPipeline, name: str, limits: Limits = Limits(), wa
 
     @app.get("/health", response_model=Health, summary="What is served, and whether it is up")
     async def health() -> Any:
+        """The model, its limits, and how many texts wait for it."""
         config = pipeline.config
         return {"status": "ok", "task": pipeline.task, "model": name, "architecture": config.architecture.as_tuple(),
                 "labels": getattr(pipeline, "labels", None), "longest_tokens": config.longest, "waiting": len(queue)}
@@ -241,6 +241,7 @@ def _add_errors(app: fastapi.FastAPI, task: str) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: fastapi.Request, error: RequestValidationError) -> JSONResponse:
+        """The first thing that is wrong; a body that is no JSON is 400."""
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return JSONResponse({"error": f"the body is not JSON: {first['ctx']['error']}"}, 400)
@@ -249,11 +250,12 @@ def _add_errors(app: fastapi.FastAPI, task: str) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: fastapi.Request, error: HTTPException) -> JSONResponse:
+        """The framework's own errors: another path or method, a body that is not UTF-8."""
         said = error.detail
         if error.status_code == 400:
             said = "the body is not JSON in UTF-8"
         if error.status_code == 404:
-            said = f"no such path; this model answers POST {PATHS[task]} and GET /health, /docs and /openapi.json"
+            said = f"no such path; this model answers POST /{task} and GET /health, /docs and /openapi.json"
         return JSONResponse({"error": said}, error.status_code, error.headers)
 
     @app.exception_handler(Exception)

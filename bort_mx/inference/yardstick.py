@@ -12,7 +12,7 @@ from bort_mx.data.tasks.examples import Examples
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward
 from bort_mx.inference.int8_quality import MASK_EVERY
-from bort_mx.inference.pipeline import Text, classify, embed, encode_texts, pad, problem_type
+from bort_mx.inference.pipeline import Text, classify, embed, encode_texts, pad, problem_type, texts_of
 
 
 class Yardstick(NamedTuple):
@@ -32,7 +32,7 @@ def of_task(task: Task, dev: Examples, tokenizer: Any) -> Yardstick:
         InputError: an example without a label; from `score`, a model with other outputs than the task's.
     """
     task.gold(dev)
-    texts = [(example.texts[0], example.texts[1] if len(example.texts) > 1 else None) for example in dev]
+    texts = texts_of(dev)
 
     def score(model: Any) -> float:
         """The criterion, times 100."""
@@ -58,6 +58,8 @@ def of_texts(reference: Any, tokenizer: Any, texts: Sequence[Text], source: str)
         tokenizer: its tokenizer.
         texts: what to run on.
         source: where they are from, in words.
+    Raises:
+        InputError: float32's own outputs do not vary on the texts, so that nothing could be told from them.
     """
     config = reference.config
     texts, source = list(texts), f"{len(texts):,} texts ({source})"
@@ -80,6 +82,9 @@ def of_texts(reference: Any, tokenizer: Any, texts: Sequence[Text], source: str)
                            "multi_label_classification": (same_labels, "same labels"),
                            "single_label_classification": (same_classes, "same classes")}[kind]
     want = outputs(reference)
+    if agreement(want, want) < 99:  # it is 0 where nothing varies, and any form would hold beside 0
+        raise InputError(f"{source}: the float32 model answers all of them alike, so forms cannot be compared on them; "
+                         "give more texts by --texts FILE")
     return Yardstick(f"{what}, beside float32 on {source}", texts, lambda model: agreement(want, outputs(model)))
 
 
@@ -95,6 +100,8 @@ def same_labels(want: np.ndarray, got: np.ndarray) -> float:
 
 def correlation(want: np.ndarray, got: np.ndarray) -> float:
     """Pearson's, times 100; 0 where either does not vary."""
+    if want.size < 2:
+        return 0.0
     want, got = want.ravel() - want.mean(), got.ravel() - got.mean()
     length = np.sqrt(np.square(want).sum() * np.square(got).sum())
     return 100 * float((want * got).sum() / length) if length > 0 else 0.0

@@ -32,6 +32,14 @@ def test_shell_scripts_have_no_finding():
     assert found.stdout + found.stderr == ""
 
 
+def test_the_signal_before_the_time_limit_reaches_the_program():
+    """Without B: Slurm signals job steps only; these scripts start none, and `exec` makes the program the shell."""
+    for path in SBATCH:
+        text = path.read_text(encoding="utf-8")
+        assert "#SBATCH --signal=B:TERM@120\n" in text, path
+        assert "\nexec python" in text or "\ntrap stop TERM\n" in text, path
+
+
 def test_the_dockerfile_has_no_finding_and_copies_what_is_there():
     path = ROOT / "deploy/Dockerfile"
     assert subprocess.run([tool("hadolint"), path], capture_output=True, text=True).stdout == ""

@@ -96,7 +96,7 @@ def test_agreements_are_in_percent():
     assert yardstick.same_labels(want, np.abs(want - [[0.5, 0]])) == 100 * 6 / 8
     values = np.random.default_rng(0).normal(size=(2, 50))
     assert yardstick.correlation(*values) == pytest.approx(100 * np.corrcoef(values)[0, 1])
-    assert yardstick.correlation(values[0], np.ones(50)) == 0
+    assert yardstick.correlation(values[0], np.ones(50)) == 0 == yardstick.correlation(values[0, :1], values[1, :1])
 
 
 def test_an_engine_that_is_absent_is_replaced_and_said(folder, tmp_path, monkeypatch, caplog):
@@ -106,11 +106,20 @@ def test_an_engine_that_is_absent_is_replaced_and_said(folder, tmp_path, monkeyp
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     model, _ = pipeline.open_model(output, "encoder")
     assert type(model).__name__ == "OnnxModel" and "it is run by ONNX Runtime" in caplog.text
+    assert "its engine was chosen on another CPU (another); bort-mx export --auto" in caplog.text
     for text, complaint in (('{"engine": "abacus"}', "engine 'abacus'; known are"), ("[]", "names no engine"),
                             ("{", "m.onnx.engine.json")):
         engine_choice.place(output).write_text(text)
         with pytest.raises(InputError, match=complaint):
             pipeline.open_model(output, "encoder")
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])  # every second one is for calibration
+def test_texts_that_tell_nothing_of_an_encoder_are_refused(count, folder, tmp_path):
+    (tmp_path / "t.txt").write_text("\n".join(LINES[:count]), encoding="utf-8")
+    with pytest.raises(InputError, match=f"^{count // 2} texts .*cannot be compared.*--texts FILE"):
+        export.main([str(folder / "encoder"), str(tmp_path / "m.onnx"), "--auto", "--texts", str(tmp_path / "t.txt")])
+    assert not (tmp_path / "m.onnx").exists()
 
 
 @pytest.mark.skipif(not OPENVINO, reason="OpenVINO is not installed")
@@ -127,7 +136,9 @@ def test_openvino_computes_the_same(head, folder, tmp_path):
 @pytest.mark.parametrize("options, complaint", [
     (["--auto", "--int8"], "leave out --int8"), (["--task", "RTE"], "give --auto"),
     (["--auto", "--task", "RTE", "--texts", "x"], "give one"), (["--auto", "--data-dir", "x"], "give --task"),
-    (["--auto", "--fastest-for", "x"], "--fastest-for"), (["--static"], "give --int8"),
+    (["--auto", "--fastest-for", "x"], "--fastest-for"), (["--auto", "--static"], "leave out --int8"),
+    (["--fastest-for", "batch"], "give --auto"), (["--int8", "--within", "1"], "give --auto"),
+    (["--static"], "give --int8"),
     (["--auto", "--task", "RTE"], "needs a classifier"), (["--int8", "--weight-bits", "4"], "--weight-bits 4")])
 def test_options_that_do_not_fit_are_refused(options, complaint, folder, tmp_path):
     with pytest.raises(InputError, match=complaint):

@@ -45,7 +45,7 @@ def test_a_row_of_the_table_adds_an_engine(counting):
     texts = [("the dog", None), ("the quick brown fox", "jumps")]
     found = np.array(list(pipeline.embed(model, tokenizer, texts, "first")))
     assert found[:, 0].tolist() == [len(tokenizer.encode(*text)) for text in texts]
-    with pytest.raises(InputError, match="some.count: has no trained mlm head"):
+    with pytest.raises(InputError, match="some.count: has no trained mlm head; it holds encoder; export the"):
         pipeline.open_model("some.count", "mlm")
 
 

@@ -77,6 +77,15 @@ def test_an_error_is_that_of_the_batchs_requests_alone(held, caplog):
     assert "the model failed on a batch of 3 texts" in caplog.text
 
 
+def test_a_request_that_nobody_waits_for_does_not_stop_the_queue(held):
+    """A future that is cancelled just before its answer is set would raise in the model's thread."""
+    model, queue, _ = held
+    left, good = queue.submit(["a"], [1]), queue.submit(["b"], [1])
+    assert not left.cancel()
+    model.go.set()
+    assert good.result(20) == ["bb"] and left.result(20) == ["aa"]
+
+
 def test_closing_answers_what_waits_and_takes_no_more(held):
     model, queue, first = held
     waiting = queue.submit(["a"], [1])
