@@ -1,6 +1,6 @@
 """A run of two workers loses one; it continues on one worker and on three. How far from the run left alone?
 
-    python benchmarks/other_workers.py --output-dir OUT [--data SHARDS]
+    python benchmarks/other_workers.py --output-dir OUT --data SHARDS [--dropout 0]
 
 Prints the largest difference of the training losses.
 """
@@ -56,6 +56,7 @@ def kill_a_worker(output, job):
 
 
 def main():
+    """The run left alone; the run cut; the cut one continued on one, two and three workers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True)

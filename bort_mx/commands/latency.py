@@ -4,11 +4,11 @@ import dataclasses
 import pathlib
 from typing import List, Literal, Optional
 
-from bort_mx import runtime
 from bort_mx.architecture import ROBERTA_VOCABULARY, Architecture
 from bort_mx.commands.last_lines import say_last
+from bort_mx.errors import InputError
 from bort_mx.io import files
-from bort_mx.machine import cpu_name
+from bort_mx.io.output import writing
 from bort_mx.options import at_least, parse_options
 from bort_mx.provenance import provenance
 
@@ -44,7 +44,7 @@ class LatencyOptions:
     """Random seed for drawing the element."""
 
     output_dir: str = "runs/latency"
-    """Folder that results.json is written into."""
+    """Folder for results.json, and config.json with the options. Files of these names there are replaced."""
 
     def __post_init__(self):
         at_least(self, 1, "trials", "vocab_size")
@@ -54,17 +54,19 @@ class LatencyOptions:
 def main(argv: List[str]) -> int:
     """Time, print a table, write results.json."""
     options = parse_options(LatencyOptions, argv, "bort-mx latency", DESCRIPTION)
-    architectures = [Architecture.parse(name) for name in options.architectures]
-    from bort_mx.devices import device_of  # MXNet is loaded only now
+    architectures, out = [Architecture.parse(name) for name in options.architectures], pathlib.Path(options.output_dir)
+    _refuse_another(out)
+    with writing(out, "--output-dir"):  # before hours of trials
+        out.mkdir(parents=True, exist_ok=True)
+    from bort_mx.devices import device_of, gpu_of  # MXNet is loaded only now
     from bort_mx.distributed import Workers
     from bort_mx.search.latency_protocol import draw_element, time_trials
+    from bort_mx.training.hours import device_in_words
 
     element = draw_element(options.data, options.seq_len, options.seed, options.vocab_size)
     vocab_size = max(options.vocab_size, int(element.max()) + 1)
     ctx = device_of(options.device, Workers())
-    threads = runtime.set_threads()
-    where = (f"GPU {ctx.device_id}" if ctx.device_type == "gpu" else
-             f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}")
+    where = device_in_words(gpu_of(ctx), 1)
     print(f"one element of {options.seq_len} tokens {'of ' + options.data if options.data else '(random ids)'}, "
           f"{options.trials:,} trials, on {where}", flush=True)
     found = time_trials(architectures, element, vocab_size, options.trials, ctx)
@@ -73,8 +75,17 @@ def main(argv: List[str]) -> int:
     for row in rows:
         print(f"{row['name']:>20}  mean {1000 * row['mean_s']:9.2f} ms  median {1000 * row['median_s']:9.2f} ms  "
               f"(middle half {1000 * row['quartile_1_s']:.2f} to {1000 * row['quartile_3_s']:.2f})", flush=True)
-    path = pathlib.Path(options.output_dir) / "results.json"
-    files.write_json(path, {"options": dataclasses.asdict(options), "machine": where, "rows": rows,
-                            "provenance": provenance()})
-    say_last(str(path), "reproduce", "--table", "1")
+    made = {"options": dataclasses.asdict(options), "provenance": provenance()}
+    with writing(out, "--output-dir"):
+        files.write_json(out / "config.json", made)  # by which `reproduce --runs` finds it
+        files.write_json(out / "results.json", {**made, "machine": where, "rows": rows})
+    say_last(f"{out}: results.json, config.json", "reproduce", "--table", "1", "--runs", out)
     return 0
+
+
+def _refuse_another(out: pathlib.Path) -> None:
+    """Raises InputError if the folder holds another command's config.json, which would be replaced."""
+    path = out / "config.json"
+    config = files.read_json(path) if path.is_file() else {"options": {"trials": None}}
+    if not isinstance(config, dict) or "trials" not in (config.get("options") or {}):
+        raise InputError(f"--output-dir {out}: its config.json is not of `bort-mx latency`; choose another")

@@ -146,18 +146,10 @@ def _texts_with_masks(path: pathlib.Path, columns: Sequence[str]) -> List[Tuple[
 
 def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
                batch_size: Optional[int] = None) -> Iterator[Dict]:
-    """The most probable words for each mask of each text.
+    """As `bort_mx.inference.fill_mask.fill_masks`, with an answer for each mask, as predict writes it.
 
-    Args:
-        model: a model with an MLM head.
-        tokenizer: its tokenizer.
-        texts: texts with at least one mask, written as <mask> or [MASK].
-        top_k: words for each mask.
-        batch_size: texts in one forward pass.
     Yields:
-        For each mask, in order: {"text", "mask" (its number in the text, from 0), "fills": [{"token", "probability"}]}.
-    Raises:
-        InputError: a text without a mask, or longer than the model's positions.
+        {"text", "mask" (its number in the text, from 0), "fills": [{"token", "probability"}]}.
     """
     texts = list(texts)
     filler = text_pipelines.FillMask(model, tokenizer, batch_size)

@@ -27,7 +27,8 @@ def run(argv: List[str]) -> Tuple[PretrainingOptions, Dict[str, Any]]:
     """As `main`, without its last lines. Returns the options and results.json."""
     options, recorded = parse_run_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION)
     if options.data is None and not recorded:
-        built_in = [*BUILT_IN, "--train-vocab=null"] if options.tokenizer else BUILT_IN
+        built_in = [*BUILT_IN, *(["--train-vocab=null"] if options.tokenizer else []),
+                    *(["--warmup=0.1"] if options.budget else [])]  # the same share; a budget takes no steps
         options = parse_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION, first=built_in)
         if runtime.is_first_process():
             print("no --data: a small run on the documentation of Python's own standard library", flush=True)

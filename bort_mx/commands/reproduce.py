@@ -4,12 +4,11 @@ import dataclasses
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from bort_mx import runtime
 from bort_mx.commands.last_lines import say_last
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.io.output import writing
-from bort_mx.machine import cpu_name, instructions
+from bort_mx.machine import instructions
 from bort_mx.options import one_of, parse_options
 from bort_mx.provenance import provenance
 from bort_mx.report import published
@@ -88,8 +87,9 @@ def _write(out: pathlib.Path, paper: published.Published, tables: Sequence[str],
 def _facts(numbers: Optional[str]) -> List[Tuple[str, str]]:
     """What produced the report."""
     made: Dict[str, Any] = provenance()
-    threads = runtime.set_threads()
+    from bort_mx.training.hours import device_in_words
+
     has = ", ".join(f"{name}: {'yes' if there else 'no'}" for name, there in instructions().items())
     return [("command", made["command"]), ("program", f"bort_mx {made['bort_mx']}, commit {made['git_commit']}"),
-            ("machine", f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}; {has}"),
+            ("machine", f"{device_in_words(None, 1)}; {has}"),
             ("the paper's numbers", f"from {numbers}" if numbers else "as shipped with the program")]

@@ -13,6 +13,7 @@ from typing import Dict, List, Tuple
 import mxnet as mx
 import numpy as np
 
+from bort_mx.devices import to_device
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.inner_states import InnerStates
@@ -47,8 +48,9 @@ def largest_units(teacher: BERT, width: int, sample: Tuple[np.ndarray, np.ndarra
     """
     ids, lengths = sample
     layers = range(teacher.config.architecture.num_layers + 1)
+    ctx = next(iter(parameters_of(teacher).values())).list_ctx()[0]
     with mx.autograd.pause(train_mode=False):
-        states = InnerStates(teacher, (), layers)(mx.nd.array(ids), mx.nd.array(lengths))
+        states = InnerStates(teacher, (), layers)(to_device(ids, ctx), to_device(lengths, ctx))
     kept = np.arange(ids.shape[1])[:, None] < lengths[None]  # (s, B)
     squares = [np.square(layer.asnumpy()[kept].astype(np.float64)).sum(axis=0) for layer in states]  # (H_T,) each
     return _largest(sum(layer / layer.sum() for layer in squares), width)

@@ -47,7 +47,7 @@ class InnerObjective:
         weights: name of a loss (`LOSSES`) → its weight.
         relation_heads: number of relation heads.
         teacher_layer: the teacher's layer for relations, and the one that stands for the student's last.
-        every_layer: hidden: compare all layers, not only the last.
+        every_layer: hidden and attention: compare all layers, not only the last.
         temperature: τ of kd.
         units: the teacher's hidden units that the student starts with (H_S,); the projections then begin with these.
         seed: of the projections' initial weights.
@@ -69,8 +69,8 @@ class InnerObjective:
         self._pairs = pairs_of_layers(own.num_layers, self._layer, every_layer) if "hidden" in weights else []
         self._scores = [(mine, other) for mine, other in pairs_of_layers(own.num_layers, self._layer, every_layer)
                         if mine] if "attention" in weights else []
-        at_last = "embeddings" in weights or self._masked
-        self._asked = self._layers(own.num_layers, 0, at_last), self._layers(theirs.num_layers, 1, at_last)
+        self._asked = (self._layers(own.num_layers, 0, "embeddings" in weights or self._masked),
+                       self._layers(theirs.num_layers, 1, "embeddings" in weights or "kd" in weights))
         self._inner = InnerStates(model, *self._asked[0])
         self._teachers = InnerStates(teacher, *self._asked[1]) if teacher is not None else None
         self.cache: Optional[TeacherCache] = None
@@ -193,9 +193,7 @@ class InnerObjective:
                 target = self._logits(self._teacher, theirs, positions)
             values["kd"] = losses.distillation_cross_entropy(logits, target, self._temperature)
         if detailed:
-            with mx.autograd.pause():
-                right = logits.asnumpy().argmax(axis=-1) == batch.labels.reshape(-1)
-                values["accuracy"] = to_device(right, self._ctx)
+            values["accuracy"] = losses.rows_right(logits, labels.reshape(-1))
         return {name: losses.sequence_means(value.reshape(shape), weights) for name, value in values.items()}
 
     @staticmethod

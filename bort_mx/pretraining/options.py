@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any, ClassVar, Dict, List, Literal, Mapping, NamedTuple, Optional, Tuple
 
+from bort_mx.durations import seconds_of
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, positive, within
-from bort_mx.training.budget import seconds_of
 from bort_mx.training.options import OTHER_PROGRAM, LoopOptions, RunOptions, TextOptions
 
 OF_OUTPUTS = ("mlm", "kd")
@@ -85,9 +85,10 @@ class DistillationOptions(RunOptions):
         weights = self.loss_weights or {}
         if self.losses is not None and self.distill != "mlm":
             raise InputError(f"--losses and --distill {self.distill} exclude each other; give one")
-        needing = [name for name in weights if name in OF_TEACHER] or (["mlm"] if self.distill != "mlm" else [])
+        needing = [name for name in weights if name in OF_TEACHER]
         if needing and self.teacher is None:
             raise InputError(f"the loss {needing[0]} needs a --teacher")
+        self._refuse_idle(weights)
         positive(self, "teacher_cache")
         if self.teacher_cache is not None and (self.teacher is None or not weights
                                                or any(name in OF_OUTPUTS for name in weights)):
@@ -100,6 +101,18 @@ class DistillationOptions(RunOptions):
         if "embeddings" in weights and any(name in weights for name in OF_OUTPUTS):
             raise InputError("--losses: embeddings cannot be added to mlm or kd, as a checkpoint holds one head; leave "
                              "one of them out")
+
+    def _refuse_idle(self, weights: Dict[str, float]) -> None:
+        """Raises InputError if an option is given that no loss uses."""
+        for name, users in (("teacher_layer", ("relations", "hidden", "attention")),
+                            ("relation_heads", ("relations",)), ("every_layer", ("hidden", "attention"))):
+            if getattr(self, name) and not any(user in weights for user in users):
+                raise InputError(f"--{name.replace('_', '-')}: requires --losses with {' or '.join(users)}; leave it "
+                                 "out, or add such a loss")
+        if self.losses and self.teacher and not self.init_from_teacher and REPLACED not in weights and not any(
+                name in OF_TEACHER for name in weights):
+            raise InputError(f"--teacher {self.teacher}: no loss of --losses {' '.join(self.losses)} learns from it; "
+                             f"add one of {', '.join(OF_TEACHER)}, or leave it out")
 
     @property
     def recipe(self) -> Recipe:

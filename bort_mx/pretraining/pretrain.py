@@ -15,13 +15,22 @@ from bort_mx.data.shards import TokenShards
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.devices import device_of, free_memory, gpu_of
 from bort_mx.distributed import Workers, connect
+from bort_mx.durations import seconds_of
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining.objective import evaluate
-from bort_mx.pretraining.options import PretrainingOptions, kind_of
-from bort_mx.pretraining.recipe import head_of, head_of_teacher, masks, objective_of, start_as_told
+from bort_mx.pretraining.options import OF_TEACHER, PretrainingOptions, kind_of
+from bort_mx.pretraining.recipe import (
+    Recipe,
+    head_of,
+    head_of_teacher,
+    masks,
+    objective_of,
+    scores_of_sequence,
+    start_as_told,
+)
 from bort_mx.pretraining.student_and_teacher import (
     check_length,
     fresh_student,
@@ -32,7 +41,7 @@ from bort_mx.pretraining.student_and_teacher import (
 from bort_mx.pretraining.timetable import Timetable
 from bort_mx.sentence_embedding import TENSORS
 from bort_mx.training import budget as budget_file
-from bort_mx.training.budget import Budget, seconds_of
+from bort_mx.training.budget import Budget
 from bort_mx.training.cost import COST
 from bort_mx.training.earlier_run import refuse_a_run
 from bort_mx.training.loop import Cadence, Loop
@@ -69,8 +78,8 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
     run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
-    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, parts, workers,
-                                                 ctx)
+    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, options.recipe,
+                                                 parts, workers, ctx)
     objective = objective_of(options.recipe, model, parts.teacher, parts.units, options.seed, ctx)
     said = list(parts.said)
     if options.teacher_cache is not None:
@@ -172,7 +181,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     return _Ingredients(tokenizer, batches, held_out, teacher, run, model, short, said, units)
 
 
-def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers, ctx: mx.Context) -> int:
+def _fitting(share: int, seq_len: int, recipe: Recipe, parts: _Ingredients, workers: Workers, ctx: mx.Context) -> int:
     """Sequences of a pass that the device's free memory and MXNet's limit on tensors allow; the same on all workers.
 
     Raises:
@@ -181,9 +190,10 @@ def _fitting(share: int, seq_len: int, parts: _Ingredients, workers: Workers, ct
     masked, config = parts.batches.max_masked, parts.model.config
     free = free_memory(ctx)
     teacher = parts.teacher.config.architecture if parts.teacher is not None else None
+    scores = scores_of_sequence(recipe, config.architecture, teacher, seq_len)
     with workers.agreeing("micro-batch"):
-        found = fitting_micro_batch(share, masked * config.vocab_size, bytes_of_sequence(
-            config.architecture, seq_len, masked, config.vocab_size, teacher), free)
+        found = fitting_micro_batch(share, max(masked * config.vocab_size, scores), bytes_of_sequence(
+            config.architecture, seq_len, masked, config.vocab_size, teacher, scores), free)
     return min(workers.gather(found, "micro-batches"))  # both divide the share
 
 
@@ -250,9 +260,9 @@ def _budget(budget: Optional[str], run: RunDirectory, workers: Workers) -> Optio
 
 def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], sequences: int, workers: int) -> str:
     size = sum(int(np.prod(p.shape)) for p in parameters_of(model).values())
-    how = (f"distilling from {options.teacher} <{teacher.config.architecture}>" if teacher is not None
-           else "self-supervised")
     weights = options.loss_weights
+    learns = teacher is not None and (weights is None or any(name in OF_TEACHER for name in weights))
+    how = f"distilling from {options.teacher} <{teacher.config.architecture}>" if learns else "self-supervised"
     how += f" ({' + '.join(f'{weight:g}·{name}' for name, weight in weights.items())})" if weights else ""
     steps = f"{options.max_steps} steps" if options.budget is None else f"{options.budget} of steps"
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "

@@ -6,6 +6,7 @@ from typing import Mapping, Optional, Tuple, Union
 import mxnet as mx
 import numpy as np
 
+from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT
 from bort_mx.pretraining.from_teacher import start_from_teacher
@@ -78,6 +79,19 @@ def check_fit(recipe: Recipe, model: BERT, teacher: BERT) -> None:
 def relation_heads(own: int, theirs: int) -> int:
     """The largest number of relation heads up to `MOST_RELATION_HEADS` that divides two widths."""
     return max(heads for heads in range(1, MOST_RELATION_HEADS + 1) if own % heads == 0 and theirs % heads == 0)
+
+
+def scores_of_sequence(recipe: Recipe, own: Architecture, theirs: Optional[Architecture], seq_len: int) -> int:
+    """Elements of the arrays of scores that the losses compare for one sequence.
+
+    Relations have (3R, s, s), attention (A, s, s) for each layer that is compared; the other losses have none.
+    """
+    weights, heads = recipe.weights or {}, 0
+    if "relations" in weights:
+        heads += 3 * (recipe.relation_heads or relation_heads(own.hidden_size, theirs.hidden_size))
+    if "attention" in weights:
+        heads += own.num_heads * (own.num_layers if recipe.every_layer else 1)
+    return heads * seq_len ** 2
 
 
 def objective_of(recipe: Recipe, model: BERT, teacher: Optional[BERT], units: Optional[np.ndarray],

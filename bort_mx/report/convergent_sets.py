@@ -8,7 +8,7 @@ from bort_mx.data.tasks.tables import load_table
 from bort_mx.report import commands_to_run
 from bort_mx.report.findings import FAILS, FORMULA, FROM_RUN, HOLDS, NOT_RUN, Finding, judge
 from bort_mx.report.published import CONVERGENT_SETS, Published
-from bort_mx.report.score_tables import ScoredRun
+from bort_mx.report.score_tables import ScoredRun, runs_on
 from bort_mx.report.sizes import text_finding
 
 FIELDS = ("learning_rate", "weight_decay", "warmup", "seed")
@@ -27,7 +27,7 @@ def table_findings(paper: Published, table: str, scored: Sequence[ScoredRun]) ->
     for name in paper.rows(table):
         task = get_task(f"{CONVERGENT_SETS[table]}/{name}")
         values = tuple(paper(table, name, field) for field in FIELDS)
-        found.append(_set_of_a_run(table, name, values, [one for one in scored if one.task == task.key],
+        found.append(_set_of_a_run(table, name, values, runs_on(task, scored),
                                    commands_to_run.agora(task.scored_by or task.key)))
         found.append(_membership(table, name, values, thetas))
     return [*found, *_missing_batches(paper, table)]

@@ -2,17 +2,14 @@
 
 import dataclasses
 import statistics
-import time
-from typing import Dict, List, Mapping
+from typing import List, Mapping, Optional, Sequence, Tuple
 
-import numpy as np
-
-from bort_mx import runtime
 from bort_mx.architecture import ROBERTA_VOCABULARY, Architecture
-from bort_mx.machine import cpu_name
 from bort_mx.report import commands_to_run
-from bort_mx.report.findings import FORMULA, MEASURED, NOT_RUN, Finding, judge
+from bort_mx.report.findings import FORMULA, FROM_RUN, HOLDS, MEASURED, NOT_RUN, Finding, judge
 from bort_mx.report.published import Published
+from bort_mx.training.finished_runs import FinishedRun
+from bort_mx.training.hours import device_in_words
 
 LENGTH, ROUNDS, BORT = 512, 5, "A1 (Bort)"
 NEAR = 0.15
@@ -38,49 +35,44 @@ class Latencies:
 
 
 def measure(paper: Published, rounds: int = ROUNDS, length: int = LENGTH) -> Latencies:
-    """Time the encoder of every row of Table 1, one pass of each in turn, batch 1. The weights are zeros."""
-    models = {row: _model(paper.architecture("1", row), length) for row in paper.rows("1")}
-    ids = np.random.default_rng(0).integers(5, ROBERTA_VOCABULARY, (1, length))
-    for model in models.values():
-        _seconds(model, ids)  # compiles the graph
-    found: Dict[str, List[float]] = {row: [] for row in models}
-    for _ in range(rounds):
-        for row, model in models.items():
-            found[row].append(_seconds(model, ids))
-    threads = runtime.set_threads()
-    return Latencies(found, f"{cpu_name()}, {threads} thread{'s' if threads > 1 else ''}")
-
-
-def _model(architecture: Architecture, length: int):
-    from bort_mx.models.build import build_from_config  # loads MXNet
-    from bort_mx.models.config import ModelConfig
-
-    config = ModelConfig(architecture, ROBERTA_VOCABULARY, "encoder", num_positions=length)
-    return build_from_config(config, seed=None, gradients=False)
-
-
-def _seconds(model, ids: np.ndarray) -> float:
+    """Time every row of Table 1 by the table's protocol, but with few trials, and with an element of random ids."""
     import mxnet as mx
 
-    array = mx.nd.array(ids)
-    mx.nd.waitall()
-    start = time.perf_counter()
-    model(array).wait_to_read()
-    return time.perf_counter() - start
+    from bort_mx.search.latency_protocol import draw_element, time_trials  # loads MXNet
+
+    rows = paper.rows("1")
+    element = draw_element(None, length, 0, ROBERTA_VOCABULARY)
+    found = time_trials([paper.architecture("1", row) for row in rows], element, ROBERTA_VOCABULARY, rounds, mx.cpu())
+    return Latencies({row: timed.seconds.tolist() for row, timed in zip(rows, found)}, device_in_words(None, 1))
 
 
-def seconds_findings(paper: Published, measured: Latencies) -> List[Finding]:
-    """Table 1's column of seconds: ours are of this machine, so they are not the paper's experiment."""
+def seconds_findings(paper: Published, measured: Latencies, runs: Sequence[FinishedRun]) -> List[Finding]:
+    """Table 1's column of seconds, of `bort-mx latency` or measured now: not on the paper's machine."""
     found = []
     for row in paper.rows("1"):
         spread = measured.seconds[row]
-        found.append(Finding(
-            "1", row, SECONDS, paper("1", row, SECONDS),
+        ours, how = _of_trials(runs, paper.architecture("1", row)) or (
             f"{measured.median(row):.3f} ({min(spread):.3f} to {max(spread):.3f})",
-            f"{MEASURED}: median of {len(spread)} passes in turn, b = 1, s = {LENGTH}, on {measured.machine}", NOT_RUN,
+            f"{MEASURED}: median of {len(spread)} passes in turn, b = 1, s = {LENGTH}, on {measured.machine}")
+        found.append(Finding(
+            "1", row, SECONDS, paper("1", row, SECONDS), ours, how, NOT_RUN,
             "the paper's seconds are of 8 Xeon Platinum 8000 at 3.5 GHz and 21 GiB, which this machine is not; compare "
             "the ratios in the text's section", commands_to_run.LATENCY))
     return found
+
+
+def _of_trials(runs: Sequence[FinishedRun], architecture: Architecture) -> Optional[Tuple[str, str]]:
+    """What `bort-mx latency` found for an architecture at Table 1's length, and how; None: no such run."""
+    shape = list(architecture.as_tuple())
+    for run in runs:
+        if run.stage != "latency" or run.options["seq_len"] != LENGTH:
+            continue
+        for one in run.results["rows"]:
+            if one["architecture"] == shape:
+                return (f"{one['mean_s']:.3f} ({one['quartile_1_s']:.3f} to {one['quartile_3_s']:.3f})",
+                        f"{FROM_RUN}: {run.name}; mean of {run.options['trials']:,} passes (and quartiles), b = 1, "
+                        f"s = {LENGTH}, on {run.results['machine']}")
+    return None
 
 
 def speed_up_findings(paper: Published, measured: Latencies) -> List[Finding]:
@@ -91,19 +83,18 @@ def speed_up_findings(paper: Published, measured: Latencies) -> List[Finding]:
         table = paper("1", slow, SECONDS) / paper("1", BORT, SECONDS)
         allowed = work_ratio(paper, slow)
         ratios = measured.ratios(slow, BORT)
-        note = (f"multiply-adds at s = {LENGTH}, attention included, allow {allowed:.1f} times, and "
-                f"{work_ratio(paper, slow, swapped=True):.1f} with H and I swapped; no reading of the architecture "
-                "gives the printed figure")
-        for ours, how, shown in (
-                (table, f"{FORMULA}: Table 1's seconds divided", f"{table:.2f}"),
-                (allowed, f"{FORMULA}: multiply-adds divided", f"{allowed:.1f}"),
+        of_the_table = "" if judge(printed, table)[0] == HOLDS else "Table 1's own seconds give another figure"
+        of_the_work = (f"multiply-adds at s = {LENGTH}, attention included, allow {allowed:.1f} times, and "
+                       f"{work_ratio(paper, slow, swapped=True):.1f} with H and I swapped; no reading of the "
+                       "architecture gives the printed figure")
+        # What is divided from the table must have the table's digits; the others are near or not.
+        for ours, how, shown, near, note in (
+                (table, f"{FORMULA}: Table 1's seconds divided", f"{table:.2f}", 0.0, of_the_table),
+                (allowed, f"{FORMULA}: multiply-adds divided", f"{allowed:.1f}", NEAR, of_the_work),
                 (statistics.median(ratios), f"{MEASURED} on {measured.machine}",
-                 f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})")):
-            # What is divided from the table must have the table's digits; the others are near or not.
-            verdict, _ = judge(printed, ours, relative=0.0 if ours is table else NEAR)
-            found.append(Finding("text", row, place, printed, shown, how, verdict,
-                                 "" if ours is table and verdict == "holds" else
-                                 "Table 1's own seconds give another figure" if ours is table else note))
+                 f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})", NEAR, of_the_work)):
+            verdict, _ = judge(printed, ours, relative=near)
+            found.append(Finding("text", row, place, printed, shown, how, verdict, note))
     return found
 
 

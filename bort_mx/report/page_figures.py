@@ -90,7 +90,8 @@ def _scores(path: pathlib.Path, paper: Published, table: str, section: Section) 
                   color=drawn.get(system, plotting.GREY), alpha=1 if system in drawn else 0.5, markersize=6,
                   label=f"{system}, the paper")
     for split, mark, place in (("dev", "D", -2), ("test", "s", -1)):
-        points = [(number, _first(row[place])) for number, row in enumerate(section.matrix[1:]) if row[place] != "–"]
+        points = [(number, _first(row[place])) for number, row in enumerate(section.matrix[1:])
+                  if not row[place].startswith("–")]  # no run, or one that lacks the first metric
         if points:
             axes.plot([value for _, value in points], [number for number, _ in points], mark, color=plotting.RED,
                       markersize=6, fillstyle="none", label=f"ours, {split}")

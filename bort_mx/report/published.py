@@ -1,7 +1,9 @@
 """The values that the paper prints (arXiv 2010.10499), by table, row and column; the one place that reads them."""
 
+import math
 import os
 import pathlib
+import re
 from typing import Any, Dict, List, Optional, Tuple
 
 import yaml
@@ -20,6 +22,7 @@ SCORES = {"4": "glue", "5": "superglue", "6": "race"}
 CONVERGENT_SETS = {"7": "glue", "8": "race", "9": "superglue"}
 """The tables of convergent hyperparameter sets, and their benchmarks."""
 FIELDS = ("table", "row", "column", "value")
+_PAIR = re.compile(r"\d+(\.\d+)?/\d+(\.\d+)?")
 
 
 class Published:
@@ -86,12 +89,20 @@ def _check(path: os.PathLike, key: Key, value: Any, shipped: Dict[Key, Any]) -> 
     place = f"{path}: table {key[0]}, row {key[1]!r}, column {key[2]!r}"
     if key not in shipped:
         raise InputError(f"{place}: the paper has no such value; see bort_mx/report/paper.yaml for its rows")
-    if _kind(value) != _kind(shipped[key]) and None not in (value, shipped[key]):
-        raise InputError(f"{place}: {value!r} must be a {_kind(shipped[key])}")
+    wanted, given = _kind(key, shipped[key]), _kind(key, value)
+    if not given.startswith(wanted) and None not in (value, shipped[key]):  # "number above 0" is a number too
+        raise InputError(f"{place}: {value!r:.80} must be a {wanted}")
 
 
-def _kind(value: Any) -> str:
-    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else "text"
+def _kind(key: Key, value: Any) -> str:
+    """What a value is, as far as the report counts on it."""
+    if isinstance(value, str):
+        return "text" if key[0] not in SCORES else "pair of scores" if _PAIR.fullmatch(value) else "malformed text"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return type(value).__name__
+    if key[2] in tuple("DAHI"):
+        return "whole number above 0" if isinstance(value, int) and value > 0 else "other number"
+    return "number above 0" if value > 0 else "number"
 
 
 def _shipped() -> Dict[Key, Any]:

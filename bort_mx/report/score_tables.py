@@ -4,22 +4,21 @@ import dataclasses
 import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from bort_mx.architecture import PRESETS, Architecture
+from bort_mx.architecture import PRESETS, ROBERTA_VOCABULARY, Architecture
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.data.tasks.tables import load_table
-from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.report import commands_to_run
 from bort_mx.report.findings import FAILS, FROM_RUN, HOLDS, NOT_RUN, READING, Finding
 from bort_mx.report.published import SCORES, Published
-from bort_mx.training.finished_runs import FinishedRun, without_single_seeds
+from bort_mx.training.finished_runs import FinishedRun, without_single_seeds, without_teachers
 
 COMPARANDS = {"RoBERTa-large": ("roberta-large", "roberta-large"), "BERT-large": ("bert-large", "bert-large-cased"),
               "BERT-of-Theseus": ("bert-of-theseus", "canwenxu/BERT-of-Theseus-MNLI"),
               "TinyBERT": ("tinybert-4", "huawei-noah/TinyBERT_General_4L_312D"),
               "BERT-small": ("bert-small", "google/bert_uncased_L-4_H-512_A-8"), "Bort": ("bort", "amazon/bort")}
 """System of Tables 4 to 6 → the preset of its architecture, and its checkpoint on the Hugging Face Hub."""
-CASED_OR_BPE = {"RoBERTa-large": 50265, "Bort": 50265}
+WITH_ROBERTAS_VOCABULARY = ("RoBERTa-large", "Bort")
 """Systems with RoBERTa's vocabulary; others of the same architecture have BERT's."""
 ERRORS = 2
 """A score holds if it reaches the paper's less this many standard errors."""
@@ -39,12 +38,18 @@ class ScoredRun:
 
 
 def scored_runs(runs: Sequence[FinishedRun]) -> List[ScoredRun]:
-    """Every result of the runs on a task of the tables, those on diagnostic sets included."""
-    found = []
-    for run in without_single_seeds(runs):
+    """Every result of the runs on a task of the tables, those on diagnostic sets included.
+
+    A run that taught another one counts only as the paper's system that it is, such as RoBERTa-large.
+    """
+    found, counted = [], without_single_seeds(runs)
+    learners = {run.path for run in without_teachers(counted)}
+    for run in counted:
         if run.stage != "fine-tuning" or not isinstance(run.results.get("task"), str):
             continue
         system, results = _system(run), run.results
+        if system is None and run.path not in learners:
+            continue
         found.append(ScoredRun(results["task"], system, results.get("dev") or {}, results.get("test") or {}, run))
         found += [ScoredRun(key, system, values, {}, run)
                   for key, values in (results.get("diagnostics") or {}).items() if values]
@@ -55,7 +60,8 @@ def _system(run: FinishedRun) -> Optional[str]:
     """The paper's system that has the model's architecture and vocabulary."""
     shape = shape_of(run)
     for name, (preset, _) in COMPARANDS.items():
-        if shape and shape[0] == PRESETS[preset].as_tuple() and (shape[1] == 50265) == (name in CASED_OR_BPE):
+        if shape and shape[0] == PRESETS[preset].as_tuple() and (
+                (shape[1] == ROBERTA_VOCABULARY) == (name in WITH_ROBERTAS_VOCABULARY)):
             return name
     return None
 
@@ -73,21 +79,20 @@ def shape_of(run: FinishedRun) -> Optional[Tuple[Tuple[int, ...], int]]:
 
 
 def score_findings(paper: Published, table: str, scored: Sequence[ScoredRun]) -> List[Finding]:
-    """One line for each task and system."""
+    """Lines for each task and system: its runs, the best on dev first."""
     found = []
     for name in paper.rows(table):
         task = get_task(f"{SCORES[table]}/{name}")
-        of_task = [one for one in scored if _key(one.task) == task.key]
+        of_task = runs_on(task, scored)
         for system in paper.columns(table):
             found += _lines(task, table, system, paper(table, name, system), of_task)
     return found
 
 
-def _key(name: str) -> str:
-    try:
-        return get_task(name).key
-    except InputError:  # a description of somebody's own task that has moved
-        return name
+def runs_on(task: Task, scored: Sequence[ScoredRun]) -> List[ScoredRun]:
+    """The results on a task, the best on dev first."""
+    return sorted((one for one in scored if one.task == task.key),
+                  key=lambda one: -one.dev.get(task.criterion, -math.inf))
 
 
 def _lines(task: Task, table: str, system: str, printed: Any, of_task: Sequence[ScoredRun]) -> List[Finding]:

@@ -83,7 +83,8 @@ def build_sections(paper: Published, tables: Sequence[str], runs: Sequence[Finis
 def _section(paper: Published, table: str, runs: Sequence[FinishedRun], two: TwoRuns, scored: Sequence[ScoredRun],
              latencies: Optional[Latencies]) -> Section:
     if table == "1":
-        return Section(table, [*sizes.table_sizes(paper, table), *latency_table.seconds_findings(paper, latencies),
+        return Section(table, [*sizes.table_sizes(paper, table),
+                               *latency_table.seconds_findings(paper, latencies, runs),
                                *w_coefficients.w_findings(paper, runs)])
     if table == "2":
         return Section(table, sizes.table_sizes(paper, table))

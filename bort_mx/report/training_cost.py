@@ -14,6 +14,9 @@ SELF_SUPERVISED, DISTILLATION = "self-supervised", "distillation"
 ACCURACY, CONVERGED = "MLM accuracy (%)", "converged after (steps)"
 PAPER_SETTING = {"batch_size": 1024, "seq_len": 512, "max_steps": 25000}
 PAPER_ARCHITECTURE = [4, 8, 1024, 768]
+THE_PAPERS_TRAINING = {"losses": None, "distill": "mlm", "init_from_teacher": None, "teacher_cache": None,
+                       "schedule": "noam", "length_warmup": 0, "budget": None}
+"""Options of another training than the paper's, with the values that they have in the paper's. Older runs lack them."""
 ALIKE = ("batch_size", "seq_len", "max_steps", "seed", "mask_probability")
 """Options that must be equal in two runs that are compared."""
 NEAR_THE_END = 0.99
@@ -50,9 +53,10 @@ class TwoRuns:
 def find_two_runs(runs: Sequence[FinishedRun]) -> TwoRuns:
     """The pair of a distilled and a self-supervised run that are alike but for the teacher; the one with most steps.
 
-    If there is no pair, the single run with most steps.
+    If there is no pair, the single run with most steps. Runs with other losses, schedules or lengths than the paper's
+    do not count.
     """
-    usable = sorted((run for run in runs if run.stage == "pre-training" and _has_curve(run)),
+    usable = sorted((run for run in runs if run.stage == "pre-training" and _has_curve(run) and _is_the_papers(run)),
                     key=lambda run: (-run.options["max_steps"], str(run.path)))
     plain = [run for run in usable if not run.options.get("teacher")]
     distilled = [run for run in usable if run.options.get("teacher")]
@@ -68,6 +72,10 @@ def find_two_runs(runs: Sequence[FinishedRun]) -> TwoRuns:
 def _has_curve(run: FinishedRun) -> bool:
     curve = run.results.get("validation_curve")
     return bool(curve) and isinstance(run.options.get("max_steps"), int)
+
+
+def _is_the_papers(run: FinishedRun) -> bool:
+    return all(run.options.get(name, value) == value for name, value in THE_PAPERS_TRAINING.items())
 
 
 def _alike(one: FinishedRun, other: FinishedRun) -> bool:

@@ -121,9 +121,14 @@ def predict_search(candidates: Sequence[Architecture], maximum_point: Architectu
     return Prediction(devices, teacher_work(maximum_point, workload) / (rate * devices), busiest / rate)
 
 
-def predict_paper_search(rate: float, devices: Sequence[int] = (1, 8)) -> List[Prediction]:
-    """Time of the paper's own search (§3.3: 150 candidates, T = RoBERTa-large) at a measured rate per device."""
+def paper_candidates() -> List[Architecture]:
+    """The architectures that the paper's search evaluates (§3.3): 150, by the order of `PAPER_SPACE`."""
     strategy = read_strategy()
     ordered = intrinsic_order(admit(read_space()).architectures, order=strategy["order"])
-    candidates = representatives(intervals(ordered, 2), strategy["representative"])
+    return representatives(intervals(ordered, 2), strategy["representative"])
+
+
+def predict_paper_search(rate: float, devices: Sequence[int] = (1, 8)) -> List[Prediction]:
+    """Time of the paper's own search (§3.3: 150 candidates, T = RoBERTa-large) at a measured rate per device."""
+    candidates = paper_candidates()
     return [predict_search(candidates, PRESETS["roberta-large"], rate, count) for count in devices]

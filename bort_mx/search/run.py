@@ -143,9 +143,9 @@ def _strategies(setting: Evaluator, space: SearchSpace, architectures: List[Arch
               "num_positions": setting.num_positions}
 
     def intervals_of(epsilon: int) -> Strategy:
+        """One candidate of every `epsilon` architectures in the order of the space."""
         return lambda point, execution: fptas(architectures, evaluate, point, epsilon, execution=execution,
-                                              representative=options.representative, order=options.order,
-                                              **shared)
+                                              representative=options.representative, order=options.order, **shared)
 
     budget = -(-len(space.architectures) // options.epsilon)  # rounded up: the number of intervals
     baselines = {"exhaustive": intervals_of(1), "random": lambda point, execution: random_search(
@@ -224,7 +224,7 @@ def _report(setting: Evaluator, space: SearchSpace, found: Mapping[str, SearchRe
                *abnc.strong_conditions(result, options.clip or None, error.least_weight_norm(result.best)),
                *abnc.order_conditions(result, V, S)]
     terms = abnc.RuntimeTerms(len(space.architectures), max(a.parameters(V, S) for a in space.architectures),
-                                    len(options.theta), options.batch_size, options.epsilon)
+                              len(options.theta), options.batch_size, options.epsilon)
     write_report(options.output_dir, SearchReport(
         result, _provenance(setting), setting.describe_t(), setting.latency_unit, checked, terms,
         exhaustive=found.get("exhaustive"), random=found.get("random"), presets=_presets(setting, result),

@@ -11,11 +11,10 @@ from bort_mx.io import files
 from bort_mx.training.earlier_run import CONFIG
 from bort_mx.training.hours import HOURS
 
-KINDS = {"task": "fine-tuning", "kd_weight": "pre-training", "space": "search"}
+KINDS = {"task": "fine-tuning", "kd_weight": "pre-training", "space": "search", "trials": "latency"}
 """An option that only one stage has → that stage."""
 
-
-TEACHERS = ("socrates", "teacher", "transfer_from")
+TEACHERS = ("socrates", "teacher")
 """Options that name a model to learn from."""
 
 
@@ -74,14 +73,31 @@ def without_single_seeds(runs: Sequence[FinishedRun]) -> List[FinishedRun]:
 
 
 def without_teachers(runs: Sequence[FinishedRun]) -> List[FinishedRun]:
-    """The runs without those whose model taught another of them, by --socrates, --teacher or --transfer-from.
+    """The runs without those whose model taught another of them, by --socrates or --teacher.
 
-    A teacher is larger than what it teaches, so its score belongs in no table of the student's. Paths in options are
-    those of the folder that the run was started in; so the end of a run's path is compared with them.
+    A teacher is larger than what it teaches, so its score belongs in no table of the student's. Nor does that of a run
+    that a teacher started from by --transfer-from, or any run on the same task. A student's own start stays: its model
+    of MNLI, for RTE.
     """
-    taught = [pathlib.PurePath(run.options[name]).parts for run in runs for name in TEACHERS if run.options.get(name)]
-    return [run for run in runs if not any(run.path.parts[-len(parts):] == parts or run.path.parts == parts
-                                           for parts in taught if parts)]
+    taught = [other for other in runs if any(_is_named(other, run, *TEACHERS) for run in runs) or any(
+        _is_named(other, run, "transfer_from") and other.results.get("task") == run.results.get("task")
+        for run in runs)]
+    for run in taught:  # grows on the way
+        taught += [other for other in runs if other not in taught and _is_named(other, run, "transfer_from")]
+    return [run for run in runs if run not in taught]
+
+
+def _is_named(run: FinishedRun, by: FinishedRun, *options: str) -> bool:
+    """Whether one of another run's options is the path of this run, or of a checkpoint or seed in it.
+
+    Such paths start in the folder that the other run was started in; so the end of this run's path is compared.
+    """
+    for path in (pathlib.PurePath(by.options[name]) for name in options if by.options.get(name)):
+        places = [path, *([path.parent.parent] if path.parent.name == CHECKPOINTS else [])]
+        places += [place.parent for place in places] if "best_seed" in run.results else []
+        if any(place.parts and run.path.parts[-len(place.parts):] == place.parts for place in places):
+            return True
+    return False
 
 
 def _read(path: pathlib.Path) -> Optional[FinishedRun]:

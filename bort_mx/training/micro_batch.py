@@ -18,10 +18,11 @@ SHARE_OF_FREE_MEMORY = 0.5
 _FLOAT = 4  # bytes
 _LOGITS_KEPT = 4  # logits, their log-softmax and the gradients of both
 _TEACHER_LOGITS_KEPT = 3  # the teacher's logits, their softmax, and the product with the student's
+_SCORES_KEPT = 8  # the student's scores, with the mask, their softmax and gradients, and the teacher's
 
 
 def bytes_of_sequence(architecture: Architecture, seq_len: int, masked: int, vocab_size: int,
-                      teacher: Optional[Architecture] = None) -> int:
+                      teacher: Optional[Architecture] = None, scores: int = 0) -> int:
     """Memory in bytes that one sequence needs in a training pass; an upper estimate.
 
     The backward pass needs, for each layer, about 16 arrays (s, H), 4 arrays (s, I) and 4 arrays (A, s, s), and also
@@ -31,11 +32,14 @@ def bytes_of_sequence(architecture: Architecture, seq_len: int, masked: int, voc
         architecture: architecture of the model.
         seq_len, masked, vocab_size: s, M and V.
         teacher: the teacher's architecture, if there is one.
+        scores: elements of the scores of attention that the losses compare, see
+            `bort_mx.pretraining.recipe.scores_of_sequence`.
     """
     def layer(of: Architecture) -> int:
         return seq_len * (16 * of.hidden_size + 4 * of.intermediate_size) + 4 * of.num_heads * seq_len ** 2
 
     elements = (architecture.num_layers + 1) * layer(architecture) + _LOGITS_KEPT * masked * vocab_size
+    elements += _SCORES_KEPT * scores
     if teacher is not None:
         elements += 2 * layer(teacher) + _TEACHER_LOGITS_KEPT * masked * vocab_size
     return _FLOAT * elements
@@ -46,7 +50,8 @@ def fitting_micro_batch(share: int, largest_tensor: int, memory: int, free: int)
 
     Args:
         share: number of sequences per worker in a step.
-        largest_tensor: number of elements that one sequence adds to the largest tensor: M·V for logits.
+        largest_tensor: number of elements that one sequence adds to the largest tensor: M·V for logits, or more
+            where the losses compare scores.
         memory: bytes that one sequence needs; see `bytes_of_sequence`.
         free: free memory of the worker's device in bytes, see `bort_mx.devices.free_memory`.
     Raises:

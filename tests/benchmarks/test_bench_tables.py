@@ -22,6 +22,25 @@ def test_the_documents_match_the_kept_results():
     assert tool().main(["--check"]) == 0
 
 
+def test_every_row_of_a_suite_has_its_line():
+    """Keys as the scripts of benchmarks/ print them."""
+    spread = {"median": 2.0, "quartiles": [1.5, 2.5], "rounds": 3}
+    rows = {"data": [{"megabytes": 30.0, "cores": 2, "encode_batch_mb_s": 5.0, "prepare_mb_s": 4.5, "ratio": 0.9},
+                     {"shape": "8x128", "share_percent": 0.4},
+                     {"megabytes": 1.5, "missing": {}, "megabytes_per_s": {"bort_mx": spread}}],
+            "search": [{"candidates": 6, "phases_s": {"candidates": 3.5}}],
+            "scaling": [{"share_of_twice_one": spread}, {"missing": {"two workers": "Horovod is not installed"}}],
+            "memory": [{"architecture": "bort", "file_bytes": 2e9, "load_s": 1.25, "peak_over_file": 1.5}],
+            "finetuning": [{"task": "RTE", "ratio_median": 2.0, "ratio_quartiles": [1.9, 2.1]}]}
+    found = {"results": {name: [{"rows": of}] for name, of in rows.items()}}
+    assert tool().data(found).splitlines()[2:] == [
+        "| prepare 30 MB on 2 cores | 4.5 MB/s, 0.9 times the speed of the bare tokenizer |",
+        "| load and mask 8x128 | 0.4 % of a training step |", "| tokenize 1.5 MB, bort_mx | 2 (1.5–2.5) MB/s |"]
+    assert [line.split(" | ")[1].strip(" |") for line in tool().others(found).splitlines()[2:]] == [
+        "candidates 3.5", "2 (1.5–2.5)", "1.2 s, peak memory 1.50 times the file", "2 (1.9–2.1)"]
+    assert tool().latency(found) == "Not measured yet.\n"
+
+
 def test_a_document_that_does_not_match_is_found_and_written(tmp_path, monkeypatch, capsys):
     module = tool()
     document = tmp_path / "README.md"

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from bort_mx.commands import bench
@@ -97,12 +98,20 @@ def test_peers_say_what_they_lack(side_by_side, monkeypatch):
     assert len(peers.encoders((1, 2, 16, 32))) == 8
 
 
-def test_our_engines_and_the_matrix_product_work(side_by_side):
+def test_our_engines_are_timed_with_the_same_work(side_by_side):
+    """All states of the case's batch, by the same weights; and whole matrix products."""
+    import mxnet as mx
     import peers
 
-    for work in (peers.mxnet_encoder([1, 2, 16, 32]), peers.onnx_runtime([1, 2, 16, 32], False)):
-        work("2x8")
-    peers.gemm(16, 1)("")
+    states = peers.mxnet_encoder([1, 2, 16, 32])("2x8").asnumpy()
+    assert states.shape == (2, 8, 16) and states.std() > 0.1
+    for int8, tolerance in ((False, 1e-4), (True, 0.2)):
+        np.testing.assert_allclose(peers.onnx_runtime([1, 2, 16, 32], int8)("2x8")[0], states, atol=tolerance)
+    mx.random.seed(3)
+    product = peers.gemm(16, 2)("").asnumpy()
+    mx.random.seed(3)
+    left, right = (mx.nd.random.uniform(shape=(16, 16)).asnumpy() for _ in range(2))
+    np.testing.assert_allclose(product, left @ right, rtol=1e-5)
 
 
 def test_bench_keeps_json_lines_and_says_what_the_processor_lacks(tmp_path, monkeypatch, capsys):

@@ -14,7 +14,7 @@ def students(load_benchmark):
 
 def driver(students, folder, seen, stop_at=None):
     """A driver whose programs do nothing but write what the real ones write."""
-    made = students.Driver(argparse.Namespace(data_dir="data", teacher="TEACHER", runs=str(folder),
+    made = students.Driver(argparse.Namespace(action="run", data_dir="data", teacher="TEACHER", runs=str(folder),
                                               record=str(folder / "record.jsonl")))
 
     def program(script, options):

@@ -22,7 +22,7 @@ from bort_mx.pretraining import pretrain as pretraining
 from bort_mx.pretraining.from_teacher import layers_of, start_from_teacher
 from bort_mx.pretraining.inner_objective import pairs_of_layers
 from bort_mx.training import schedules
-from bort_mx.training.budget import Budget, seconds_of
+from bort_mx.training.budget import Budget
 
 STUDENT = ["--architecture", "2,2,16,24", "--batch-size", "8", "--seq-len", "32", "--learning-rate", "3e-3", "--warmup",
            "0.2", "--schedule", "linear", "--log-interval", "1", "--checkpoint-interval", "4", "--evaluation-interval",
@@ -258,6 +258,67 @@ def test_layers_and_pairs():
         layers_of(3, 2, "lower")
 
 
+def test_all_losses_work_on_the_device_of_the_models():
+    """mx.cpu(1) stands for a GPU: what is left on the first device does not fit to it."""
+    from bort_mx.data.masking import Batch
+    from bort_mx.pretraining.options import Recipe
+    from bort_mx.pretraining.recipe import objective_of, start_as_told
+
+    ctx, rng = mx.cpu(1), np.random.default_rng(0)
+    batch = Batch(rng.integers(5, 50, (2, 8)).astype(np.int32), np.array([8, 6], np.int32),
+                  np.array([[2, 4], [3, 0]], np.int32), np.array([[7, 8], [9, 0]], np.int32),
+                  np.array([[1, 1], [1, 0]], np.float32))
+    sample = batch.input_ids, batch.valid_length
+    for head, summed in (("encoder", {"relations": 1.0, "hidden": 1.0, "attention": 1.0, "embeddings": 1.0}),
+                         ("mlm", {"mlm": 1.0, "kd": 1.0, "relations": 1.0}), ("encoder", {"replaced": 50.0}),
+                         ("mlm", None)):
+        losses = []
+        for place in (mx.cpu(), ctx):
+            teacher, student = (build_model(Architecture(2, 2, H, 24), 50, head, seed=H, ctx=place, dropout=0.0)
+                                for H in (24, 16))
+            recipe = Recipe(summed, start=None if summed and "replaced" in summed else "lower")
+            taught = None if recipe.start is None else teacher
+            _, units = start_as_told(recipe, student, taught, 8, sample, True)
+            objective = objective_of(recipe, student, taught, units, 0, place)
+            mx.random.seed(1, ctx=place)
+            with mx.autograd.record():
+                sums = objective(batch, detailed=True)
+            sums.loss.backward()
+            assert sums.loss.context == place
+            losses.append(float(sums.loss.asscalar()))
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5), summed
+
+
+def test_a_student_that_starts_from_a_teacher_may_learn_without_it(prepared, teacher, tmp_path, capsys):
+    run("--data", prepared, "--teacher", teacher, "--losses", "mlm", "--init-from-teacher", "lower", *STUDENT,
+        "--output-dir", tmp_path / "run", "--max-steps", "2")
+    said = capsys.readouterr().out
+    assert "self-supervised (1·mlm)" in said and "starts from the teacher's embeddings" in said
+    assert "distilling" not in said
+
+
+def test_scores_of_relations_count_in_the_micro_batch():
+    """Bort from RoBERTa-large has 32 relation heads of 32; its own 8 heads are few beside them."""
+    from bort_mx.architecture import PRESETS
+    from bort_mx.pretraining.options import Recipe
+    from bort_mx.pretraining.recipe import scores_of_sequence
+
+    bort, large = PRESETS["bort"], PRESETS["roberta-large"]
+    assert scores_of_sequence(Recipe({"relations": 1.0}), bort, large, 512) == 3 * 32 * 512 ** 2
+    assert scores_of_sequence(Recipe({"relations": 1.0}, relation_heads=16), bort, large, 64) == 3 * 16 * 64 ** 2
+    assert scores_of_sequence(Recipe({"attention": 1.0}, every_layer=True), bort, bort, 64) == 4 * 8 * 64 ** 2
+    assert scores_of_sequence(Recipe(), bort, None, 512) == scores_of_sequence(Recipe({"mlm": 1.0}), bort, None, 9) == 0
+
+
+def test_the_built_in_run_takes_a_budget(monkeypatch, capsys):
+    """Its warm-up in steps becomes the same share of the time; the user's own is kept."""
+    from bort_mx.commands import pretrain as command
+
+    monkeypatch.setattr(pretraining, "pretrain", lambda options: {})
+    assert [command.run([*argv, "--budget", "1min"])[0].warmup for argv in ([], ["--warmup", "0.3"])] == [0.1, 0.3]
+    assert command.run([])[0].warmup == 20
+
+
 # -- schedules and budgets -----------------------------------------------------------------------------------------
 
 
@@ -267,11 +328,6 @@ def test_schedules_by_hand():
     assert [schedules.at_progress("linear", p, 0.2) for p in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, .5, 1, .5, 0])
     assert schedules.at_progress("cosine", 0.6, 0.2) == pytest.approx(0.5)
     assert schedules.at_progress("noam", 0.8, 0.2) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("text, seconds", [("90s", 90), ("45min", 2700), ("45m", 2700), ("1.5h", 5400), ("1d", 86400)])
-def test_durations(text, seconds):
-    assert seconds_of(text) == seconds
 
 
 def test_a_budget_goes_on_after_a_kill_and_the_pause_does_not_count(tmp_path):
@@ -330,6 +386,15 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     (["--losses", "embeddings", "mlm"], "embeddings cannot be added to mlm"),
     (["--losses", "kd"], "lacks a trained MLM head"),
     (["--losses", "mlm", "--distill", "hidden"], "exclude each other"),
+    (["--losses", "mlm"], "no loss of --losses mlm learns from it"),
+    (["--losses", "embeddings", "--teacher-layer", "2"], "--teacher-layer: requires --losses with relations or hidden"),
+    (["--distill", "hidden", "--relation-heads", "4"], "--relation-heads: requires --losses with relations;"),
+    (["--distill", "relations", "--every-layer"], "--every-layer: requires --losses with hidden or attention"),
+    (["--teacher-layer", "2"], "--teacher-layer: requires --losses"),
+    (["--losses"], "--losses: expected at least one argument"),
+    (["--init-from-teacher", "lower", "--init", "x", "--distill", "hidden"], "exclude each other"),
+    (["--distill", "hidden", "--teacher-cache", "1", "--length-warmup", "0.5", "--first-seq-len", "16"],
+     "exclude each other"),
     (["--budget", "soon"], "not a duration"),
     (["--budget", "2h", "--warmup", "100"], "give a proportion below 1"),
     (["--distill", "relations", "--budget", "1s", "--checkpoint-interval", "1000000"], "before the first checkpoint"),

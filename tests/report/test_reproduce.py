@@ -213,10 +213,21 @@ def test_one_table_measures_nothing_and_needs_no_pytorch(tmp_path):
     assert {one["table"] for one in found} == {"2"} and len(found) == 16
 
 
+def _first(records, table, column):
+    return next(one for one in records if (one["table"], one["column"]) == (table, column))
+
+
 @pytest.mark.parametrize("change, message", [
     (lambda r: r[0].update(row="A9"), "no such value"), (lambda r: r.pop(), "has no value for table text"),
     (lambda r: r[0].pop("value"), "entry 1 must be an object"),
-    (lambda r: r[0].update(value="four"), "must be a number")])
+    (lambda r: r[0].update(value="four"), "must be a whole number above 0"),
+    (lambda r: r[0].update(value=4.5), "4.5 must be a whole number above 0"),
+    (lambda r: _first(r, "1", "seconds per sample").update(value=0), "0 must be a number above 0"),
+    (lambda r: _first(r, "1", "seconds per sample").update(value=True), "True must be a number above 0"),
+    (lambda r: _first(r, "1", "seconds per sample").update(value=math.nan), "nan must be a number above 0"),
+    (lambda r: _first(r, "3", "GPUs").update(value=[8]), "must be a number above 0"),
+    (lambda r: next(one for one in r if one["table"] == "4" and isinstance(one["value"], str)).update(value="90/x"),
+     "'90/x' must be a pair of scores")])
 def test_numbers_that_do_not_fit_are_refused(tmp_path, change, message):
     path = tmp_path / "numbers.json"
     records = sorted(published.read().records(), key=lambda r: r["table"] == "text")
@@ -224,6 +235,18 @@ def test_numbers_that_do_not_fit_are_refused(tmp_path, change, message):
     path.write_text(json.dumps(records))
     with pytest.raises(InputError, match=message):
         published.read(path)
+
+
+def test_a_number_may_become_another_one(tmp_path):
+    """Also where the paper prints 0, as for seeds, or nothing."""
+    path, records = tmp_path / "numbers.json", published.read().records()
+    zero = next(one for one in records if one["value"] == 0)
+    nothing = next(one for one in records if one["value"] is None)
+    zero["value"], nothing["value"] = 7, 1.5
+    path.write_text(json.dumps(records))
+    found = published.read(path)
+    assert found(*(zero[name] for name in published.FIELDS[:3])) == 7
+    assert found(*(nothing[name] for name in published.FIELDS[:3])) == 1.5
 
 
 def test_bad_options_are_refused_before_anything_is_written(tmp_path):

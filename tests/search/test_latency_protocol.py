@@ -11,6 +11,7 @@ from bort_mx.commands import latency
 from bort_mx.data import TokenShards
 from bort_mx.errors import InputError
 from bort_mx.search.latency_protocol import draw_element, time_trials
+from bort_mx.training.finished_runs import find_runs
 
 
 def test_random_ids_depend_on_the_seed_alone():
@@ -48,6 +49,21 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys):
     assert "one element of 16 tokens (random ids), 4 trials, on " in printed
     assert [row["architecture"] for row in found["rows"]] == [[1, 2, 16, 32], [2, 2, 16, 32]]
     assert f"{1000 * found['rows'][0]['mean_s']:.2f} ms" in printed
+    assert f"reproduce --table 1 --runs {tmp_path / 'out'}" in printed
+    run, = find_runs(tmp_path)[0]
+    assert (run.stage, run.options["trials"], run.results["rows"]) == ("latency", 4, found["rows"])
+
+
+def test_results_of_something_else_are_not_replaced(tmp_path):
+    small = ["--architectures", "1,2,16,32", "--trials", "1", "--seq-len", "16", "--vocab-size", "60", "--output-dir"]
+    for _ in range(2):  # its own are replaced
+        latency.main([*small, str(tmp_path / "own")])
+    (tmp_path / "config.json").write_text('{"options": {"task": "RTE"}}')
+    (tmp_path / "file").write_text("")
+    for place, message in ((tmp_path, "config.json is not of"), (tmp_path / "file", "cannot be written")):
+        with pytest.raises(InputError, match=message):
+            latency.main([*small, str(place)])
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_the_papers_number_of_trials_is_the_default():

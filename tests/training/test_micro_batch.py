@@ -61,6 +61,27 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
     assert 0 < (many - few) / 12 < bytes_of_sequence(Architecture(4, 4, 256, 512), 256, 38, 8000)
 
 
+def test_the_estimate_of_relations_is_from_above():
+    """With many relation heads and long text their scores take most of the memory."""
+    code = """
+import re, sys
+import mxnet as mx
+from bort_mx.pretraining.losses import relation_loss
+count = int(sys.argv[1])
+student, teacher, lengths = mx.nd.ones((256, count, 3 * 64)), mx.nd.ones((256, count, 3 * 64)), mx.nd.full(count, 256)
+student.attach_grad()
+with mx.autograd.record():
+    loss = relation_loss(student, teacher, lengths, 16).sum()
+loss.backward(); mx.nd.waitall()
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) * 1024)
+"""
+    few, many = (int(subprocess.run([sys.executable, "-c", code, str(count)], check=True, capture_output=True,
+                                    text=True).stdout) for count in (2, 8))
+    own, scores = Architecture(1, 1, 8, 8), 3 * 16 * 256 ** 2
+    estimate = bytes_of_sequence(own, 256, 0, 1, scores=scores) - bytes_of_sequence(own, 256, 0, 1)
+    assert 4 * scores < (many - few) / 6 < estimate
+
+
 def test_the_papers_pre_training_on_a_gpu_of_16_gb():
     """128 sequences of 512 with RoBERTa-large as teacher: 95 GB by the estimate, so 16 micro-batches of 8."""
     each = bytes_of_sequence(PRESETS["bort"], 512, 77, 50265, PRESETS["roberta-large"])
