@@ -7,7 +7,6 @@ to a command, by a word of it (`REDUCED`); the text is cut to its first paragrap
 import json
 import os
 import pathlib
-import re
 import shlex
 import shutil
 import socket
@@ -22,6 +21,10 @@ import pytest
 from bort_mx.checkpoints.hub import packaged
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from fresh_machine import commands, ways  # noqa: E402
+
 REDUCED = {
     "run_pretraining.py": "--max-steps 4 --batch-size 8 --warmup 2 --evaluation-sequences 16",
     "run_search.py": "--steps 1 --batch-size 8 --micro-batch-size 8 --evaluation-lines 8 --epsilon 6",
@@ -39,18 +42,12 @@ SKIPPED = {"make": "installs, or runs these very tests", ".": "activates .venv; 
 WEIGHTS = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-def commands(text):
-    """The commands of the indented blocks, in order: continued lines joined, comments and empty lines left out."""
-    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", re.sub(r"(?s)```.*?```", "", text), re.MULTILINE)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    found = [re.sub(r"\s+# .*$", "", line.strip()) for line in lines]
-    return [re.sub(r"\s+", " ", line) for line in found if line and not line.startswith("#")]
-
-
 def test_commands_are_found():
     assert commands("x\n\n    a  # b\n    # c\n\n    d \\\n        --e 'f'\n\ny\n    g\n") == ["a", "d --e 'f'", "g"]
     found = commands((ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(found) > 20 and {line.split()[0] for line in found} == {*SKIPPED, "python", "horovodrun"}
+    four = [line for _, lines in ways((ROOT / "README.md").read_text(encoding="utf-8")) for line in lines]
+    assert four == [line for line in found if line.split()[0] not in ("make", ".")]
 
 
 def reduced(command):

@@ -37,7 +37,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPAT
 EXCEPT = {"tokens_per_s", "seconds", "seconds_each", "phases_s", "taken_from_log", "teacher_passes",
           "measured_seconds"}
 """Keys of JSON files whose values are durations, or count what was repeated."""
-EXCEPT_FILES = re.compile(r"(^|/)(\.lock|tensorboard/.*|runtime\.json)$")
+EXCEPT_FILES = re.compile(r"(^|/)(\.lock|tensorboard/.*|runtime\.json|hours\.json)$")
 """Files that hold nothing else: TensorBoard's events begin with a time and repeat what a killed run logged."""
 EXCEPT_PART = re.compile(r"^## Runtime\n.*?(?=^## )", re.M | re.S)
 """The part of a search's report that tells durations, and how many candidates came from an earlier run's log."""
