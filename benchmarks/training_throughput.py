@@ -1,23 +1,30 @@
-"""Training throughput at Bort's size beside Hugging Face transformers' stock masked-LM step on PyTorch.
+"""A pre-training step beside what a PyTorch user would run: tokens a second, and the ratio of neighbouring steps.
 
-Both train <4,8,1024,768> with a vocabulary of 50,265 on the same random tokens, 15 % of them masked, dropout 0.1,
-AdamW, gradients clipped to 1. The stock step is BertForMaskedLM with labels −100 outside the masked positions, as
-DataCollatorForLanguageModeling makes them, and torch.optim.AdamW; it computes the loss over all positions. Steps of the
-two alternate, each in a process of its own, as in use, with the same number of threads; printed are the medians and the
-quartiles of the ratio.
+Works: masked-LM steps of Bort, 8 x 128 and 4 x 512, and of <4,4,256,1024>, 32 x 128; a distillation step of Bort from a
+teacher of RoBERTa-base's size, 8 x 128. All train with a vocabulary of 50,265 on the same random tokens, 15 % of them
+masked, dropout 0.1, AdamW, gradients clipped to 1. The peers are transformers' BertForMaskedLM on PyTorch:
 
-    python benchmarks/training_throughput.py --shapes 8x128 4x512 --repeats 7
+- stock: labels -100 outside the masked positions, as DataCollatorForLanguageModeling makes them, torch.optim.AdamW; the
+  loss is computed over all positions;
+- gathered: the output layer and the loss at the masked positions only, and fused AdamW, as who knows PyTorch writes it;
+- gathered, compiled: the same through torch.compile; each with bf16 autocast too where the processor has bf16.
+
+Steps alternate, each side in a process of its own, as in use, with the same number of threads; printed are the medians
+and the quartiles of the ratio.
+
+    python benchmarks/training_throughput.py --works "MLM, Bort" --repeats 7
 """
 
 import argparse
 import functools
 import json
 import os
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 from side_by_side import Missing, SideBySide, Work, spread
 
-from bort_mx import PRESETS
+from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.data.masking import Batch, MaskingVocabulary, mask_tokens, max_masked
 from bort_mx.distributed import Workers
 from bort_mx.machine import instructions
@@ -27,6 +34,25 @@ from bort_mx.training.optimizers import AdamW
 from bort_mx.training.step import TrainingStep
 
 VOCABULARY, MASK, SPECIAL = 50265, 50264, {0, 1, 2, 3, 50264}
+WEIGHT, TEMPERATURE = 0.5, 1.0
+Shape = Tuple[int, int, int, int]
+
+
+class Training(NamedTuple):
+    """What is trained."""
+
+    student: Shape
+    shapes: Tuple[str, ...]
+    """Sequences x tokens of a step."""
+    teacher: Optional[Shape] = None
+
+
+BORT = PRESETS["bort"].as_tuple()
+WORKS: Dict[str, Training] = {
+    "MLM, Bort": Training(BORT, ("8x128", "4x512")),
+    "MLM, <4,4,256,1024>": Training((4, 4, 256, 1024), ("32x128",)),
+    "distillation, Bort": Training(BORT, ("8x128",), (12, 12, 768, 3072)),
+}
 
 
 def make_batch(size: int, length: int, seed: int) -> Batch:
@@ -45,12 +71,14 @@ def make_batch(size: int, length: int, seed: int) -> Batch:
     return batch
 
 
-def our_step(seed: int) -> Work:
+def our_step(seed: int, student: Shape, teacher: Optional[Shape]) -> Work:
     """This project's step: the same core that run_pretraining.py runs."""
     import mxnet
 
-    model = build_model(PRESETS["bort"], VOCABULARY, "mlm")
-    core = TrainingStep(PretrainingObjective(model), AdamW(parameters_of(model)), Workers(), clip=1.0)
+    model = build_model(Architecture(*student), VOCABULARY, "mlm")
+    teaches = build_model(Architecture(*teacher), VOCABULARY, "mlm", dropout=0.0) if teacher else None
+    objective = PretrainingObjective(model, teaches, WEIGHT, TEMPERATURE)
+    core = TrainingStep(objective, AdamW(parameters_of(model)), Workers(), clip=1.0)
     batches = functools.cache(lambda case: make_batch(*map(int, case.split("x")), seed))
 
     def run(case: str) -> None:
@@ -60,30 +88,56 @@ def our_step(seed: int) -> Work:
     return run
 
 
-def stock_step(seed: int, bf16: bool) -> Work:
-    """transformers' stock step, in float32 or with bf16 autocast."""
+def their_step(seed: int, student: Shape, teacher: Optional[Shape], gathers: bool, compiled: bool, bf16: bool) -> Work:
+    """A step of transformers' model on PyTorch."""
     import torch
     import transformers
 
     if bf16 and not instructions()["bf16"]:
         raise Missing("the processor has no bf16 instructions, so bf16 would be emulated")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    D, A, H, I = PRESETS["bort"].as_tuple()
-    model = transformers.BertForMaskedLM(transformers.BertConfig(
-        vocab_size=VOCABULARY, hidden_size=H, num_hidden_layers=D, num_attention_heads=A, intermediate_size=I))
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    batches = functools.cache(lambda case: make_batch(*map(int, case.split("x")), seed))
+
+    def build(shape: Shape):
+        D, A, H, I = shape
+        return transformers.BertForMaskedLM(transformers.BertConfig(
+            vocab_size=VOCABULARY, hidden_size=H, num_hidden_layers=D, num_attention_heads=A, intermediate_size=I))
+
+    model, teaches = build(student).train(), build(teacher).eval() if teacher else None
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=gathers)
+
+    def logits_of(of, ids, places):
+        if not gathers:
+            return of(input_ids=ids).logits.flatten(0, 1)[places]
+        return of.cls(of.bert(input_ids=ids).last_hidden_state.flatten(0, 1)[places])
+
+    def loss_of(ids, places, labels):
+        if not gathers and not teacher:  # the stock model's own loss, over all positions
+            everywhere = torch.full(ids.shape, -100)
+            everywhere.view(-1)[places] = labels
+            return model(input_ids=ids, labels=everywhere).loss
+        logits = logits_of(model, ids, places)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        if teaches is None:
+            return loss
+        with torch.no_grad():
+            target = torch.softmax(logits_of(teaches, ids, places) / TEMPERATURE, -1)
+        taught = torch.nn.functional.cross_entropy(logits / TEMPERATURE, target) * TEMPERATURE ** 2
+        return WEIGHT * taught + (1 - WEIGHT) * loss
+
+    forward = torch.compile(loss_of) if compiled else loss_of
+
+    @functools.cache
+    def tensors(case: str):
+        batch = make_batch(*map(int, case.split("x")), seed)
+        kept = batch.weights > 0
+        places = (np.arange(len(kept))[:, None] * batch.input_ids.shape[1] + batch.masked_positions)[kept]
+        return tuple(torch.from_numpy(array.astype(np.int64))
+                     for array in (batch.input_ids, places, batch.labels[kept]))
 
     def run(case: str) -> None:
-        """One step, loss over all positions."""
-        batch = batches(case)
-        labels = np.full(batch.input_ids.shape, -100)
-        for row, count in enumerate(batch.weights.sum(1).astype(int)):
-            labels[row, batch.masked_positions[row, :count]] = batch.labels[row, :count]
-        ids = torch.from_numpy(batch.input_ids.astype(np.int64))
+        """One step."""
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.from_numpy(labels)).loss
+            loss = forward(*tensors(case))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -91,33 +145,40 @@ def stock_step(seed: int, bf16: bool) -> Work:
     return run
 
 
-STEPS = {"bort_mx": (our_step, (0,)), "transformers' stock step": (stock_step, (0, False)),
-         "transformers' stock step, bf16 autocast": (stock_step, (0, True))}
+def steps(work: Training) -> Dict[str, Tuple]:
+    """The sides: name → what makes its step, and the arguments."""
+    peers = {"transformers, stock": (False, False), "transformers, gathered": (True, False),
+             "transformers, gathered, compiled": (True, True)}
+    of = (0, work.student, work.teacher)
+    return {"bort_mx": (our_step, of),
+            **{name + (", bf16" if bf16 else ""): (their_step, (*of, *kind, bf16))
+               for bf16 in (False, True) for name, kind in peers.items()}}
 
 
-def measure(shape: str, repeats: int) -> dict:
+def measure(name: str, shape: str, repeats: int) -> dict:
     """Steps in turn, each side in a process of its own, the others waiting."""
     size, length = map(int, shape.split("x"))
-    with SideBySide(STEPS) as sides:
+    with SideBySide(steps(WORKS[name])) as sides:
         seconds = sides.rounds(shape, repeats, warm_up=2)  # compiling, and the first touch of all memory
-    found = {"shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]), "repeats": repeats,
-             "tokens_per_s": {name: round(size * length / float(np.median(values)), 1)
-                              for name, values in seconds.items()},
+    found = {"work": name, "shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]), "repeats": repeats,
+             "tokens_per_s": {side: round(size * length / float(np.median(values)), 1)
+                              for side, values in seconds.items()},
              "missing": sides.missing, "ratio": {}}
-    for name, values in seconds.items():
-        if name != "bort_mx" and "bort_mx" in seconds:
-            found["ratio"][name] = spread([theirs / ours for theirs, ours in zip(values, seconds["bort_mx"])])
+    for side, values in seconds.items():
+        if side != "bort_mx" and "bort_mx" in seconds:
+            found["ratio"][side] = spread([theirs / ours for theirs, ours in zip(values, seconds["bort_mx"])])
     return found
 
 
 def main() -> None:
-    """Measure and print one JSON line a shape."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shapes", nargs="+", default=["8x128", "4x512"])
+    """Measure and print one JSON line a work and shape."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    for shape in arguments.shapes:
-        print(json.dumps(measure(shape, arguments.repeats)), flush=True)
+    for name in arguments.works:
+        for shape in WORKS[name].shapes:
+            print(json.dumps(measure(name, shape, arguments.repeats)), flush=True)
 
 
 if __name__ == "__main__":

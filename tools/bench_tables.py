@@ -73,11 +73,11 @@ def latency(found: Dict) -> str:
 
 def training(found: Dict) -> str:
     """Tokens a second of the training steps, and the ratios."""
-    body = [[row["shape"], name, f"{speed:g}",
+    body = [[row["work"], row["shape"], name, f"{speed:g}",
              with_spread(row["ratio"][name]) if name in row["ratio"] else "1"]
             for row in rows_of(found, "training") for name, speed in row["tokens_per_s"].items()]
     missing = {f"{name}: {why}" for row in rows_of(found, "training") for name, why in row["missing"].items()}
-    return table(["sequences x tokens", "step", "tokens/s", "its time / ours"], body) + left_out(missing)
+    return table(["work", "sequences x tokens", "step", "tokens/s", "its time / ours"], body) + left_out(missing)
 
 
 def data(found: Dict) -> str:

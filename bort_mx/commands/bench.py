@@ -23,7 +23,7 @@ Scripts = List[List[str]]
 SUITES: Dict[str, Dict[str, Scripts]] = {
     "latency": {"full": [["latency.py"]], "quick": [["latency.py", "--quick"]]},
     "training": {"full": [["training_throughput.py"]],
-                 "quick": [["training_throughput.py", "--shapes", "8x128", "--repeats", "3"]]},
+                 "quick": [["training_throughput.py", "--works", "MLM, Bort", "--repeats", "3"]]},
     "finetuning": {"full": [["finetune_throughput.py"]],
                    "quick": [["finetune_throughput.py", "--steps", "8", "--repeats", "2", "--tasks", "RTE"]]},
     "data": {"full": [["prepare.py"], ["loading_share.py"], ["tokenizer_speed.py"]],

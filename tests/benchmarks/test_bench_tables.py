@@ -46,7 +46,8 @@ def test_a_document_that_does_not_match_is_found_and_written(tmp_path, monkeypat
     document = tmp_path / "README.md"
     document.write_text("before\n<!-- bench: training -->\nold\n<!-- end of bench -->\nafter\n")
     results = {"machine": {}, "results": {"training": [{"rows": [{
-        "shape": "8x128", "tokens_per_s": {"bort_mx": 700.0, "stock": 350.0}, "missing": {"bf16": "no bf16"},
+        "work": "MLM", "shape": "8x128", "tokens_per_s": {"bort_mx": 700.0, "stock": 350.0},
+        "missing": {"bf16": "no bf16"},
         "ratio": {"stock": {"median": 2.0, "quartiles": [1.9, 2.1], "rounds": 3}}}]}]}}
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "KEPT", tmp_path / "bench.json")
@@ -55,6 +56,6 @@ def test_a_document_that_does_not_match_is_found_and_written(tmp_path, monkeypat
     assert module.main(["--check", str(tmp_path / "new.json")]) == 1 and "does not match" in capsys.readouterr().out
     assert module.main([str(tmp_path / "new.json")]) == 0
     text = document.read_text()
-    assert "| 8x128 | stock | 350 | 2 (1.9–2.1) |" in text and "Left out: bf16: no bf16." in text
+    assert "| MLM | 8x128 | stock | 350 | 2 (1.9–2.1) |" in text and "Left out: bf16: no bf16." in text
     assert text.startswith("before\n") and text.endswith("<!-- end of bench -->\nafter\n") and "old" not in text
     assert module.main(["--check"]) == 0
