@@ -6,6 +6,7 @@ from typing import Callable, List, Optional, Tuple
 
 from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.commands.demo_distillation import STUDENTS
 from bort_mx.commands.last_lines import OWN_TEXTS, say_last
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
@@ -18,8 +19,8 @@ BUILT_IN = ["--task", "demo", "--epochs", "3", "--batch-size", "16", "--learning
 """The small run on the built-in task, where no --task is given; options on the command line win."""
 BUILT_IN_OUTPUT = "runs/finetuning-demo"
 """Gets a directory for each checkpoint that the small run starts from."""
-DEMO_CHECKPOINTS = ("runs/demo/student-distilled", "runs/demo/student-mlm")
-"""What `make demo` leaves."""
+DEMO = "runs/demo"
+"""What `make demo` writes into."""
 
 
 def main(argv: List[str]) -> int:
@@ -90,9 +91,10 @@ def _single(by_agora: bool) -> Callable[..., dict]:
 
 
 def _demo_checkpoint() -> str:
-    """The demo's model if it is there, else a fresh one."""
-    there = [path for path in DEMO_CHECKPOINTS if any(pathlib.Path(path).glob("checkpoints/step-*"))]
-    return there[0] if there else "fresh"
+    """One of the demo's students if it is there, the distilled ones first, else a fresh one."""
+    there = [step.parents[1] for name in reversed(STUDENTS.values())
+             for step in sorted(pathlib.Path(DEMO).glob(f"{name}-*/checkpoints/step-*"))]
+    return str(there[0]) if there else "fresh"
 
 
 def _named(checkpoint: str) -> str:

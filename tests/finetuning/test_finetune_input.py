@@ -14,6 +14,7 @@ from finetuning_runs import ROOT, results_of, start
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import hub, load, loading
 from bort_mx.commands import finetune as command
+from bort_mx.commands.demo_distillation import STUDENTS
 from bort_mx.data.tasks import Example, Examples, get_task
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError, RunError
@@ -260,13 +261,14 @@ def test_without_a_task_the_demo_is_taken(monkeypatch, capsys, tmp_path):
     command.main(["--epochs", "2"])
     assert (taken[0].task, taken[0].checkpoint, taken[0].epochs) == ("demo", "fresh", 2)
     assert "not pre-trained" in capsys.readouterr().out
-    (tmp_path / "runs/demo/student-distilled/checkpoints/step-9").mkdir(parents=True)
+    for name in (*STUDENTS.values(), "teacher"):  # as the demo names them
+        (tmp_path / f"runs/demo/{name}-0/checkpoints/step-9").mkdir(parents=True)
     command.main([])
-    assert taken[1].checkpoint == "runs/demo/student-distilled"
+    assert taken[1].checkpoint == "runs/demo/student-distilled-0"
     command.main(["--checkpoint", "../x"])
     command.main(["--checkpoint=amazon/bort"])
     assert [options.output_dir for options in taken] == [f"runs/finetuning-demo/{name}" for name in (
-        "fresh", "runs-demo-student-distilled", "x", "amazon-bort")]
+        "fresh", "runs-demo-student-distilled-0", "x", "amazon-bort")]
     assert taken[2].checkpoint == "../x" and taken[3].checkpoint == "amazon/bort"
 
 
