@@ -1,5 +1,6 @@
 """`bort-mx serve`: the same answers as in Python, limits with clear answers, a stop that loses nothing."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import json
@@ -265,6 +266,22 @@ def test_the_command_stops_with_its_requests_answered(folders):
     # a request whose connection was not taken yet is refused, never half answered
     assert all(isinstance(one, OSError) or one[0] == 200 for one in outcomes) and any(
         not isinstance(one, OSError) for one in outcomes)
+
+
+def test_an_answer_is_not_held_back_by_the_kernel():
+    """Its head and body are two small packets: without TCP_NODELAY the second waits 40 ms for the first to arrive."""
+    async def accepted():
+        found = asyncio.get_running_loop().create_future()
+
+        def taken(_, writer):
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+        async with await asyncio.start_server(taken, sock=serve.bind("127.0.0.1", 0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.close()
+            return await found
+
+    assert asyncio.run(accepted()) == 1
 
 
 def test_bad_options(folders, monkeypatch):
