@@ -119,8 +119,7 @@ def forward(model: Any, ids: np.ndarray, lengths: np.ndarray, positions: Optiona
 
     if not isinstance(model, BERT):
         return model(ids, lengths, positions, types)
-    import mxnet as mx
+    from bort_mx.devices import to_device  # loads MXNet
 
-    context = next(iter(model.collect_params().values())).list_ctx()[0]
     given = (ids, lengths, positions, types)
-    return model(*(None if values is None else mx.nd.array(values, ctx=context) for values in given)).asnumpy()
+    return model(*(None if values is None else to_device(values, model.context) for values in given)).asnumpy()

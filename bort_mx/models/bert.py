@@ -71,6 +71,11 @@ class BERT(HybridBlock):
             classifier.add(nn.Dense(config.num_labels, in_units=H, flatten=False))
         return classifier
 
+    @property
+    def context(self) -> mx.Context:
+        """The (first) device of its weights."""
+        return self.word_embed[0].weight.list_ctx()[0]
+
     def __call__(self, input_ids, valid_length=None, masked_positions=None, token_types=None):
         """Fill in the optional inputs, so that one compiled graph serves every call.
 

@@ -48,9 +48,8 @@ def largest_units(teacher: BERT, width: int, sample: Tuple[np.ndarray, np.ndarra
     """
     ids, lengths = sample
     layers = range(teacher.config.architecture.num_layers + 1)
-    ctx = next(iter(parameters_of(teacher).values())).list_ctx()[0]
     with mx.autograd.pause(train_mode=False):
-        states = InnerStates(teacher, (), layers)(to_device(ids, ctx), to_device(lengths, ctx))
+        states = InnerStates(teacher, (), layers)(to_device(ids, teacher.context), to_device(lengths, teacher.context))
     kept = np.arange(ids.shape[1])[:, None] < lengths[None]  # (s, B)
     squares = [np.square(layer.asnumpy()[kept].astype(np.float64)).sum(axis=0) for layer in states]  # (H_T,) each
     return _largest(sum(layer / layer.sum() for layer in squares), width)
