@@ -43,6 +43,19 @@ def setup_on(version, **environment):
                           env={**os.environ, **environment})
 
 
+def test_mxnet_alone_finds_numpys_bool_on_a_new_python(install, tmp_path):
+    """As Horovod's build and horovodrun import it."""
+    package = tmp_path / "mxnet/__init__.py"
+    package.parent.mkdir()
+    package.write_text("import numpy as onp\n\nfound = onp.bool\n")
+    lacks = ("import numpy, sys; vars(numpy).pop('bool', None); import mxnet, numpy; "
+             "sys.exit(mxnet.found is not numpy.bool_)")
+    for version, code in (((3, 11), 1), ((3, 12), 0), ((3, 12), 0)):
+        install.name_numpy_bool(tmp_path, version)
+        assert subprocess.run([sys.executable, "-c", lacks], cwd=tmp_path, stderr=subprocess.DEVNULL).returncode == code
+    assert package.read_text().count("_numpy.bool = ") == 1
+
+
 NUMPY = ["numpy==1.23.5; python_version<'3.12'", "numpy==1.26.4; python_version>='3.12'"]
 
 

@@ -9,7 +9,6 @@ is installed yet.
 """
 
 import argparse
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -22,12 +21,14 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from typing import Callable, Dict, Iterator, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MARKS = pathlib.Path(sys.prefix) / "installed.json"
 LOG = pathlib.Path(sys.prefix) / "install.log"
+PACKAGES = pathlib.Path(sysconfig.get_paths()["purelib"])
 
+NUMPY_BOOL = "import numpy as _numpy\n\n_numpy.bool = _numpy.bool_  # added by bort_mx: NumPy 1.26 lacks the name\n\n"
 MXNET_WHEELS = ("mxnet", "mxnet-cu110", "mxnet-cu112")
 ENVIRONMENT = ("BORT_MX_CUDA", "TORCH", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS")  # they decide what is installed
 
@@ -165,6 +166,21 @@ def install_mxnet(metadata: dict) -> None:
     must(pip(*metadata["ARRAYS"], *metadata["EXTRAS"].get(metadata["CUDA"], [])), "MXNet")
     if others:
         must(pip("--force-reinstall", "--no-deps", *wanted), "MXNet")
+    name_numpy_bool(PACKAGES)
+
+
+def name_numpy_bool(packages: pathlib.Path, version: Sequence[int] = sys.version_info) -> None:
+    """On Python 3.12, let MXNet itself give NumPy the name `numpy.bool`, which it reads when it is imported.
+
+    `bort_mx.runtime` does so for this program; but Horovod's build and horovodrun import MXNet alone.
+
+    Args:
+        packages: the folder that holds the package mxnet.
+        version: of Python.
+    """
+    path = packages / "mxnet" / "__init__.py"
+    if tuple(version) >= (3, 12) and NUMPY_BOOL not in path.read_text(encoding="utf-8"):
+        path.write_text(NUMPY_BOOL + path.read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def installed(name: str) -> bool:
@@ -179,7 +195,7 @@ def installed(name: str) -> bool:
 def install_gluonnlp(requirement: List[str]) -> None:
     """Install GluonNLP with its Cython module, or without it where it cannot be compiled."""
     lacking = missing_for_c()
-    stand_in = pathlib.Path(sysconfig.get_paths()["purelib"]) / "gluonnlp/data/fast_bert_tokenizer.py"
+    stand_in = PACKAGES / "gluonnlp/data/fast_bert_tokenizer.py"
     replace = ["--force-reinstall", "--no-deps"] if stand_in.exists() else []
     if not lacking and pip("--no-build-isolation", *replace, *requirement):
         return
@@ -203,27 +219,6 @@ def install_gluonnlp_uncompiled(requirement: List[str], folder: pathlib.Path) ->
     return pip("--no-build-isolation", str(source))
 
 
-@contextlib.contextmanager
-def numpy_bool() -> Iterator[None]:
-    """In this block, programs find the name `numpy.bool` on Python 3.12 too, as `bort_mx.runtime` gives it.
-
-    Horovod's build imports MXNet, which reads that name.
-    """
-    before = os.environ.get("PYTHONPATH")
-    with tempfile.TemporaryDirectory() as folder:
-        if sys.version_info >= (3, 12):
-            (pathlib.Path(folder) / "sitecustomize.py").write_text("import numpy\n\nnumpy.bool = numpy.bool_\n")
-            os.environ["PYTHONPATH"] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                os.environ.pop("PYTHONPATH", None)
-            else:
-                os.environ["PYTHONPATH"] = before
-
-
-@numpy_bool()
 def install_horovod(metadata: dict) -> Optional[str]:
     """Build Horovod with MXNet and Gloo.
 
