@@ -9,34 +9,35 @@ import math
 import mxnet as mx
 
 from bort_mx.models.encoder import MASKED_SCORE
+from bort_mx.pretraining.softmax_gradients import HardCrossEntropy, SoftCrossEntropy
 
 
 def distillation_cross_entropy(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray,
                                temperature: float) -> mx.nd.NDArray:
     """Per position: τ²·CE(softmax(z_T/τ), softmax(z_S/τ)) = −τ²·Σ_v p_T(v) log p_S(v).
 
-    Inputs: logits of student and teacher (N, V); no gradient flows into the teacher's. Output: (N,).
+    Inputs: logits of student and teacher (N, V), or (…, V); no gradient flows into the teacher's. Output: (N,), or (…).
     The factor τ² makes the size of the gradient independent of the temperature.
     """
     # Divide by τ first: log_softmax's own temperature argument is several times slower on CPUs.
-    target = mx.nd.softmax(_scaled(mx.nd.BlockGrad(teacher_logits), temperature), axis=-1)  # (N, V)
-    logs = mx.nd.log_softmax(_scaled(student_logits, temperature), axis=-1)  # (N, V)
-    # The sum over V is a batched dot product: it needs no further (N, V) array.
-    products = mx.nd.batch_dot(target.expand_dims(1), logs.expand_dims(2))  # (N, 1, 1)
-    return products.reshape(-1) * -(temperature ** 2)
+    with mx.autograd.pause():
+        target = mx.nd.softmax(_scaled(teacher_logits, temperature), axis=-1)  # (N, V)
+    return SoftCrossEntropy()(_scaled(student_logits, temperature), target) * temperature ** 2
 
 
 def cross_entropy(logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Per position: −log softmax(z)[label]. Inputs: logits (N, V), labels (N,). Output: (N,)."""
-    logs = mx.nd.log_softmax(_scaled(logits, 1.0), axis=-1)  # (N, V)
-    return -mx.nd.pick(logs, labels, axis=-1)
+    """Per position: −log softmax(z)[label]. Inputs: logits (N, V), labels (N,), or (…, V), (…). Output: as
+    labels.
+    """
+    return HardCrossEntropy()(_scaled(logits, 1.0), labels)
 
 
 def distillation_loss(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray, weights: mx.nd.NDArray,
                       temperature: float = 2.0, reduction: str = "mean") -> mx.nd.NDArray:
     """Scalar (1,): τ² · weighted mean over positions of CE(softmax(z_T/τ), softmax(z_S/τ)) (paper §4.2).
 
-    Inputs: logits of student and teacher, (N, V) each; weights (N,), 1 at a masked position and 0 at padding.
+    Inputs: logits of student and teacher, (N, V) each; weights (N,), 1 at a masked position and 0 at padding; or (…, V)
+    and (…).
     With reduction "sum" it returns the weighted sum. Training uses this: it adds up the micro-batches of all workers,
     and divides once by the weight of the whole batch.
     """
@@ -47,7 +48,7 @@ def masked_lm_loss(logits: mx.nd.NDArray, labels: mx.nd.NDArray, weights: mx.nd.
                    reduction: str = "mean") -> mx.nd.NDArray:
     """Scalar (1,): weighted mean of the cross-entropy, or its weighted sum.
 
-    Inputs: logits (N, V), labels (N,), weights (N,); `reduction` as in `distillation_loss`.
+    Inputs: logits (N, V), labels (N,), weights (N,), or (…, V), (…), (…); `reduction` as in `distillation_loss`.
     """
     return _reduced(cross_entropy(logits, labels), weights, reduction)
 

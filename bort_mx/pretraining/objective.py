@@ -48,8 +48,8 @@ class PretrainingObjective:
         positions.
         """
         inputs = [to_device(a, self._ctx) for a in (batch.input_ids, batch.valid_length, batch.masked_positions)]
-        labels, weights = (to_device(a.reshape(-1), self._ctx) for a in (batch.labels, batch.weights))  # (N,)
-        logits = self._logits(self._model, inputs)  # (N, V)
+        labels, weights = (to_device(a, self._ctx) for a in (batch.labels, batch.weights))  # (B, M)
+        logits = self._logits(self._model, inputs)
         metrics = {"mlm_loss": masked_lm_loss(logits, labels, weights, reduction="sum")}
         loss = metrics["mlm_loss"]
         if self._teacher is not None:
@@ -64,8 +64,8 @@ class PretrainingObjective:
 
     @staticmethod
     def _logits(model, inputs):
-        logits = model(*inputs)  # (B, M, V)
-        return logits.reshape((-1, logits.shape[-1])).astype("float32", copy=False)
+        """(B, M, V). They keep this shape, since the gradient of a reshape copies them."""
+        return model(*inputs).astype("float32", copy=False)
 
 
 def evaluate(objective: Union[PretrainingObjective, InnerObjective], batches: Iterable,

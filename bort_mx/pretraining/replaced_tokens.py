@@ -112,10 +112,9 @@ class ReplacedTokens:
             batch.input_ids, batch.valid_length, batch.masked_positions, batch.labels, batch.weights))
         rows = to_device(batch.valid_length > 1, self._ctx)  # (B,)
         logits = self._generator(ids, lengths, positions).astype("float32", copy=False)  # (B, M, V)
-        flat = logits.reshape((-1, logits.shape[-1]))
-        generator = losses.sequence_means(losses.cross_entropy(flat, labels.reshape(-1)).reshape(labels.shape), weights)
+        generator = losses.sequence_means(losses.cross_entropy(logits, labels), weights)
         with mx.autograd.pause():
-            filled, replaced, kept = self._fill(batch, mx.nd.softmax(flat, axis=-1))
+            filled, replaced, kept = self._fill(batch, mx.nd.softmax(logits.reshape((-1, logits.shape[-1])), axis=-1))
         states, = self._inner(filled, lengths)  # (s, B, H)
         scores = self._detector(states).reshape((0, -1)).transpose()  # (B, s)
         detector = replaced_loss(scores, replaced, kept)
