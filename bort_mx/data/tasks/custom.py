@@ -192,7 +192,7 @@ class CustomTask(Task):
         return index
 
     def _label(self, value: Any, where: str, tolerated: Tolerances) -> Union[str, float]:
-        if value is None or value == "":
+        if value is None or value == "" or value != value:  # JSON's NaN
             raise InputError(f"{where}: column {self._columns['label']!r} is empty; give a label, or leave the example "
                              "out")
         if not self.is_regression:

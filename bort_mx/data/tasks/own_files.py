@@ -188,6 +188,9 @@ class OwnFiles(CustomTask):
             keys = [tuple(map(clean_text, example.texts)) for example in examples]
             size, seed = dev_size(len(examples)), self._sources.split_seed
             self._dev_rows = split_off([example.label for example in examples], keys, size, seed)
+            if not self._dev_rows:
+                raise InputError(f"{path}: no dev set can be split off, as each label has one text only that is not "
+                                 "there again; give --dev")
             again = len(keys) - len(set(keys))
             self.said.append(
                 f"dev: {len(self._dev_rows):,} of {len(examples):,} examples split off {path}, in the proportions of "
