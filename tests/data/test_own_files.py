@@ -1,6 +1,7 @@
 """A task from files alone: what is guessed, what is said, what is refused."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -107,10 +108,22 @@ def test_a_trained_models_labels_and_columns_hold(tmp_path):
 
 @pytest.mark.parametrize("sources, message", [
     ({"label": "stars"}, "--label-column stars: .*reviews.csv has no such column; found text, label"),
-    ({"text": "body"}, "--text-column body: .* has no such column"), ({"name": "a/b"}, "name: 'a/b' names")])
+    ({"text": "body"}, "--text-column body: .* has no such column"), ({"name": "a/b"}, "name: 'a/b' names"),
+    ({"text": "text", "text_pair": "text"}, "columns: text, text_pair and label must be different ones"),
+    ({"text": "label", "label": "label"}, "columns: text, text_pair and label must be different ones")])
 def test_what_is_given_must_be_there(reviews, sources, message):
     with pytest.raises(InputError, match=message):
         OwnFiles(Sources({"train": reviews}, **sources))
+
+
+def test_a_file_that_is_given_twice_is_said(reviews, tmp_path):
+    copy = tmp_path / "dev.csv"
+    copy.write_bytes(pathlib.Path(reviews).read_bytes())
+    said = OwnFiles(Sources({"train": reviews, "dev": str(copy), "test": reviews})).said
+    assert [line for line in said if "tell nothing of new texts" in line] == [
+        f"--{a} is the file of --{b}, or a copy: its scores tell nothing of new texts"
+        for a, b in (("dev", "train"), ("test", "train"), ("test", "dev"))]
+    assert not any("copy" in line for line in OwnFiles(Sources({"train": reviews})).said)
 
 
 def test_what_cannot_be_told_is_asked_for(tmp_path):
