@@ -24,6 +24,7 @@ import numpy as np
 import safetensors.numpy
 
 from bort_mx.checkpoints import huggingface_config, lazy_tensor, tensor_names
+from bort_mx.checkpoints.cross_encoder import problem_type_of
 from bort_mx.checkpoints.huggingface_config import MODEL_TYPES, names_of_outputs, number_of_labels
 from bort_mx.checkpoints.huggingface_files import WEIGHT_FILES, read_tensors
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
@@ -190,9 +191,12 @@ def _with_our_classifier(tensors: Dict, rest: Dict, config: ModelConfig, values:
     if said not in (None, labels):
         raise InputError(f"{path}: config.json names {said} labels, the classifier has {labels} outputs")
     names_of = names_of_outputs(values) if labels > 1 else None
+    if names_of is None and labels > 1 and huggingface_config.names_labels(values):
+        logger.warning("%s: id2label does not give each of the %d outputs a name of its own; numbers stand for them",
+                       path / "config.json", labels)
     config = config.replace(head="classifier", num_labels=labels or config.num_labels,
                             pooler="pooler.weight" in tensors, labels=names_of and tuple(names_of),
-                            problem_type=values.get("problem_type"))
+                            problem_type=problem_type_of(values, path))
     tensors, config = _unscaled(tensors, config, values.get(MARK), path)
     return tensors, [name for name in rest if name not in used], config
 

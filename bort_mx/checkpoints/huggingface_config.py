@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import re
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from bort_mx.architecture import Architecture
@@ -31,6 +32,9 @@ TEXTS = "bort_mx_texts"
 """Key of config.json under which a classifier of ours says which text it cuts, and what its texts are called."""
 SENTENCE_CONFIG = "sentence_bert_config.json"
 """sentence-transformers' file beside config.json: its longest text, and whether texts are lower-cased."""
+_SENTENCE_CONFIGS = (SENTENCE_CONFIG, *(f"sentence_{name}_config.json" for name in (
+    "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")))
+"""Names of that file in older versions; the first that is there counts."""
 logger = logging.getLogger(__name__)
 
 
@@ -155,6 +159,13 @@ def names_of_outputs(config: dict) -> Optional[List[str]]:
     return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
 
 
+def names_labels(config: Dict) -> bool:
+    """Whether id2label has names other than LABEL_0, LABEL_1 …"""
+    given = config.get("id2label")
+    names = given.values() if isinstance(given, dict) else given if isinstance(given, list) else ()
+    return not all(re.fullmatch(r"LABEL_\d+", str(name)) for name in names)
+
+
 def with_texts(config: ModelConfig, values: Dict, path: pathlib.Path) -> ModelConfig:
     """The configuration with what the folder says of texts: their longest, the text that is cut, and the columns.
 
@@ -180,7 +191,7 @@ def text_settings(folder: pathlib.Path) -> Tuple[Optional[float], bool]:
     Raises:
         InputError: a limit that is no number of tokens, or a do_lower_case that is not true or false.
     """
-    path = folder / SENTENCE_CONFIG
+    path = next((folder / name for name in _SENTENCE_CONFIGS if (folder / name).is_file()), folder / SENTENCE_CONFIG)
     values = files.read_json(path) if path.is_file() else {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a JSON object")

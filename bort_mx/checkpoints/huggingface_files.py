@@ -10,6 +10,12 @@ from bort_mx.io import files
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                 "pytorch_model.bin.index.json")
 """In the order in which they are looked for."""
+ADAPTER = "adapter_config.json"
+"""Where it is there, transformers loads an adapter onto the weights."""
+OF_OTHERS = {ADAPTER: "an adapter of peft, without its model; merge it (merge_and_unload) and save the whole model",
+             "tf_model.h5": "TensorFlow's weights", "flax_model.msgpack": "Flax's weights", "rust_model.ot": "Rust's",
+             "model.onnx": "an ONNX file of others"}
+"""Files of weights that cannot be read, and what they are."""
 
 
 def read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_tensor.Tensor]:
@@ -19,8 +25,11 @@ def read_tensors(path: pathlib.Path, name: Optional[str]) -> Dict[str, lazy_tens
         path: the directory.
         name: the file to read; by default the first of `WEIGHT_FILES` that is there.
     Raises:
-        InputError: no such file, a damaged one, or an index that disagrees with its files.
+        InputError: no such file, a damaged one, an index that disagrees with its files, or an adapter beside them.
     """
+    if (path / ADAPTER).is_file():
+        raise InputError(f"{path / ADAPTER}: an adapter of peft (such as LoRA) belongs to these weights and cannot be "
+                         "read; merge it into them (merge_and_unload) and save the whole model")
     name = name or next((name for name in WEIGHT_FILES if (path / name).is_file()), None)
     if name is None:
         raise InputError(f"{path}: none of {', '.join(WEIGHT_FILES)} is here")

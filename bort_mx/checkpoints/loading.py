@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface, sentence_transformers, tensor_names
+from bort_mx.checkpoints.huggingface_files import OF_OTHERS
 from bort_mx.checkpoints.weights import Format, Weights, check_shapes
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -77,8 +78,18 @@ def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
         form = _format_of(path)
     if form is None:
         *most, last = [form.name for form in FORMATS]
-        raise InputError(f"{path}: not a checkpoint; known are {', '.join(most)} and {last}")
+        raise InputError(f"{path}: not a checkpoint{_what_it_holds(path)}; known are {', '.join(most)} and {last}")
     return form.read(path, num_heads)
+
+
+def _what_it_holds(path: pathlib.Path) -> str:
+    """Words on a folder that is no checkpoint: files of other programs, or checkpoints one folder below."""
+    if not path.is_dir():
+        return ""
+    found = [f"{name} is {what}" for name, what in OF_OTHERS.items() if (path / name).is_file()]
+    below = sorted(place.name for place in path.iterdir() if place.is_dir() and _format_of(place))
+    found += [f"{', '.join(below[:5])} below it {'is one' if len(below) == 1 else 'are'}"] if below else []
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _format_of(path: pathlib.Path) -> Optional[Format]:

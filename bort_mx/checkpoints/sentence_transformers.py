@@ -12,13 +12,14 @@ import numpy as np
 import safetensors.numpy
 
 from bort_mx.checkpoints import huggingface, lazy_tensor, torch_file
+from bort_mx.checkpoints.cross_encoder import OF_ALL
 from bort_mx.checkpoints.huggingface_config import SENTENCE_CONFIG, text_settings
 from bort_mx.checkpoints.weights import Format, Weights, check_fit
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
-MODULES, CONFIG, OF_ALL = "modules.json", "config.json", "config_sentence_transformers.json"
+MODULES, CONFIG = "modules.json", "config.json"
 OF_POOLING = {"cls": "first", "max": "max", "mean": "mean", "mean_sqrt_len": "mean_sqrt_len",
               "weightedmean": "weighted_mean", "lasttoken": "last"}
 """Their names of poolings → ours, in the order in which theirs stand side by side under the older keys."""
@@ -100,7 +101,16 @@ def _embedding(path: pathlib.Path, modules: List[Tuple[str, pathlib.Path]],
             steps.append(step)
         else:
             raise InputError(f"{path / MODULES}: a module {kind}; known are Transformer, Pooling, Dense and Normalize")
-    return SentenceEmbedding(pooling, tuple(steps), **_prompt(path)), tensors
+    said = _object(path / OF_ALL) if (path / OF_ALL).is_file() else {}
+    embedding = SentenceEmbedding(pooling, tuple(steps), **_prompt(said, path))
+    kept, width = said.get("truncate_dim"), embedding.size(hidden_size)
+    if kept is not None and (type(kept) is not int or kept < 1):
+        raise InputError(f"{path / OF_ALL}: truncate_dim is {kept!r:.40}; it must be a whole number from 1")
+    if kept is not None and kept < width:  # the first components alone, as a dense layer
+        tensors.update({f"{TENSORS}{len(steps)}.weight": np.eye(kept, width, dtype=np.float32),
+                        f"{TENSORS}{len(steps)}.bias": np.zeros(kept, np.float32)})
+        embedding = dataclasses.replace(embedding, steps=(*steps, ("identity", kept)))
+    return embedding, tensors
 
 
 def _object(path: pathlib.Path) -> Dict:
@@ -150,8 +160,7 @@ def _dense(place: pathlib.Path) -> Tuple[Tuple[str, int], lazy_tensor.Tensor, la
     return (OF_ACTIVATION[name], outputs), weight, tensors.get("linear.bias", np.zeros(outputs, np.float32))
 
 
-def _prompt(path: pathlib.Path) -> Dict[str, str]:
-    values = _object(path / OF_ALL) if (path / OF_ALL).is_file() else {}
+def _prompt(values: Dict, path: pathlib.Path) -> Dict[str, str]:
     name, prompts = values.get("default_prompt_name"), values.get("prompts") or {}
     if name is None:
         return {}

@@ -69,8 +69,8 @@ class PredictOptions:
     """File to write: JSON lines, or the array of --embed. Default: JSON lines on standard output; answers to
     --fill-mask as a table."""
 
-    top_k: int = 5
-    """Number of words to show for each mask."""
+    top_k: Optional[int] = None
+    """Number of words to show for each mask. Default: 5."""
 
     batch_size: Optional[int] = None
     """Number of texts in one forward pass. Default: 16, and more short ones."""
@@ -85,10 +85,16 @@ class PredictOptions:
             raise InputError("--task names the labels of --classify; give both, or neither")
         if self.text_pair_column is not None and self.text_column is None:
             raise InputError("--text-pair-column is for the second text; give --text-column for the first as well")
+        if self.text_pair_column is not None and self.text_pair_column == self.text_column:
+            raise InputError(f"--text-pair-column {self.text_pair_column} is the column of --text-column; give two")
         if self.text_column is not None and not (self.input or self.classify or self.embed):
             raise InputError("--text-column names a column of --classify, --embed or --input FILE; give one")
         one_of(self, pipeline.POOLINGS, "pooling")
         at_least(self, 1, "top_k", "batch_size")
+        if self.pooling is not None and not self.embed:
+            raise InputError(f"--pooling {self.pooling} is for --embed; leave it out")
+        if self.top_k is not None and not (self.fill_mask or self.input):
+            raise InputError(f"--top-k {self.top_k} is for --fill-mask and --input; leave it out")
         if self.embed and not str(self.output).endswith(".npy"):
             raise InputError("--embed writes an array: give --output FILE.npy")
 
@@ -99,6 +105,7 @@ def main(argv: List[str]) -> int:
     columns = [name for name in (options.text_column, options.text_pair_column) if name is not None]
     if options.output is None and getattr(sys.stdout, "name", None) == os.devnull:  # `bort_mx.cli` opened it
         raise InputError("standard output is closed, and the answers go there; give --output FILE")
+    _refuse_to_replace(options)
     if options.classify is not None:
         _classify_file(options.checkpoint, options.classify, columns, options.task, options.output,
                        options.batch_size)
@@ -106,10 +113,28 @@ def main(argv: List[str]) -> int:
         _embed_file(options.checkpoint, options.embed, columns, options.pooling, options.output, options.batch_size)
     else:
         _fill_masks(options.checkpoint, options.fill_mask or [], options.input, columns, options.output,
-                    options.top_k, options.batch_size)
+                    options.top_k or 5, options.batch_size)
     if options.output is not None:  # standard output is for answers alone
         say_last(options.output, "export", options.checkpoint, "model.onnx", "--int8")
     return 0
+
+
+def _refuse_to_replace(options: PredictOptions) -> None:
+    """Raises InputError if the answers would be written over the file of the texts or a file of the checkpoint."""
+    if options.output is None or not os.path.isfile(options.output):
+        return
+    output, checkpoint = pathlib.Path(options.output).resolve(), pathlib.Path(options.checkpoint).resolve()
+    for name in ("input", "classify", "embed"):
+        if getattr(options, name) is not None and pathlib.Path(getattr(options, name)).resolve() == output:
+            raise InputError(f"--output {options.output} is the file of --{name}, which would be lost; choose another")
+    if output == checkpoint or checkpoint in output.parents and not _is_an_answer(output):
+        raise InputError(f"--output {options.output} is a file of the checkpoint, which would be lost; choose another")
+
+
+def _is_an_answer(path: pathlib.Path) -> bool:
+    """Whether a file begins as those that this command writes."""
+    with open(path, "rb") as file:
+        return file.read(9).startswith((b'{"text": ', b"\x93NUMPY"))
 
 
 def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], columns: Sequence[str],

@@ -25,6 +25,8 @@ def read_json_lines(path: pathlib.Path, tolerated: Optional[Tolerances] = None) 
             yield from _of_list(path, line, lines)
             return
         where = f"{path}:{number}"
+        if number == 1 and line.strip() == "{" and path.suffix.lower() == ".json":  # one object in many lines
+            line = "\n".join([line, *(rest for _, rest in lines)])
         yield where, json_object(line, where, "one a line")
     if not number:
         raise InputError(f"{path}: the file is empty; expected one JSON object a line")

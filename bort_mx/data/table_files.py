@@ -6,14 +6,17 @@ each kind once with its first place. What could be read in two ways and matters 
 
 import csv
 import pathlib
+import re
 from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
+from bort_mx.data.corpora.other_kinds import refuse_other_kinds
 from bort_mx.data.table_quotes import count_quoted, csv_reader
 from bort_mx.errors import InputError
 
 Row = Tuple[str, Dict[str, str]]
 """A row's place as "file:line", and its fields by column."""
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+COMPRESSED = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -62,12 +65,14 @@ def read_lines(path: pathlib.Path, tolerated: Optional[Tolerances] = None) -> It
     without any "\\n" they end at "\\r". Else a "\\r" inside a line is a space, and is counted.
 
     Raises:
-        InputError: the file cannot be opened, or a line is not UTF-8.
+        InputError: the file cannot be opened, is something else than text, or a line is not UTF-8.
     """
     number, raw = 1, b""
     try:
         with open(path, "rb") as file:
             for number, raw in enumerate(_raw_lines(file), 1):
+                if number == 1:
+                    _refuse_no_text(path, raw)
                 line = raw.decode("utf-8").rstrip("\n")
                 line = line[:-1] if line.endswith("\r") else line
                 if "\r" in line:
@@ -78,10 +83,19 @@ def read_lines(path: pathlib.Path, tolerated: Optional[Tolerances] = None) -> It
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        if number == 1 and raw.startswith(UTF_16):
-            raise InputError(f"{path}: UTF-16 text; convert it to UTF-8: iconv -f UTF-16 -t UTF-8 {path}") from None
         raise InputError(f"{path}:{number}: not UTF-8 text (byte {raw[error.start]:#04x}); convert the file to UTF-8, "
                          "from Windows' or Excel's encoding by iconv -f CP1252 -t UTF-8") from None
+
+
+def _refuse_no_text(path: pathlib.Path, first: bytes) -> None:
+    """Refuse a file by its first line: a workbook, an archive, another encoding with zero bytes."""
+    refuse_other_kinds(path, first)
+    packed = next((name for magic, name in COMPRESSED.items() if first.startswith(magic)), None)
+    if packed:
+        raise InputError(f"{path}: {packed}-compressed; decompress it")
+    if b"\x00\x00\x00" in first or first[1::2].count(0) > len(first) / 4 or first[::2].count(0) > len(first) / 4:
+        raise InputError(f"{path}: not UTF-8 text (its first line has zero bytes, as UTF-16 without its mark has); "
+                         "convert it to UTF-8: iconv -f UTF-16LE -t UTF-8")
 
 
 def _raw_lines(file: Iterable[bytes]) -> Iterator[bytes]:
@@ -208,7 +222,7 @@ def columns_of(path: pathlib.Path, needed: Collection[str] = ()) -> List[str]:
     quiet = Tolerances()
     delimiter = "\t" if path.suffix.lower() != ".csv" else _delimiter(path, needed, quiet)
     quoted = path.suffix.lower() == ".csv" or quoted_fields(path) > 0
-    line = next(read_lines(path), (1, ""))[1]
+    line = csv_head(path)[0] if path.suffix.lower() == ".csv" else next(read_lines(path), (1, ""))[1]
     if not line:
         raise empty(path)
     header = next(csv.reader([line], delimiter=delimiter)) if quoted else line.split(delimiter)
@@ -225,8 +239,19 @@ def quoted_fields(path: pathlib.Path) -> int:
     return count_quoted(line for _, line in read_lines(path))
 
 
+def csv_head(path: pathlib.Path) -> Tuple[str, Optional[str]]:
+    """The header line of a .csv file; and what separates its fields, where a line before it says so (Excel's sep=;)."""
+    lines = read_lines(path)
+    first = next(lines, (1, ""))[1]
+    said = _SEPARATOR.fullmatch(first)
+    return (next(lines, (2, ""))[1], said[1]) if said else (first, None)
+
+
 def _delimiter(path: pathlib.Path, needed: Collection[str], tolerated: Tolerances) -> str:
-    line = next(read_lines(path), (1, ""))[1]
+    line, said = csv_head(path)
+    if said:
+        tolerated.say(f"read with {DELIMITERS.get(said, repr(said))} between the fields, as its first line says (sep=)")
+        return said
     for delimiter, name in DELIMITERS.items():
         if needed and set(needed) <= set(next(csv.reader([line], delimiter=delimiter), [])):
             if delimiter != ",":
@@ -236,13 +261,15 @@ def _delimiter(path: pathlib.Path, needed: Collection[str], tolerated: Tolerance
 
 
 def _csv_rows(path: pathlib.Path, delimiter: str, needed: Collection[str], tolerated: Tolerances) -> Iterator[Row]:
-    reader = csv_reader((line + "\n" for _, line in read_lines(path, tolerated)), delimiter)
+    lines = read_lines(path, tolerated)
+    before = 1 if path.suffix.lower() == ".csv" and csv_head(path)[1] else 0  # Excel's line sep=;
+    reader = csv_reader((line + "\n" for number, line in lines if number > before), delimiter)
     header: List[str] = []
     columns: Collection[str] = ()
     blank: List[str] = []
     try:
         for fields in reader:
-            where = f"{path}:{reader.line_num}"
+            where = f"{path}:{reader.line_num + before}"
             if not header:
                 header, columns = fields, set(readable_columns(fields, needed, where, tolerated))
             elif not "".join(fields).strip() and len(fields) < max(len(header), 2) and fields != [""]:
@@ -255,6 +282,6 @@ def _csv_rows(path: pathlib.Path, delimiter: str, needed: Collection[str], toler
                 if row is not None:
                     yield where, row
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: not CSV ({error})") from None
+        raise InputError(f"{path}:{reader.line_num + before}: not CSV ({error})") from None
     if not header:
         raise empty(path)

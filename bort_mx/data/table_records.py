@@ -34,7 +34,18 @@ def records_of(path: pathlib.Path, needed: Collection[str] = (),
         raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join((*TABLES, *JSON))}")
     if path.suffix.lower() in TABLES:
         return read_rows(path, needed, tolerated)
-    return read_json_lines(path, tolerated)
+    return _json_records(path, tolerated)
+
+
+def _json_records(path: pathlib.Path, tolerated: Optional[Tolerances]) -> Iterator[Record]:
+    """The objects of a JSON file, whose first must be a row."""
+    for number, (where, record) in enumerate(read_json_lines(path, tolerated)):
+        inside = next((key for key in ("data", "rows", "records") if isinstance(record.get(key), list)), None)
+        if number == 0 and record and (inside or all(isinstance(value, (dict, list)) for value in record.values())):
+            held = f"its rows in {inside!r}" if inside else "whole columns"
+            raise InputError(f"{where}: an object that holds {held}; write one object a row: in pandas, "
+                             "to_json(…, orient='records', lines=True)")
+        yield where, record
 
 
 def names_of_columns(path: pathlib.Path, needed: Collection[str] = ()) -> List[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import pathlib
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx.checkpoints import loading
@@ -72,11 +73,29 @@ def task_of(options: FineTuningOptions) -> Tuple[Task, Task]:
         InputError: the task is unknown, or a file is not what it should be.
     """
     if not options.own_files:
-        return resolve(options.task, options.chs, options.clean_multirc)
+        tasks = resolve(options.task, options.chs, options.clean_multirc)
+        _refuse_to_replace(tasks[0], options)
+        return tasks
     sources = Sources(options.own_files, options.text_column, options.text_pair_column, options.label_column,
                       options.name, options.regression, options.split_seed)
     task = OwnFiles(sources, _trained(options.checkpoint) if options.predict_only else None)
+    _refuse_to_replace(task, options)
     return task, task
+
+
+def _refuse_to_replace(task: Task, options: FineTuningOptions) -> None:
+    """Raises InputError if a file of the user's is one of those that the run writes."""
+    if not isinstance(task, CustomTask) or options.output_dir is None:
+        return
+    folder = pathlib.Path(options.output_dir).resolve()
+    for split in task.files:
+        try:
+            path = task.locate(options.data_dir, split)
+        except MissingSplit:
+            continue
+        if path.resolve() in (folder / task.submission_name, folder / "predictions.tsv"):
+            raise InputError(f"{path}: the run would write its predictions over this {split} set; choose another "
+                             "--output-dir")
 
 
 def _trained(checkpoint: str) -> Trained:

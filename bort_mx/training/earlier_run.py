@@ -30,6 +30,16 @@ def refuse_a_run(path: os.PathLike) -> None:
         raise InputError(f"{path}: already holds a run; continue it with --resume auto, or choose another --output-dir")
 
 
+def refuse_foreign(path: os.PathLike) -> None:
+    """Raises InputError if the config.json of an output directory is not a run's: the run would write over it."""
+    config = pathlib.Path(path) / CONFIG
+    if config.is_file():
+        found = files.read_json(config)
+        if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
+            raise InputError(f"{path}: has a {CONFIG} that is not a run's, as a checkpoint's folder has, which a run "
+                             "would replace; choose another --output-dir")
+
+
 def earlier_options(path: os.PathLike, resume: str) -> Dict[str, Any]:
     """The options in the config.json of the run that is resumed; {} if none is.
 

@@ -21,7 +21,7 @@ from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.io.output import writing
 from bort_mx.provenance import provenance
-from bort_mx.training.earlier_run import CONFIG, has_results, refuse_a_run
+from bort_mx.training.earlier_run import CONFIG, has_results, refuse_a_run, refuse_foreign
 from bort_mx.training.hours import Hours, device_in_words
 from bort_mx.training.options import OTHER_PROGRAM
 
@@ -65,8 +65,10 @@ class RunDirectory:
             lasting = self.checkpoint or resume == "auto" and has_results(self.path)
         if lasting:
             self._refuse_another(may_change, kind)
-        elif kind is not None and (self.path / CONFIG).is_file():
-            self._refuse_another_program(kind)
+        else:
+            refuse_foreign(self.path)
+            if kind is not None and (self.path / CONFIG).is_file():
+                self._refuse_another_program(kind)
         self.start_step = checkpoint_directory.read_progress(self.checkpoint)["step"] if self.checkpoint else 0
 
     def open(self, training: bool = True, gpu: Optional[int] = None, workers: int = 1) -> None:

@@ -66,3 +66,18 @@ def test_our_format_is_written_as_save_writes_it(model, tmp_path):
     hashes = [{path.name: files.sha256(path) for path in folder.iterdir()}
               for folder in (tmp_path / "saved", tmp_path / "converted")]
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("name, said", [
+    ("adapter_config.json", "adapter_config.json is an adapter of peft, without its model; merge it"),
+    ("tf_model.h5", "tf_model.h5 is TensorFlow's weights"),
+    ("flax_model.msgpack", "flax_model.msgpack is Flax's weights")])
+def test_a_folder_that_is_no_checkpoint_is_told_by_what_it_holds(model, tmp_path, name, said):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match=f"not a checkpoint .{said}.*; known are"):
+        read(tmp_path)
+    for step in (500, 1000):  # as a Trainer's output
+        convert.convert(Weights(model.config, checkpoint_directory.tensors_of(model), None, "x"),
+                        tmp_path / "out" / f"checkpoint-{step}", "bort-mx")
+    with pytest.raises(InputError, match=r"not a checkpoint .checkpoint-1000, checkpoint-500 below it are."):
+        read(tmp_path / "out")

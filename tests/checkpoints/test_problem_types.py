@@ -71,6 +71,44 @@ def assert_alike(found, wanted_answers):
                 np.testing.assert_allclose(list(one[key].values()), list(other[key].values()), atol=2e-5)
 
 
+SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
+
+
+@pytest.mark.parametrize("labels, file, said, kind", [
+    (1, "config_sentence_transformers.json", {"model_type": "CrossEncoder", "activation_fn": SIGMOID}, SIGMOID),
+    (3, "config_sentence_transformers.json", {"model_type": "CrossEncoder", "activation_fn": SIGMOID}, SIGMOID),
+    (1, "config_sentence_transformers.json", {"model_type": "CrossEncoder", "activation_fn": IDENTITY}, IDENTITY),
+    (1, "config.json", {"sentence_transformers": {"activation_fn": SIGMOID, "version": "5.1.0"}}, SIGMOID),
+    (1, "config.json", {"sbert_ce_default_activation_function": SIGMOID}, SIGMOID),
+    (1, "config.json", {"sbert_ce_default_activation_function": IDENTITY}, IDENTITY)])
+def test_a_cross_encoders_scores_go_through_its_activation(labels, file, said, kind, tmp_path, caplog):
+    peer = make(tmp_path, None, labels)
+    before = json.loads((tmp_path / file).read_text()) if (tmp_path / file).is_file() else {}
+    (tmp_path / file).write_text(json.dumps({**before, **said}))
+    logits = peer.model(**peer.tokenizer(*PAIR, return_tensors="pt")).logits[0].detach().numpy()
+    answer = answers(tmp_path, tmp_path)[-1]
+    assert ("each output goes through a sigmoid" in caplog.text) == (kind == SIGMOID)
+    if kind == SIGMOID:
+        np.testing.assert_allclose(list(answer["probabilities"].values()), 1 / (1 + np.exp(-logits)), atol=1e-6)
+    else:
+        np.testing.assert_allclose([answer["value"]], logits, atol=1e-6)
+
+
+def test_another_activation_is_refused_and_names_that_cannot_be_used_are_said(tmp_path, caplog):
+    make(tmp_path / "one", None, 1)
+    (tmp_path / "one" / "config_sentence_transformers.json").write_text(json.dumps({
+        "model_type": "CrossEncoder", "activation_fn": "torch.nn.modules.activation.Tanh"}))
+    with pytest.raises(InputError, match="activation_fn is 'torch.nn.modules.activation.Tanh'; known are Sigmoid"):
+        read(tmp_path / "one")
+    make(tmp_path / "two", None, 2)
+    config = json.loads((tmp_path / "two" / "config.json").read_text())
+    assert read(tmp_path / "two").config.labels is None and "id2label" not in caplog.text
+    for number, names in enumerate(({"1": "bad", "2": "good"}, {"0": "a", "1": "a"}, ["bad", "good"]), 1):
+        (tmp_path / "two" / "config.json").write_text(json.dumps({**config, "id2label": names}))
+        assert read(tmp_path / "two").config.labels is None
+        assert caplog.text.count("id2label does not give each of the 2 outputs a name of its own") == number
+
+
 def test_it_fits_no_task_of_another_kind_and_goes_with_its_classifier(tmp_path):
     make(tmp_path, "multi_label_classification", 2)
     weights = read(tmp_path)

@@ -33,14 +33,15 @@ def modes(*on):
             "include_prompt": True}
 
 
-def write(folder: pathlib.Path, pooling, steps=(), longest=64, lower=False, prompt=None, old=False, cls="BertModel"):
+def write(folder: pathlib.Path, pooling, steps=(), longest=64, lower=False, prompt=None, old=False, cls="BertModel",
+          kept=None, config="sentence_bert_config.json"):
     """A folder as sentence-transformers writes it. `steps`: "Normalize", or a Dense as (activation, outputs, bias)."""
     tokenizer = bert_tokenizer(do_lower_case=not lower) if cls == "BertModel" else roberta_tokenizer()
     model = model_of(cls, len(tokenizer))
     place = folder / "0_Transformer" if old else folder
     model.save_pretrained(place)
     tokenizer.save_pretrained(place)
-    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": longest, "do_lower_case": lower}))
+    (place / config).write_text(json.dumps({"max_seq_length": longest, "do_lower_case": lower}))
     modules = [("Transformer", "0_Transformer" if old else ""), ("Pooling", "1_Pooling")]
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
@@ -64,8 +65,9 @@ def write(folder: pathlib.Path, pooling, steps=(), longest=64, lower=False, prom
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for i, (kind, path) in enumerate(modules)]))
     (folder / "config_sentence_transformers.json").write_text(json.dumps({
-        "prompts": {"query": prompt} if prompt else {}, "default_prompt_name": "query" if prompt else None}))
-    return lambda text: expected(model, tokenizer, text, pooling, steps, made, longest, lower, prompt)
+        "prompts": {"query": prompt} if prompt else {}, "default_prompt_name": "query" if prompt else None,
+        **({"truncate_dim": kept} if kept else {})}))
+    return lambda text: expected(model, tokenizer, text, pooling, steps, made, longest, lower, prompt)[:kept]
 
 
 def expected(model, tokenizer, text, pooling, steps, layers, longest, lower, prompt):
@@ -112,6 +114,9 @@ FOLDERS = {
     "lower-cased": {"pooling": modes("mean_tokens"), "lower": True},
     "prompt": {"pooling": modes("mean_tokens"), "prompt": "to the cat: "},
     "old layout": {"pooling": modes("mean_tokens"), "old": True},
+    "first components": {"pooling": modes("mean_tokens"), "steps": ["Normalize"], "kept": 8},
+    "name in older versions": {"pooling": modes("mean_tokens"), "longest": 12,
+                               "config": "sentence_roberta_config.json"},
     "roberta": {"pooling": modes("mean_tokens"), "steps": ["Normalize"], "cls": "RobertaModel", "longest": 20},
 }
 
@@ -169,6 +174,7 @@ def changed(file, **values):
     (changed("modules.json", all=[{"path": "../x", "type": "a.Transformer"}]), "expected a list of modules"),
     (changed("modules.json", all=[]), "lists no modules"),
     (changed("config_sentence_transformers.json", default_prompt_name="q"), "default_prompt_name is 'q'"),
+    (changed("config_sentence_transformers.json", truncate_dim="8"), "truncate_dim is '8'"),
     (changed("2_Dense/config.json", activation_function="torch.nn.Mish"), "activation_function is 'torch.nn.Mish'"),
     (changed("2_Dense/config.json", bias=False), "expected the tensors linear.weight"),
 ])

@@ -1,6 +1,7 @@
 """`bort-mx predict`: masks, classes and embeddings, from a checkpoint and from an ONNX file."""
 
 import json
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -166,6 +167,24 @@ def test_an_output_that_cannot_be_written_is_refused(checkpoints, arguments):
     assert not list(checkpoints.glob(".*"))
 
 
+@pytest.mark.parametrize("output, said", [
+    ("t.csv", "is the file of --classify, which would be lost"), ("./a/../t.csv", "is the file of --classify"),
+    ("classifier/config.json", "is a file of the checkpoint"),
+    ("classifier/model.safetensors", "is a file of the checkpoint"), ("linked.csv", "is the file of --classify")])
+def test_answers_replace_no_file_that_they_come_from(checkpoints, tmp_path, output, said):
+    shutil.copytree(checkpoints / "classifier", tmp_path / "classifier")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "t.csv").write_text("text,label\na dog,1\n")
+    (tmp_path / "linked.csv").symlink_to(tmp_path / "t.csv")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    arguments = ["--checkpoint", str(tmp_path / "classifier"), "--classify", str(tmp_path / "t.csv"), "--output"]
+    with pytest.raises(InputError, match=said):
+        predict.main([*arguments, f"{tmp_path}/{output}"])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # answers beside a checkpoint may be written again
+        assert predict.main([*arguments, str(tmp_path / "classifier" / "answers.jsonl")]) == 0
+
+
 @pytest.mark.parametrize("arguments, complaint", [
     (["--checkpoint", "{0}/mlm", "--fill-mask", "a <mask>", "--task", "RTE"], "--task names the labels of --classify"),
     (["--checkpoint", "{0}/mlm", "--classify", "{0}/lines.txt"], "no trained classifier head"),
@@ -174,6 +193,10 @@ def test_an_output_that_cannot_be_written_is_refused(checkpoints, arguments):
     (["--checkpoint", "{0}/encoder", "--embed", "{0}/lines.txt"], "--output FILE.npy"),
     (["--checkpoint", "{0}/encoder", "--embed", "{0}/lines.txt", "--classify", "x"], "give one"),
     (["--checkpoint", "{0}/encoder"], "nothing to predict"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--top-k", "3"], "--top-k 3 is for --fill-mask"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--pooling", "first"], "first is for --embed"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--text-column", "a", "--text-pair-column", "a"],
+     "--text-pair-column a is the column of --text-column"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/none.txt"], "none.txt: no such file"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/tabs.txt"], "tabs.txt:2: 2 tabs"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/latin.txt"],

@@ -1,6 +1,7 @@
 """A task from files alone: what is guessed, what is said, what is refused."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -39,7 +40,9 @@ def test_columns_are_told_by_their_names(header, texts, label):
     ([1.0, 2, "2.0"], False, {"1": 1, "2": 2}, "whole numbers"), (["0.5", "1"], True, {}, "1 of 2 have a fraction"),
     (list(range(21)), True, {}, "more than 20 different"), (list(range(20)), False, None, "whole numbers"),
     ([True, False], False, {"false": 1, "true": 1}, "words"), (["1", "x", "1"], False, {"1": 2, "x": 1}, "words"),
-    (["nan", "1.5", "nan"], False, {"1.5": 1, "nan": 2}, "words"), (["a ", "a", "b", ""], False, {"a": 2, "b": 1}, "")])
+    (["a ", "a", "b", ""], False, {"a": 2, "b": 1}, ""), ([0, float("nan"), 1], False, {"0": 1, "1": 1}, "whole"),
+    (["a", "NA", "a"], False, {"a": 2, "NA": 1}, "words: classes, 'NA' too: if it means that there is none"),
+    (["caf\u00e9", "cafe\u0301", "tea\u200b", "tea\xa0"], False, {"caf\u00e9": 2, "tea": 2}, "words")])
 def test_labels_are_classes_or_targets_by_the_rule_that_is_said(values, regression, labels, rule):
     found = guessing.labels_of(values, "x")
     assert found.is_regression == regression and rule in found.rule
@@ -56,6 +59,11 @@ def test_the_user_decides_over_the_rule():
 @pytest.mark.parametrize("values, message", [
     (["a", "a"], "all 2 rows have 'a'; at least two"), ([None, ""], "no row has a value"),
     (["Good", "good"], "'Good' .1 rows. and 'good' .1 rows. differ in case only"),
+    (["nan", "1.5", "nan"], "2 of 3 values are 'nan' or alike, the others are numbers; leave these rows out"),
+    (["1", "0", "#N/A"], "1 of 3 values are '#N/A' or alike"), (["0.5", "inf"], "1 of 2 values are 'inf' or alike"),
+    (["4", "4,5", " 0,25"], "'4,5' is a number with a decimal comma; write it with a point .4.5."),
+    ([["a"], ["a", "b"]], r"\['a'\] is a list; a text has one label"), ([{"a": 1}, "b"], "is an object; a text has"),
+    (["01", "1", "2"], "the labels '01' .1 rows. and '1' .1 rows. are the same number; spell them alike"),
     ([f"text {i}" for i in range(30)], "30 different values in 30 rows, which are no classes; .* --label-column")])
 def test_labels_that_cannot_be_are_refused(values, message):
     with pytest.raises(InputError, match=f"^x: .*{message}"):
@@ -100,10 +108,22 @@ def test_a_trained_models_labels_and_columns_hold(tmp_path):
 
 @pytest.mark.parametrize("sources, message", [
     ({"label": "stars"}, "--label-column stars: .*reviews.csv has no such column; found text, label"),
-    ({"text": "body"}, "--text-column body: .* has no such column"), ({"name": "a/b"}, "name: 'a/b' names")])
+    ({"text": "body"}, "--text-column body: .* has no such column"), ({"name": "a/b"}, "name: 'a/b' names"),
+    ({"text": "text", "text_pair": "text"}, "columns: text, text_pair and label must be different ones"),
+    ({"text": "label", "label": "label"}, "columns: text, text_pair and label must be different ones")])
 def test_what_is_given_must_be_there(reviews, sources, message):
     with pytest.raises(InputError, match=message):
         OwnFiles(Sources({"train": reviews}, **sources))
+
+
+def test_a_file_that_is_given_twice_is_said(reviews, tmp_path):
+    copy = tmp_path / "dev.csv"
+    copy.write_bytes(pathlib.Path(reviews).read_bytes())
+    said = OwnFiles(Sources({"train": reviews, "dev": str(copy), "test": reviews})).said
+    assert [line for line in said if "tell nothing of new texts" in line] == [
+        f"--{a} is the file of --{b}, or a copy: its scores tell nothing of new texts"
+        for a, b in (("dev", "train"), ("test", "train"), ("test", "dev"))]
+    assert not any("copy" in line for line in OwnFiles(Sources({"train": reviews})).said)
 
 
 def test_what_cannot_be_told_is_asked_for(tmp_path):
@@ -118,3 +138,6 @@ def test_what_cannot_be_told_is_asked_for(tmp_path):
     few = table(tmp_path / "few.csv", ["text", "label"], [("a", 0), ("b", 1)])
     with pytest.raises(InputError, match="2 examples are too few to split a dev set off; give --dev"):
         OwnFiles(Sources({"train": few})).read(None, "train")
+    alone = table(tmp_path / "alone.csv", ["text", "label"], [(f"film {i}", f"class {i}") for i in range(12)])
+    with pytest.raises(InputError, match="no dev set can be split off, as each label has one text only"):
+        OwnFiles(Sources({"train": alone})).read(None, "train")

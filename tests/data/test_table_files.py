@@ -1,13 +1,15 @@
 """Tables as pandas, Excel and Kaggle write them: read as they are meant, each tolerance noted once with its count."""
 
+import bz2
 import csv
+import gzip
 import json
 
 import pytest
 
 from bort_mx.data.table_files import quoted_fields
 from bort_mx.data.table_records import names_of_columns, records_of
-from bort_mx.data.tasks import MissingSplit, get_task
+from bort_mx.data.tasks import MissingSplit, get_task, guessing
 from bort_mx.errors import InputError
 
 
@@ -93,8 +95,46 @@ def test_what_can_be_read_in_two_ways_or_none_is_refused(tmp_path, name, text, o
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("separator, said", [(";", "semicolons"), ("\t", "tabs"), (",", "commas"), ("|", "'|'")])
+def test_excels_line_that_says_the_separator_is_followed(tmp_path, separator, said):
+    text = f"sep={separator}\ntext{separator}label\n\"a; b\"{separator}1\nc{separator}0\n"
+    examples = task_of(tmp_path, text)
+    assert pairs(examples) == [("a; b", "1"), ("c", "0")]
+    assert examples.notes == [f"read with {said} between the fields, as its first line says (sep=)"]
+    with pytest.raises(InputError, match=r"t\.csv:5: 3 column\(s\) found"):  # the line of the file
+        task_of(tmp_path, text + separator.join("abc"))
+    path = tmp_path / "reviews.csv"
+    path.write_text(f"sep={separator}\ntext{separator}label\n" + f"a{separator}1\nb{separator}0\n" * 9)
+    assert guessing.header_of(path) == names_of_columns(path) == ["text", "label"]
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("t.csv", b"PK\x03\x04\x14\x00\x06\x00", r"a zip archive \(or .docx, .xlsx, .epub\)"),
+    ("t.csv", gzip.compress(b"text,label\na,1\n"), "gzip-compressed; decompress it"),
+    ("t.tsv", bz2.compress(b"text\tlabel\na\t1\n"), "bzip2-compressed; decompress it"),
+    ("t.csv", "text,label\na,1\n".encode("utf-16-le"), "zero bytes, as UTF-16 without its mark has"),
+    ("t.csv", "text,label\na,1\n".encode("utf-16-be"), "zero bytes, as UTF-16 without its mark has"),
+    ("t.jsonl", b"PAR1\x15\x04\x15", "a Parquet table"),
+    ("t.json", b'{"text": {"0": "a"}, "label": {"0": 1}}', "holds whole columns; write one object a row: in pandas"),
+    ("t.json", b'{"columns": ["text"], "index": [0], "data": [["a"]]}', "holds its rows in 'data'; .*orient='records'"),
+    ("t.json", b'{\n "version": 1,\n "data": [\n  {"text": "a", "label": 1}]\n}', "holds its rows in 'data'")])
+def test_what_is_no_table_is_refused_by_what_it_is(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        names_of_columns(path)
+    with pytest.raises(InputError, match=message):
+        list(records_of(path))
+
+
+def test_an_object_in_many_lines_is_one_record(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text('{\n "text": "a",\n "label": 1\n}\n')
+    assert [record for _, record in records_of(path)] == [{"text": "a", "label": 1}]
+
+
 @pytest.mark.parametrize("value, spelled", [("-1", "'-1'"), ("-1.0", "'-1.0'"), ("hidden", "'hidden'"),
-                                            ("NaN", "'NaN'"), ("", None)])
+                                            ("NaN", "'NaN'"), ("NA", "'NA'"), ("#N/A", "'#N/A'"), ("", None)])
 def test_labels_of_a_test_set_that_mean_none(tmp_path, value, spelled):
     """Case 10: datasets and TFDS write -1."""
     examples = task_of(tmp_path, f"text,label\nc,{value}\nd,{value}\n", split="test")

@@ -110,6 +110,8 @@ class CustomTask(Task):
             ("text" not in self._columns, "columns: text is needed"),
             ("label" not in self._columns and set(self.files) & {"train", "dev"}, "columns: label is needed"),
             (not _all_texts(self._columns.values()), "columns: each is the name of one column"),
+            (len({name for kind, name in self._columns.items() if kind != "idx"}) < len(set(self._columns) - {"idx"}),
+             "columns: text, text_pair and label must be different ones"),
             (self.is_regression and self.labels, "labels and regression: true exclude each other"),
             (not self.is_regression and len(set(self.labels)) < 2, "labels: at least two different ones are needed, "
                                                                    "or regression: true"),
@@ -192,7 +194,7 @@ class CustomTask(Task):
         return index
 
     def _label(self, value: Any, where: str, tolerated: Tolerances) -> Union[str, float]:
-        if value is None or value == "":
+        if value is None or value == "" or value != value:  # JSON's NaN
             raise InputError(f"{where}: column {self._columns['label']!r} is empty; give a label, or leave the example "
                              "out")
         if not self.is_regression:

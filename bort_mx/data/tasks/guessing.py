@@ -2,13 +2,15 @@
 
 import collections
 import csv
+import decimal
 import math
 import pathlib
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from bort_mx.data.table_files import DELIMITERS, read_lines
+from bort_mx.data.table_files import DELIMITERS, csv_head
 from bort_mx.data.table_records import names_of_columns
+from bort_mx.data.tasks.spellings import MISSING, tidy
 from bort_mx.errors import InputError
 
 PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"),
@@ -20,9 +22,11 @@ TEXTS = ("text", "texts", "sentence", "body", "content", "review", "comment", "m
 LABELS = ("label", "labels", "class", "category", "target", "sentiment", "verdict", "stars", "rating", "score",
           "intent", "topic", "tag", "polarity", "grade", "y")
 INDICES = ("idx", "id", "index")
+INFINITE = ("inf", "-inf", "infinity", "-infinity")
 MOST_CLASSES = 20
 """Numbers of more different values than this are not classes; words of more are not if most rows have one of their own.
 """
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 
 
 class Labels(NamedTuple):
@@ -42,8 +46,8 @@ def header_of(path: pathlib.Path) -> List[str]:
         InputError: no table, or a bad one.
     """
     if path.suffix.lower() == ".csv":
-        line = next(read_lines(path), (1, ""))[1]
-        headers = [next(csv.reader([line], delimiter=delimiter), []) for delimiter in DELIMITERS]
+        line, said = csv_head(path)
+        headers = [next(csv.reader([line], delimiter=delimiter), []) for delimiter in said or DELIMITERS]
         return names_of_columns(path, max(headers, key=len))
     return names_of_columns(path)
 
@@ -88,13 +92,18 @@ def labels_of(values: Sequence[Any], where: str, is_regression: Optional[bool] =
     All other values are classes: words, and whole numbers with at most 20 different values.
 
     Args:
-        values: as the file has them; None and "" are passed over.
+        values: as the file has them; None, "" and JSON's NaN are passed over.
         where: the file and its column, for errors.
         is_regression: what the user said; None: the rule decides.
     Raises:
-        InputError: a single label, labels that differ in case only, or so many that they cannot be classes.
+        InputError: a single label, labels that differ in case only or are one number, so many that they cannot be
+            classes; lists and objects; numbers among which some values mean that there is none; decimal commas.
     """
-    values = [value for value in values if value is not None and value != ""]
+    values = [value for value in values if value is not None and value != "" and value == value]
+    several = next((value for value in values if isinstance(value, (list, dict))), None)
+    if several is not None:
+        raise InputError(f"{where}: {several!r:.60} is {'a list' if isinstance(several, list) else 'an object'}; a "
+                         "text has one label here, a word or a number")
     numbers = [number for number in map(_number, values) if number is not None]
     if numbers and len(numbers) == len(values) and is_regression is not False:
         fractions = sum(not number.is_integer() for number in numbers)
@@ -105,27 +114,45 @@ def labels_of(values: Sequence[Any], where: str, is_regression: Optional[bool] =
     if is_regression:
         other = next((value for value in values if _number(value) is None), None)
         raise InputError(f"{where}: {other!r:.60} is not a number; leave out --regression, or name another column")
-    spelled = [_spelling(value, len(numbers) == len(values)) for value in values]
-    counts = collections.Counter(spelled)
-    _check_classes(counts, len(values), where)
-    order = sorted(counts, key=(lambda label: float(label)) if len(numbers) == len(values) else str.casefold)
-    return Labels(False, {label: counts[label] for label in order}, "whole numbers of few values: classes"
-                  if len(numbers) == len(values) else "words: classes")
+    if is_regression is None:
+        _check_numbers(values, where)
+    whole = len(numbers) == len(values)
+    counts = collections.Counter(_spelling(value, whole) for value in values)
+    _check_classes(counts, len(values), where, whole)
+    order = sorted(counts, key=(lambda label: float(label)) if whole else str.casefold)
+    missing = next((label for label in order if label.lower() in MISSING), None)
+    doubt = f", {missing!r} too: if it means that there is none, leave its rows out" if missing else ""
+    return Labels(False, {label: counts[label] for label in order},
+                  "whole numbers of few values: classes" if whole else f"words: classes{doubt}")
 
 
-def _check_classes(counts: Dict[str, int], rows: int, where: str) -> None:
+def _check_numbers(values: Sequence[Any], where: str) -> None:
+    """Refuse values that are numbers but for some that mean none, and numbers with a decimal comma."""
+    others = [value for value in values if _number(value) is None]
+    if others and len(others) < len(values) and all(str(value).strip().lower() in (*MISSING, *INFINITE)
+                                                    for value in others):
+        raise InputError(f"{where}: {len(others):,} of {len(values):,} values are {others[0]!r} or alike, the others "
+                         "are numbers; leave these rows out")
+    commas = [value for value in others if _DECIMAL_COMMA.fullmatch(str(value))]
+    if commas and len(commas) == len(others):
+        raise InputError(f"{where}: {commas[0]!r} is a number with a decimal comma; write it with a point "
+                         f"({str(commas[0]).strip().replace(',', '.')})")
+
+
+def _check_classes(counts: Dict[str, int], rows: int, where: str, are_numbers: bool) -> None:
     if len(counts) < 2:
         found = f"all {rows:,} rows have {next(iter(counts))!r:.60}" if counts else "no row has a value"
         raise InputError(f"{where}: {found}; at least two labels are needed")
     if len(counts) > MOST_CLASSES and len(counts) > rows / 2:
         raise InputError(f"{where}: {len(counts):,} different values in {rows:,} rows, which are no classes; name the "
                          "column of the labels by --label-column")
-    folded: Dict[str, str] = {}
+    folded: Dict[Any, str] = {}
     for label in counts:
-        other = folded.setdefault(label.casefold(), label)
+        other = folded.setdefault(decimal.Decimal(label) if are_numbers else label.casefold(), label)
         if other != label:
+            how = "are the same number" if are_numbers else "differ in case only"
             raise InputError(f"{where}: the labels {other!r} ({counts[other]:,} rows) and {label!r} ({counts[label]:,} "
-                             "rows) differ in case only; spell them alike")
+                             f"rows) {how}; spell them alike")
 
 
 def _number(value: Any) -> Optional[float]:
@@ -140,6 +167,6 @@ def _number(value: Any) -> Optional[float]:
 
 
 def _spelling(value: Any, is_number: bool) -> str:
-    """A label's name: without spaces at its ends, true for a boolean, 1 for 1.0."""
-    text = str(value).lower() if isinstance(value, bool) else " ".join(str(value).split())
+    """A label's name: tidy, true for a boolean, 1 for 1.0."""
+    text = str(value).lower() if isinstance(value, bool) else tidy(str(value))
     return re.sub(r"(?<=\d)\.0+$", "", text) if is_number else text

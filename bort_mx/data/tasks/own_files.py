@@ -1,5 +1,6 @@
 """A user's own task without a description: files whose columns and labels are told from what they hold."""
 
+import filecmp
 import pathlib
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -68,6 +69,7 @@ class OwnFiles(CustomTask):
             if not path.is_file():
                 raise InputError(f"--{split} {path}: no such file")
         self._columns = self._guess_columns()
+        self._say_same_files()
         labels, is_regression = self._find_labels()
         names = {split: str(path) for split, path in self._paths.items()}
         if "train" in names and "dev" not in names:
@@ -119,6 +121,14 @@ class OwnFiles(CustomTask):
         found = {"text": texts[0], "text_pair": texts[1] if len(texts) > 1 else None, "label": label, "idx": index}
         self._say_columns(found, given, header)
         return {kind: name for kind, name in found.items() if name is not None}
+
+    def _say_same_files(self) -> None:
+        given = [(split, path) for split, path in self._paths.items() if split != "test" or "train" in self._paths]
+        for i, (split, path) in enumerate(given):
+            for other, earlier in given[:i]:
+                if filecmp.cmp(path, earlier, shallow=False):
+                    self.said.append(f"--{split} is the file of --{other}, or a copy: its scores tell nothing of new "
+                                     "texts")
 
     @property
     def _labelled(self) -> bool:
@@ -188,6 +198,9 @@ class OwnFiles(CustomTask):
             keys = [tuple(map(clean_text, example.texts)) for example in examples]
             size, seed = dev_size(len(examples)), self._sources.split_seed
             self._dev_rows = split_off([example.label for example in examples], keys, size, seed)
+            if not self._dev_rows:
+                raise InputError(f"{path}: no dev set can be split off, as each label has one text only that is not "
+                                 "there again; give --dev")
             again = len(keys) - len(set(keys))
             self.said.append(
                 f"dev: {len(self._dev_rows):,} of {len(examples):,} examples split off {path}, in the proportions of "

@@ -1,14 +1,18 @@
 """Predictions and labels as people and files spell them: names in any case, indices, numbers."""
 
 import re
+import unicodedata
 from typing import Any, List, Optional, Sequence
 
 import numpy as np
 
 from bort_mx.data.table_files import Tolerances
+from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
 
-NO_LABEL = ("", "-1", "-1.0", "null", "none", "nan", "hidden")
+MISSING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
+"""What R, Excel, pandas and SQL write for a value that is not there, in any case."""
+NO_LABEL = ("", "-1", "-1.0", "hidden", *MISSING)
 """What stands for a label in test sets that have none, in any case."""
 
 
@@ -17,9 +21,14 @@ def means_no_label(value: Any, labels: Sequence[str] = ()) -> bool:
     return value is None or str(value) not in labels and str(value).strip().lower() in NO_LABEL
 
 
+def tidy(text: str) -> str:
+    """A label without what cannot be seen: `clean_text`, and one form of letters with accents (Unicode's NFC)."""
+    return unicodedata.normalize("NFC", clean_text(text))
+
+
 def read_label(value: Any, labels: Sequence[str], where: str, tolerated: Tolerances) -> str:
-    """The label that a file's value spells: itself, or else with other spaces, in another case, as 1.0 for 1, as true
-    for a boolean, or in CSV's quotes. What is not spelled as the label is counted.
+    """The label that a file's value spells: itself, or else with other spaces or zero-width characters, in another
+    case, as 1.0 for 1, as true for a boolean, or in CSV's quotes. What is not spelled as the label is counted.
 
     Raises:
         InputError: no label, or more than one.
@@ -35,13 +44,13 @@ def read_label(value: Any, labels: Sequence[str], where: str, tolerated: Toleran
 
 
 def _spelled_otherwise(text: str, labels: Sequence[str]) -> Optional[str]:
-    plain = " ".join(text.split())
+    plain = tidy(text)
     whole = re.sub(r"(?<=\d)\.0+$", "", plain)
     written = '"' + text.replace('"', '""') + '"'
     for spelling in (plain, whole, written):
         if spelling in labels:
             return spelling
-    alike = [label for label in labels if label.lower() == plain.lower() or re.sub(r"\.0+$", "", label) == whole]
+    alike = [label for label in labels if tidy(label).lower() == plain.lower() or re.sub(r"\.0+$", "", label) == whole]
     return alike[0] if len(alike) == 1 else None
 
 

@@ -52,6 +52,9 @@ def check_class(directory: pathlib.Path, config: Dict, kind: Optional[str]) -> N
     if not name and kind == "sentencepiece":
         name = MODELS.get(str(model.get("model_type")))
     code = config.get("auto_map")
+    if config.get("truncation_side", "right") != "right":
+        raise InputError(f"{directory / CONFIG}: truncation_side is {config['truncation_side']!r:.40}; here texts lose "
+                         "their end, never their beginning")
     splitter = config.get("word_tokenizer_type")
     if splitter not in (None, "basic"):
         raise InputError(f"{directory / CONFIG}: word_tokenizer_type is {splitter!r}; texts are cut into words by a "
