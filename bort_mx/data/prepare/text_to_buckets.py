@@ -6,7 +6,7 @@ import functools
 import hashlib
 import itertools
 import pathlib
-from typing import Counter, Dict, FrozenSet, Iterator, List, Tuple
+from typing import Counter, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from bort_mx.data.prepare.plan import DATA, Partition, placed
 from bort_mx.data.shards import TOKEN
 from bort_mx.data.text import clean_sentences
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
+from bort_mx.data.tokenizers.remembered_words import RememberedWords, splits_at_spaces
 from bort_mx.io import files
 from bort_mx.random import derive_seed
 
@@ -123,11 +124,19 @@ def _tokenizer(directory: pathlib.Path, digest: str) -> Tokenizer:
     return load_tokenizer(directory)
 
 
+@functools.lru_cache(maxsize=1)
+def _words(directory: pathlib.Path, digest: str) -> Optional[RememberedWords]:
+    """A process's memory of the vocabulary's words, where that is possible."""
+    tokenizer = _tokenizer(directory, digest)
+    return RememberedWords(tokenizer) if splits_at_spaces(tokenizer) else None
+
+
 class SentenceEncoder:
     """Sentences → hashes and ids, sorted into buckets."""
 
     def __init__(self, settings: EncodeSettings):
         self._tokenizer = _tokenizer(settings.tokenizer, settings.vocabulary)
+        self._words = _words(settings.tokenizer, settings.vocabulary) or self._tokenizer
         self._salt = derive_seed(settings.seed, "prepare").to_bytes(16, "little")
         self._min_words, self._bits = settings.min_words, settings.bits
 
@@ -150,7 +159,7 @@ class SentenceEncoder:
     def _encode(self, sentences: List[str]) -> Tuple[np.ndarray, np.ndarray]:
         lengths, ids = [np.empty(0, np.int64)], [np.empty(0, TOKEN)]
         for start in range(0, len(sentences), ENCODE):
-            encoded = self._tokenizer.encode_plain(sentences[start:start + ENCODE])
+            encoded = self._words.encode_plain(sentences[start:start + ENCODE])
             lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
             ids.append(np.fromiter(itertools.chain.from_iterable(encoded), TOKEN, int(lengths[-1].sum())))
         return np.concatenate(lengths), np.concatenate(ids)

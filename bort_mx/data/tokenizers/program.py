@@ -77,6 +77,11 @@ class ProgramTokenizer(Tokenizer):
         self._plain_form = _plain_form(program, own, specials, layout)
         self._rust.encode_special_tokens = True
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a vocabulary's plain files say: RoBERTa's byte-level BPE, or BERT's WordPiece."""
+        return self._plain_form is not None
+
     @functools.cached_property
     def _aware(self) -> tokenizers.Tokenizer:
         """The same tokenizer, but one that reads special tokens written in a text."""
