@@ -9,7 +9,7 @@ import logging
 import os
 import pathlib
 import sys
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from bort_mx.commands.last_lines import say_last
 from bort_mx.data.constant_predictions import constant_note
@@ -105,7 +105,9 @@ def main(argv: List[str]) -> int:
     columns = [name for name in (options.text_column, options.text_pair_column) if name is not None]
     if options.output is None and getattr(sys.stdout, "name", None) == os.devnull:  # `bort_mx.cli` opened it
         raise InputError("standard output is closed, and the answers go there; give --output FILE")
-    _refuse_to_replace(options)
+    if options.output is not None:
+        _refuse_to_replace(options.output, options.checkpoint, {
+            f"--{name}": getattr(options, name) for name in ("input", "classify", "embed")})
     if options.classify is not None:
         _classify_file(options.checkpoint, options.classify, columns, options.task, options.output,
                        options.batch_size)
@@ -119,16 +121,16 @@ def main(argv: List[str]) -> int:
     return 0
 
 
-def _refuse_to_replace(options: PredictOptions) -> None:
-    """Raises InputError if the answers would be written over the file of the texts or a file of the checkpoint."""
-    if options.output is None or not os.path.isfile(options.output):
+def _refuse_to_replace(output: str, checkpoint: str, texts: Mapping[str, Optional[str]]) -> None:
+    """Raises InputError if the answers would be written over a file of texts (by its option) or of the checkpoint."""
+    place, model = pathlib.Path(output).resolve(), pathlib.Path(checkpoint).resolve()
+    if not place.is_file():
         return
-    output, checkpoint = pathlib.Path(options.output).resolve(), pathlib.Path(options.checkpoint).resolve()
-    for name in ("input", "classify", "embed"):
-        if getattr(options, name) is not None and pathlib.Path(getattr(options, name)).resolve() == output:
-            raise InputError(f"--output {options.output} is the file of --{name}, which would be lost; choose another")
-    if output == checkpoint or checkpoint in output.parents and not _is_an_answer(output):
-        raise InputError(f"--output {options.output} is a file of the checkpoint, which would be lost; choose another")
+    for option, path in texts.items():
+        if path is not None and pathlib.Path(path).resolve() == place:
+            raise InputError(f"--output {output} is the file of {option}, which would be lost; choose another")
+    if place == model or model in place.parents and not _is_an_answer(place):
+        raise InputError(f"--output {output} is a file of the checkpoint, which would be lost; choose another")
 
 
 def _is_an_answer(path: pathlib.Path) -> bool:

@@ -74,23 +74,23 @@ def task_of(options: FineTuningOptions) -> Tuple[Task, Task]:
     """
     if not options.own_files:
         tasks = resolve(options.task, options.chs, options.clean_multirc)
-        _refuse_to_replace(tasks[0], options)
+        _refuse_to_replace(tasks[0], options.data_dir, options.output_dir)
         return tasks
     sources = Sources(options.own_files, options.text_column, options.text_pair_column, options.label_column,
                       options.name, options.regression, options.split_seed)
     task = OwnFiles(sources, _trained(options.checkpoint) if options.predict_only else None)
-    _refuse_to_replace(task, options)
+    _refuse_to_replace(task, options.data_dir, options.output_dir)
     return task, task
 
 
-def _refuse_to_replace(task: Task, options: FineTuningOptions) -> None:
+def _refuse_to_replace(task: Task, data_dir: Optional[str], output_dir: Optional[str]) -> None:
     """Raises InputError if a file of the user's is one of those that the run writes."""
-    if not isinstance(task, CustomTask) or options.output_dir is None:
+    if not isinstance(task, CustomTask) or output_dir is None:
         return
-    folder = pathlib.Path(options.output_dir).resolve()
+    folder = pathlib.Path(output_dir).resolve()
     for split in task.files:
         try:
-            path = task.locate(options.data_dir, split)
+            path = task.locate(data_dir, split)
         except MissingSplit:
             continue
         if path.resolve() in (folder / task.submission_name, folder / "predictions.tsv"):

@@ -9,10 +9,11 @@ from bort_mx.data.tokenizers import ByteBPETokenizer, WordPieceTokenizer, load_t
 from bort_mx.data.tokenizers.added_tokens import AddedToken
 from bort_mx.data.tokenizers.remembered_words import RememberedWords, splits_at_spaces
 
-ODD = ["", " ", "a", " a", "a ", "a  b", "a\u00a0b c", "tab\there now", "line\nbreak here", "!!! ??? ...", "x" * 150 + " y",
-       "don't 's 'twas rock'n'roll", "'s first", "x 's 't'll", "1,000.50 3rd 4 5", "Ünïcode naïve café", "ΟΔΟΣ ΟΔΟΣ.",
-       "e\u0301te\u0301 e\u0301", "İstanbul I", "日本語 の 文 とpunctuation。", "<mask> </s> <s> [MASK] [SEP]", "emoji 👩‍👩‍👧 ok",
-       "a\u200bb \u200bc", "\u3000wide \u3000 space", "end\u2028sep end", "a\x1cb c\x85d", "ﬁ ligature ²³ ½"]
+ODD = ["", " ", "a", " a", "a ", "a  b", "a\u00a0b c", "tab\there now", "line\nbreak here", "!!! ??? ...",
+       "x" * 150 + " y", "don't 's 'twas rock'n'roll", "'s first", "x 's 't'll", "1,000.50 3rd 4 5",
+       "Ünïcode naïve café", "ΟΔΟΣ ΟΔΟΣ.", "e\u0301te\u0301 e\u0301", "İstanbul I", "日本語 の 文 とpunctuation。",
+       "<mask> </s> <s> [MASK] [SEP]", "emoji 👩‍👩‍👧 ok", "a\u200bb \u200bc", "\u3000wide \u3000 space",
+       "end\u2028sep end", "a\x1cb c\x85d", "ﬁ ligature ²³ ½"]
 
 
 @pytest.fixture(params=["roberta", "bert_uncased", "prefix", "cased"])
