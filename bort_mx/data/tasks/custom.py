@@ -99,6 +99,7 @@ class CustomTask(Task):
 
     def _check(self) -> None:
         allowed = METRICS[self.is_regression]
+        columns = [str(name) for kind, name in self._columns.items() if kind != "idx"]
         problems = [
             (not PLAIN_NAME.fullmatch(self.name) or len(self.name.encode()) > 200 or self.name == "predictions",
              f"name: {self.name!r} names the submission file; give a plain file name, and not 'predictions'"),
@@ -110,8 +111,7 @@ class CustomTask(Task):
             ("text" not in self._columns, "columns: text is needed"),
             ("label" not in self._columns and set(self.files) & {"train", "dev"}, "columns: label is needed"),
             (not _all_texts(self._columns.values()), "columns: each is the name of one column"),
-            (len({name for kind, name in self._columns.items() if kind != "idx"}) < len(set(self._columns) - {"idx"}),
-             "columns: text, text_pair and label must be different ones"),
+            (len(set(columns)) < len(columns), "columns: text, text_pair and label must be different ones"),
             (self.is_regression and self.labels, "labels and regression: true exclude each other"),
             (not self.is_regression and len(set(self.labels)) < 2, "labels: at least two different ones are needed, "
                                                                    "or regression: true"),
