@@ -201,10 +201,12 @@ def near(options: argparse.Namespace) -> None:
     documents = [" ".join(words) for words in [*given, *copies.values()]]
 
     def ours() -> set:
+        """Numbers of the documents that are left out here."""
         rows = np.array([np.concatenate([[0], signature(text)]) for text in documents], "<u4")
         return _similar([rows], np.array([len(rows)]), 0.7)
 
     def theirs() -> set:
+        """The same by datasketch."""
         from datasketch import MinHash, MinHashLSH
 
         index, dropped = MinHashLSH(threshold=0.7, num_perm=MINIMA), set()

@@ -98,6 +98,7 @@ def their_step(seed: int, student: Shape, teacher: Optional[Shape], gathers: boo
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
     def build(shape: Shape):
+        """transformers' model of an architecture, with its MLM head."""
         D, A, H, I = shape
         return transformers.BertForMaskedLM(transformers.BertConfig(
             vocab_size=VOCABULARY, hidden_size=H, num_hidden_layers=D, num_attention_heads=A, intermediate_size=I))
@@ -106,11 +107,13 @@ def their_step(seed: int, student: Shape, teacher: Optional[Shape], gathers: boo
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=gathers)
 
     def logits_of(of, ids, places):
+        """Logits at the masked positions."""
         if not gathers:
             return of(input_ids=ids).logits.flatten(0, 1)[places]
         return of.cls(of.bert(input_ids=ids).last_hidden_state.flatten(0, 1)[places])
 
     def loss_of(ids, places, labels):
+        """The loss of a step."""
         if not gathers and not teacher:  # the stock model's own loss, over all positions
             everywhere = torch.full(ids.shape, -100)
             everywhere.view(-1)[places] = labels
@@ -128,6 +131,7 @@ def their_step(seed: int, student: Shape, teacher: Optional[Shape], gathers: boo
 
     @functools.cache
     def tensors(case: str):
+        """Ids, the places of the masked positions among all, and their labels."""
         batch = make_batch(*map(int, case.split("x")), seed)
         kept = batch.weights > 0
         places = (np.arange(len(kept))[:, None] * batch.input_ids.shape[1] + batch.masked_positions)[kept]
