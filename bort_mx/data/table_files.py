@@ -10,12 +10,12 @@ import re
 from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from bort_mx.data.corpora.other_kinds import refuse_other_kinds
+from bort_mx.data.corpora.source import MAGIC
 from bort_mx.data.table_quotes import count_quoted, csv_reader
 from bort_mx.errors import InputError
 
 Row = Tuple[str, Dict[str, str]]
 """A row's place as "file:line", and its fields by column."""
-COMPRESSED = {b"\x1f\x8b\x08": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
@@ -90,7 +90,7 @@ def read_lines(path: pathlib.Path, tolerated: Optional[Tolerances] = None) -> It
 def _refuse_no_text(path: pathlib.Path, first: bytes) -> None:
     """Refuse a file by its first line: a workbook, an archive, another encoding with zero bytes."""
     refuse_other_kinds(path, first)
-    packed = next((name for magic, name in COMPRESSED.items() if first.startswith(magic)), None)
+    packed = next((name for magic, name in MAGIC.items() if first.startswith(magic)), None)
     if packed:
         raise InputError(f"{path}: {packed}-compressed; decompress it")
     if b"\x00\x00\x00" in first or first[1::2].count(0) > len(first) / 4 or first[::2].count(0) > len(first) / 4:

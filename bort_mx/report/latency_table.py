@@ -5,6 +5,8 @@ import statistics
 from typing import List, Mapping, Optional, Sequence, Tuple
 
 from bort_mx.architecture import ROBERTA_VOCABULARY, Architecture
+from bort_mx.checkpoints.directory import RESULTS
+from bort_mx.errors import InputError
 from bort_mx.report import commands_to_run
 from bort_mx.report.findings import FORMULA, FROM_RUN, HOLDS, MEASURED, NOT_RUN, Finding, judge
 from bort_mx.report.published import Published
@@ -62,16 +64,24 @@ def seconds_findings(paper: Published, measured: Latencies, runs: Sequence[Finis
 
 
 def _of_trials(runs: Sequence[FinishedRun], architecture: Architecture) -> Optional[Tuple[str, str]]:
-    """What `bort-mx latency` found for an architecture at Table 1's length, and how; None: no such run."""
+    """What `bort-mx latency` found for an architecture at Table 1's length, and how; None: no such run.
+
+    Raises:
+        InputError: a run's results.json is not of that command.
+    """
     shape = list(architecture.as_tuple())
     for run in runs:
-        if run.stage != "latency" or run.options["seq_len"] != LENGTH:
+        if run.stage != "latency" or run.options.get("seq_len") != LENGTH:
             continue
-        for one in run.results["rows"]:
-            if one["architecture"] == shape:
-                return (f"{one['mean_s']:.3f} ({one['quartile_1_s']:.3f} to {one['quartile_3_s']:.3f})",
-                        f"{FROM_RUN}: {run.name}; mean of {run.options['trials']:,} passes (and quartiles), b = 1, "
-                        f"s = {LENGTH}, on {run.results['machine']}")
+        try:
+            for one in run.results["rows"]:
+                if one["architecture"] == shape:
+                    return (f"{one['mean_s']:.3f} ({one['quartile_1_s']:.3f} to {one['quartile_3_s']:.3f})",
+                            f"{FROM_RUN}: {run.name}; mean of {run.options['trials']:,} passes (and quartiles), b = 1, "
+                            f"s = {LENGTH}, on {run.results['machine']}")
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{run.path / RESULTS}: not results of `bort-mx latency`; move this folder away, or time "
+                             "again into it") from None
     return None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from bort_mx.commands import reproduce
 from bort_mx.data.tasks import get_task
+from bort_mx.errors import InputError
 from bort_mx.finetuning.benchmark import collect_runs
 from bort_mx.report import latency_table, published, score_tables, sections, training_cost
 from bort_mx.report.findings import FAILS, HOLDS, NOT_RUN, READING
@@ -240,6 +241,11 @@ def test_trials_of_latency_fill_in_seconds(tmp_path, no_timing):
     assert found["A1 (Bort)"].ours == "0.313 (0.310 to 0.320)" and found["A1 (Bort)"].verdict == NOT_RUN
     assert "latency, commit" in found["A1 (Bort)"].how and "mean of 6,250 passes" in found["A1 (Bort)"].how
     assert found["A2"].how.startswith("measured now")
+    for results in ({"machine": "a CPU"}, {"machine": "a CPU", "rows": [{**row, "mean_s": "fast"}]},
+                    {"machine": "a CPU", "rows": 3}):
+        (tmp_path / "latency/results.json").write_text(json.dumps(results))
+        with pytest.raises(InputError, match="latency/results.json: not results of `bort-mx latency`"):
+            findings_of(tmp_path, "1")
 
 
 def test_systems_are_told_by_architecture_and_vocabulary(tmp_path):
