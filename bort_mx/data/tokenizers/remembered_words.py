@@ -1,7 +1,7 @@
 """Ids of many texts, faster than the library alone: it is asked once for each word.
 
 A byte-level BPE and a WordPiece vocabulary encode what stands between two spaces for itself, so a text's ids are those
-of its words, one after another. In English text 95 of 100 words have been seen before.
+of its words, one after another. Most words of a corpus have been seen before.
 """
 
 import itertools
@@ -11,7 +11,8 @@ from bort_mx.data.tokenizers.base import Tokenizer
 from bort_mx.data.tokenizers.program import ProgramTokenizer
 
 MOST = 500_000
-"""Words that are remembered; with so many, all are forgotten. They take about 150 bytes each."""
+"""Words that are remembered at the beginning of a text, and as many after a space; with more, all are forgotten. A word
+takes about 150 bytes."""
 
 
 def splits_at_spaces(tokenizer: Tokenizer) -> bool:
@@ -27,7 +28,7 @@ class RememberedWords:
 
     Args:
         tokenizer: one that `splits_at_spaces`.
-        most: number of words that are remembered.
+        most: number of words that are remembered, of each of the two kinds.
     """
 
     def __init__(self, tokenizer: Tokenizer, most: int = MOST):
