@@ -19,6 +19,11 @@ with warnings.catch_warnings():  # both use what their own dependencies deprecat
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+def pytest_make_parametrize_id(val):
+    """Bytes are named by their number. gzip's hold the second they were made in, and all workers must find one list."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
     """The folder of real vocabularies, corpora and task files beside the project; tests that need it skip without."""

@@ -4,17 +4,11 @@ The commands run in a temporary folder that has the scripts and configs of the c
 to a command, by a word of it (`REDUCED`); the text is cut to its first paragraphs. Everything else is as printed.
 """
 
-import json
 import os
 import pathlib
-import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 
@@ -23,7 +17,7 @@ from bort_mx.checkpoints.hub import packaged
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from fresh_machine import commands, ways  # noqa: E402
+from fresh_machine import commands, served, ways  # noqa: E402
 
 REDUCED = {
     "run_pretraining.py": "--max-steps 4 --batch-size 8 --warmup 2 --evaluation-sequences 16",
@@ -77,7 +71,12 @@ def test_every_command_of_the_readme_runs_as_printed_and_in_order(checkout):
         if "messages" in command and packaged(WEIGHTS) is None:
             continue
         if " serve " in command:
-            serves_until_it_is_stopped(command, checkout, environment)
+            pytest.importorskip("fastapi")
+            with open(checkout / "served", "w+", encoding="utf-8") as output:
+                code = served(command, checkout, environment, output)
+                output.seek(0)
+                said = output.read()
+            assert code == 0 and '"label"' in said, said
             continue
         done = subprocess.run(["sh", "-c", reduced(command)], cwd=checkout, env=environment, text=True,
                               capture_output=True, check=False)
@@ -89,34 +88,3 @@ def test_every_command_of_the_readme_runs_as_printed_and_in_order(checkout):
             text.write_text("".join(text.read_text().splitlines(keepends=True)[:PARAGRAPHS]))
     assert ran >= 13
     assert not [name for name in written if not (checkout / name).is_file()]
-
-
-def serves_until_it_is_stopped(command, checkout, environment):
-    """The command answers one text, and ends well when it is asked to stop."""
-    pytest.importorskip("fastapi")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen([*shlex.split(command), "--port", str(port)], cwd=checkout, env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
-        try:
-            answer = asked(f"http://127.0.0.1:{port}/classify", {"texts": ["My parcel is gone."]}, server)
-        finally:
-            server.terminate()
-            said, _ = server.communicate(timeout=60)
-        assert "label" in json.dumps(answer) and server.returncode == 0, said
-
-
-def asked(url, body, server):
-    """The server's answer; it may take a while to start."""
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read()) from None
-        except OSError:
-            assert server.poll() is None, server.stdout.read()
-            time.sleep(0.1)
-    raise AssertionError("the server did not start")

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -120,21 +121,37 @@ class Machine:
 
 
 def served(command: str, folder: pathlib.Path, environment: Dict[str, str], output: Any) -> int:
-    """Start a server, ask it once, stop it; its exit code, or 1 if it did not answer within two minutes."""
+    """Start a classifier's server, ask it once, and stop it.
+
+    Args:
+        command: `python -m bort_mx serve …`.
+        folder: where to run it.
+        environment: its variables.
+        output: a file that gets what the server prints, and the answer.
+    Returns:
+        its exit code; 1 if there was no answer within two minutes.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    question = urllib.request.Request(f"http://127.0.0.1:{port}/classify", b'{"texts": ["My parcel is gone."]}',
+                                      {"Content-Type": "application/json"})
     with subprocess.Popen([*shlex.split(command), "--port", str(port)], cwd=folder, env=environment, stdout=output,
                           stderr=subprocess.STDOUT) as server:
-        until, answered = time.monotonic() + 120, False
+        until, answered = time.monotonic() + 120, ""
         while not answered and server.poll() is None and time.monotonic() < until:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
-                    answered = answer.status == 200
-            except OSError:
+                with urllib.request.urlopen(question, timeout=30) as answer:
+                    answered = answer.read().decode()
+            except urllib.error.HTTPError as error:
+                print(error.read().decode(), file=output, flush=True)
+                break
+            except OSError:  # it has not started yet
                 time.sleep(0.2)
         server.send_signal(signal.SIGTERM)
-        return server.wait(60) or int(not answered)
+        code = server.wait(60)
+    print(answered, file=output, flush=True)
+    return code or int(not answered)
 
 
 def table(rows: List[Dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import json
 import lzma
 import pathlib
 import sys
+from functools import partial
 
 from bort_mx.data.corpora.readers import CORPORA
 from bort_mx.data.corpora.source import Piece, Reading, Source
@@ -14,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "data"))
 
 from corpus_files import news, page, reconciled, record, tar_of  # noqa: E402
 
+zipped = partial(gzip.compress, mtime=0)  # the same bytes whenever they are made
 LONG = "a thing that people say when they have nothing else to say to each other"
 
 
@@ -58,19 +60,19 @@ def _slang():
 def _articles():
     article = {"maintext": f"It was {LONG}. " * 5, "date_publish": "2017-03-06 04:02:06", "language": "en"}
     return {"n.json": json.dumps(article, indent=1).encode(), "n.jsonl": (json.dumps(article) + "\n").encode() * 3,
-            "n.tar.gz": gzip.compress(tar_of({"a.json": json.dumps(article).encode()})),
-            "n.warc.gz": gzip.compress(record(news(1))) + gzip.compress(record(news(2)))}
+            "n.tar.gz": zipped(tar_of({"a.json": json.dumps(article).encode()})),
+            "n.warc.gz": zipped(record(news(1))) + zipped(record(news(2)))}
 
 
 def _sentences():
     lines = "".join(f"The {i} dogs , they said , were n't here .\n" for i in range(20)).encode()
-    return {"b.tar.gz": gzip.compress(tar_of({"one/news.en-00001-of-00100": lines, "one/README": b"x"})),
+    return {"b.tar.gz": zipped(tar_of({"one/news.en-00001-of-00100": lines, "one/README": b"x"})),
             "b.tokens": lines}
 
 
 FILES = {
     "wikipedia": lambda: {"w.xml.bz2": bz2.compress(_dump()), "w.xml": _dump()},
-    "wiktionary": lambda: {"k.xml": _definitions(), "k.xml.gz": gzip.compress(_definitions())},
+    "wiktionary": lambda: {"k.xml": _definitions(), "k.xml.gz": zipped(_definitions())},
     "openwebtext": lambda: {"o.tar": tar_of({"s.xz": lzma.compress(tar_of({"a.txt": f"{LONG}.\n".encode() * 9}))}),
                             "o.jsonl": (json.dumps({"text": LONG}) + "\n").encode() * 3},
     "urbandictionary": _slang,

@@ -10,12 +10,11 @@ import hashlib
 import json
 import pathlib
 import shutil
-import tarfile
 import zipfile
 from typing import Callable, Dict, Tuple
 
 import numpy as np
-from corpus_readers import CORPUS_READERS
+from corpus_readers import CORPUS_READERS, tar_of
 
 from bort_mx.agora.hyperparameters import load_thetas
 from bort_mx.agora.job_log import JobLog
@@ -147,7 +146,7 @@ def official(name: str):
 
 def make_text(folder):
     (folder / "plain.txt").write_text("\n".join(SENTENCES) + "\n")
-    (folder / "zipped.txt.gz").write_bytes(gzip.compress("\n".join(SENTENCES).encode()))
+    (folder / "zipped.txt.gz").write_bytes(gzip.compress("\n".join(SENTENCES).encode(), mtime=0))
 
 
 def read_text(folder):
@@ -420,14 +419,13 @@ def make_candidates(folder):
 
 
 def make_archives(folder):
-    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+    """Without times, so that they are the same whenever they are made."""
+    text = "\n".join(SENTENCES)
+    with zipfile.ZipFile(folder / "a.zip", "w") as file:
         for i in range(3):
-            file.writestr(f"RTE/{i}.tsv", "\n".join(SENTENCES))
-    with tarfile.open(folder / "a.tar.gz", "w:gz") as file:
-        (folder / "x").write_text("\n".join(SENTENCES))
-        file.add(folder / "x", "RACE/x")
-        file.add(folder / "x", "RACE/y")
-    (folder / "x").unlink()
+            file.writestr(zipfile.ZipInfo(f"RTE/{i}.tsv"), text, zipfile.ZIP_DEFLATED)
+    members = {"RACE/x": text.encode(), "RACE/y": text.encode()}
+    (folder / "a.tar.gz").write_bytes(gzip.compress(tar_of(members), mtime=0))
 
 
 def unpack_one(name: str):
