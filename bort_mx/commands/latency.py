@@ -6,7 +6,6 @@ from typing import List, Literal, Optional
 
 from bort_mx.architecture import ROBERTA_VOCABULARY, Architecture
 from bort_mx.commands.last_lines import say_last
-from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.io.output import writing
 from bort_mx.options import at_least, parse_options
@@ -55,14 +54,15 @@ def main(argv: List[str]) -> int:
     """Time, print a table, write results.json."""
     options = parse_options(LatencyOptions, argv, "bort-mx latency", DESCRIPTION)
     architectures, out = [Architecture.parse(name) for name in options.architectures], pathlib.Path(options.output_dir)
-    _refuse_another(out)
-    with writing(out, "--output-dir"):  # before hours of trials
-        out.mkdir(parents=True, exist_ok=True)
     from bort_mx.devices import device_of, gpu_of  # MXNet is loaded only now
     from bort_mx.distributed import Workers
     from bort_mx.search.latency_protocol import draw_element, time_trials
+    from bort_mx.training.earlier_run import refuse_foreign
     from bort_mx.training.hours import device_in_words
 
+    refuse_foreign(out, "trials")
+    with writing(out, "--output-dir"):  # before hours of trials
+        out.mkdir(parents=True, exist_ok=True)
     element = draw_element(options.data, options.seq_len, options.seed, options.vocab_size)
     vocab_size = max(options.vocab_size, int(element.max()) + 1)
     ctx = device_of(options.device, Workers())
@@ -81,11 +81,3 @@ def main(argv: List[str]) -> int:
         files.write_json(out / "results.json", {**made, "machine": where, "rows": rows})
     say_last(f"{out}: results.json, config.json", "reproduce", "--table", "1", "--runs", out)
     return 0
-
-
-def _refuse_another(out: pathlib.Path) -> None:
-    """Raises InputError if the folder holds another command's config.json, which would be replaced."""
-    path = out / "config.json"
-    config = files.read_json(path) if path.is_file() else {"options": {"trials": None}}
-    if not isinstance(config, dict) or "trials" not in (config.get("options") or {}):
-        raise InputError(f"--output-dir {out}: its config.json is not of `bort-mx latency`; choose another")

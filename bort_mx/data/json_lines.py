@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
 from bort_mx.data.table_files import Tolerances, read_lines
 from bort_mx.errors import InputError
+from bort_mx.io import strict_json
 
 KINDS = {str: "a text", int: "an integer", dict: "an object", list: "a list", bool: "true or false"}
 
@@ -38,7 +39,9 @@ def _of_list(path: pathlib.Path, first: str, lines: Iterator[Tuple[int, str]]) -
     if path.suffix.lower() != ".json" or any(line.strip() for line in rest) and first.rstrip().endswith("]"):
         json_object(first, f"{path}:1", "one a line")
     try:
-        records = json.loads("\n".join([first, *rest]))
+        records = strict_json.loads("\n".join([first, *rest]))
+    except strict_json.DoubledField as error:
+        raise InputError(f"{path}:{error.lineno}: {strict_json.reason(error)}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON ({str(error).split(';')[0]})") from None
     for number, record in enumerate(records, 1):
@@ -53,12 +56,13 @@ def json_object(text: str, where: str, how_many: str = "one a file") -> Dict[str
         text: one document.
         where: its place, for errors; how_many: how many of them are due there.
     Raises:
-        InputError: not JSON, not an object, or with a text that is no Unicode ("\\ud800" by itself).
+        InputError: not JSON, not an object, a field with two values, or a text that is no Unicode ("\\ud800" by
+            itself).
     """
     try:
-        record = json.loads(text)
+        record = strict_json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON at column {error.colno} ({error.msg})") from None
+        raise InputError(f"{where}: {strict_json.reason(error)}") from None
     except (ValueError, RecursionError) as error:  # a number of too many digits, brackets without end
         raise InputError(f"{where}: not JSON ({str(error).split(';')[0]})") from None
     return _whole(record, text, where, how_many)

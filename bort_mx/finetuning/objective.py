@@ -10,7 +10,7 @@ import numpy as np
 
 from bort_mx.data.batches import TextBatch
 from bort_mx.devices import to_device
-from bort_mx.pretraining.losses import cross_entropy, distillation_cross_entropy, number_right
+from bort_mx.training.cross_entropy import cross_entropy, distillation_cross_entropy, number_right
 from bort_mx.training.step import Sums
 
 

@@ -14,6 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import yaml
 
 from bort_mx.errors import InputError, Unreadable
+from bort_mx.io import strict_json
 
 MOST_REPEATED = 10_000
 """Number of values that the aliases of a YAML file may repeat. Some hundred bytes can stand for billions of values."""
@@ -175,30 +176,18 @@ def read_json(path: os.PathLike) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: see `read_text`; or the file is not JSON (the message gives line and column).
+        InputError: see `read_text`; or not JSON, a field with two values (the message gives line and column), nested
+            too deep, or a whole number of thousands of digits.
     """
-    return parse_json(read_text(path), path)
-
-
-def parse_json(text: str, path: os.PathLike, line: Optional[int] = None) -> Any:
-    """The value of a JSON text.
-
-    Args:
-        text: the text.
-        path: the file that it comes from, for errors.
-        line: its line there; None: the text is the whole file.
-    Raises:
-        InputError: not JSON, nested too deep, or a whole number of thousands of digits.
-    """
-    place = f"{path}:{line}" if line else f"{path}"
+    text = read_text(path)
     try:
-        return json.loads(text)
+        return strict_json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{line or error.lineno}: not JSON at column {error.colno} ({error.msg})") from None
+        raise InputError(f"{path}:{error.lineno}: {strict_json.reason(error)}") from None
     except RecursionError:
-        raise InputError(f"{place}: JSON nested too deep; is it the right file?") from None
+        raise InputError(f"{path}: JSON nested too deep; is it the right file?") from None
     except ValueError as error:  # a whole number of more digits than Python converts
-        raise InputError(f"{place}: JSON with a number that is too long ({str(error).split(';')[0]})") from None
+        raise InputError(f"{path}: JSON with a number that is too long ({str(error).split(';')[0]})") from None
 
 
 def read_yaml(path: os.PathLike) -> Any:

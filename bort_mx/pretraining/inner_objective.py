@@ -19,6 +19,7 @@ from bort_mx.pretraining import losses
 from bort_mx.pretraining.options import OF_OUTPUTS
 from bort_mx.pretraining.teacher_cache import TeacherCache
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding, embedded
+from bort_mx.training.cross_entropy import cross_entropy, distillation_cross_entropy, rows_right
 from bort_mx.training.step import Sums
 
 DENSE = f"{TENSORS}0."
@@ -187,13 +188,13 @@ class InnerObjective:
         logits = self._logits(self._model, mine, positions)  # (N, V)
         values = {}
         if "mlm" in self._weights:
-            values["mlm"] = losses.cross_entropy(logits, labels.reshape(-1))
+            values["mlm"] = cross_entropy(logits, labels.reshape(-1))
         if "kd" in self._weights:
             with mx.autograd.pause(train_mode=False):
                 target = self._logits(self._teacher, theirs, positions)
-            values["kd"] = losses.distillation_cross_entropy(logits, target, self._temperature)
+            values["kd"] = distillation_cross_entropy(logits, target, self._temperature)
         if detailed:
-            values["accuracy"] = losses.rows_right(logits, labels.reshape(-1))
+            values["accuracy"] = rows_right(logits, labels.reshape(-1))
         return {name: losses.sequence_means(value.reshape(shape), weights) for name, value in values.items()}
 
     @staticmethod

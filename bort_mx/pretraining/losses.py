@@ -9,27 +9,7 @@ import math
 import mxnet as mx
 
 from bort_mx.models.encoder import MASKED_SCORE
-from bort_mx.pretraining.softmax_gradients import HardCrossEntropy, SoftCrossEntropy
-
-
-def distillation_cross_entropy(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray,
-                               temperature: float) -> mx.nd.NDArray:
-    """Per position: τ²·CE(softmax(z_T/τ), softmax(z_S/τ)) = −τ²·Σ_v p_T(v) log p_S(v).
-
-    Inputs: logits of student and teacher (N, V), or (…, V); no gradient flows into the teacher's. Output: (N,), or (…).
-    The factor τ² makes the size of the gradient independent of the temperature.
-    """
-    # Divide by τ first: log_softmax's own temperature argument is several times slower on CPUs.
-    with mx.autograd.pause():
-        target = mx.nd.softmax(_scaled(teacher_logits, temperature), axis=-1)  # (N, V)
-    return SoftCrossEntropy()(_scaled(student_logits, temperature), target) * temperature ** 2
-
-
-def cross_entropy(logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Per position: −log softmax(z)[label]. Inputs: logits (N, V), labels (N,), or (…, V), (…). Output: as
-    labels.
-    """
-    return HardCrossEntropy()(_scaled(logits, 1.0), labels)
+from bort_mx.training.cross_entropy import cross_entropy, distillation_cross_entropy
 
 
 def distillation_loss(student_logits: mx.nd.NDArray, teacher_logits: mx.nd.NDArray, weights: mx.nd.NDArray,
@@ -173,31 +153,3 @@ def _reduced(values: mx.nd.NDArray, weights: mx.nd.NDArray, reduction: str) -> m
     weights = weights.astype("float32", copy=False)
     total = (values * weights).sum()
     return total if reduction == "sum" else total / mx.nd.maximum(weights.sum(), 1e-12)
-
-
-def _scaled(logits: mx.nd.NDArray, temperature: float) -> mx.nd.NDArray:
-    logits = logits.astype("float32", copy=False)
-    return logits if temperature == 1 else logits * (1.0 / temperature)
-
-
-def number_right(scores: mx.nd.NDArray, labels: mx.nd.NDArray, weights: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Sum of the weights of the rows whose highest score is at the label; no gradient flows through it.
-
-    Inputs: scores (N, V) float32, labels (N,), weights (N,). Output: (1,).
-    """
-    with mx.autograd.pause():
-        return (rows_right(scores, labels) * weights).sum()
-
-
-def rows_right(scores: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
-    """1 for a row whose highest score is at the label, else 0; no gradient flows through it.
-
-    On a CPU NumPy finds the highest score: MXNet's argmax takes three times as long, a tenth of a training step at V =
-    50,265.
-
-    Inputs: scores (N, V) float32, labels (N,). Output: (N,).
-    """
-    with mx.autograd.pause():
-        best = scores.argmax(axis=-1) if scores.ctx.device_type == "gpu" else mx.nd.array(
-            scores.asnumpy().argmax(axis=-1), ctx=scores.ctx, dtype="float32")  # (N,)
-        return best == labels

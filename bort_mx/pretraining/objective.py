@@ -11,7 +11,8 @@ import numpy as np
 from bort_mx.devices import to_device
 from bort_mx.distributed import Workers
 from bort_mx.pretraining.inner_objective import InnerObjective
-from bort_mx.pretraining.losses import distillation_loss, masked_lm_loss, number_right
+from bort_mx.pretraining.losses import distillation_loss, masked_lm_loss
+from bort_mx.training.cross_entropy import number_right
 from bort_mx.training.step import Sums
 
 

@@ -21,6 +21,7 @@ from bort_mx.models.build import build_from_config
 from bort_mx.models.initialization import standard_deviation
 from bort_mx.models.inner_states import InnerStates
 from bort_mx.pretraining import losses
+from bort_mx.training.cross_entropy import cross_entropy
 from bort_mx.training.step import Sums
 
 GENERATOR, DETECTOR = "generator.", "detector."
@@ -112,7 +113,7 @@ class ReplacedTokens:
             batch.input_ids, batch.valid_length, batch.masked_positions, batch.labels, batch.weights))
         rows = to_device(batch.valid_length > 1, self._ctx)  # (B,)
         logits = self._generator(ids, lengths, positions).astype("float32", copy=False)  # (B, M, V)
-        generator = losses.sequence_means(losses.cross_entropy(logits, labels), weights)
+        generator = losses.sequence_means(cross_entropy(logits, labels), weights)
         with mx.autograd.pause():
             filled, replaced, kept = self._fill(batch, mx.nd.softmax(logits.reshape((-1, logits.shape[-1])), axis=-1))
         states, = self._inner(filled, lengths)  # (s, B, H)

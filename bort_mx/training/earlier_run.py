@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from bort_mx.checkpoints.directory import CHECKPOINTS, RESULTS
 from bort_mx.errors import InputError
@@ -30,14 +30,24 @@ def refuse_a_run(path: os.PathLike) -> None:
         raise InputError(f"{path}: already holds a run; continue it with --resume auto, or choose another --output-dir")
 
 
-def refuse_foreign(path: os.PathLike) -> None:
-    """Raises InputError if the config.json of an output directory is not a run's: the run would write over it."""
+def refuse_foreign(path: os.PathLike, option: Optional[str] = None) -> None:
+    """Raises InputError if the config.json of an output directory is of something else: it would be written over.
+
+    Args:
+        path: the output directory.
+        option: one that only this command has. None: the config.json of any run will do.
+    """
     config = pathlib.Path(path) / CONFIG
-    if config.is_file():
-        found = files.read_json(config)
-        if not isinstance(found, dict) or not isinstance(found.get("options"), dict):
-            raise InputError(f"{path}: has a {CONFIG} that is not a run's, as a checkpoint's folder has, which a run "
-                             "would replace; choose another --output-dir")
+    if not config.is_file():
+        return
+    found = files.read_json(config)
+    options = found.get("options") if isinstance(found, dict) else None
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: has a {CONFIG} that is not a run's, as a checkpoint's folder has, which a run "
+                         "would replace; choose another --output-dir")
+    if option is not None and option not in options:
+        raise InputError(f"{path}: has the {CONFIG} of another command, without the option {option}, which would be "
+                         "replaced; choose another --output-dir")
 
 
 def earlier_options(path: os.PathLike, resume: str) -> Dict[str, Any]:

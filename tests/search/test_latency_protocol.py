@@ -60,7 +60,7 @@ def test_results_of_something_else_are_not_replaced(tmp_path):
         latency.main([*small, str(tmp_path / "own")])
     (tmp_path / "config.json").write_text('{"options": {"task": "RTE"}}')
     (tmp_path / "file").write_text("")
-    for place, message in ((tmp_path, "config.json is not of"), (tmp_path / "file", "cannot be written")):
+    for place, message in ((tmp_path, "of another command"), (tmp_path / "file", "cannot be written")):
         with pytest.raises(InputError, match=message):
             latency.main([*small, str(place)])
     assert not (tmp_path / "results.json").exists()

@@ -1,10 +1,10 @@
 """JSON in corpora: lines of objects, with what is no object counted."""
 
-import json
 from typing import Any, Dict, Iterator, Optional
 
 from bort_mx.data.corpora.lines import lines_of
 from bort_mx.data.corpora.source import Source
+from bort_mx.io import strict_json
 
 
 def json_lines(source: Source) -> Iterator[Dict[str, Any]]:
@@ -23,7 +23,7 @@ def json_object(source: Source, data: bytes) -> Optional[Dict[str, Any]]:
     """An object; None, and counted, for what is none."""
     text = source.decode(data)  # where reading is strict, its error is no broken JSON
     try:
-        record = json.loads(text)
+        record = strict_json.loads(text)
     except (ValueError, RecursionError):
         source.drop("broken_json")
         return None

@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 from bort_mx.data.corpora.source import COMPRESSIONS
 from bort_mx.data.table_quotes import count_quoted, csv_reader
 from bort_mx.errors import InputError
+from bort_mx.io import strict_json
 
 KINDS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".json": "JSON lines"}
 """Suffix of a file's name, without that of its compression: what its lines hold."""
@@ -75,7 +76,9 @@ def _objects(path: pathlib.Path, lines: Iterable[Tuple[int, str]]) -> Iterator[T
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = strict_json.loads(line)
+        except strict_json.DoubledField as error:
+            raise InputError(f"{path}:{number}: {strict_json.reason(error)}") from None
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}:{number}: not a JSON object in one line ({str(error).split(';')[0]}); write JSON "
                              "lines, one object each, or give the text itself") from None
