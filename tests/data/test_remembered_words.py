@@ -3,11 +3,12 @@
 import random
 import string
 
+import numpy as np
 import pytest
 
+from bort_mx.data.prepare.remembered_words import WHITE, RememberedWords, splits_at_spaces
 from bort_mx.data.tokenizers import ByteBPETokenizer, WordPieceTokenizer, load_tokenizer, train_sentencepiece
 from bort_mx.data.tokenizers.added_tokens import AddedToken
-from bort_mx.data.tokenizers.remembered_words import RememberedWords, splits_at_spaces
 
 ODD = ["", " ", "a", " a", "a ", "a  b", "a\u00a0b c", "tab\there now", "line\nbreak here", "!!! ??? ...",
        "x" * 150 + " y", "don't 's 'twas rock'n'roll", "'s first", "x 's 't'll", "1,000.50 3rd 4 5",
@@ -28,6 +29,11 @@ def tokenizer(request, shared):
     return load_tokenizer(vocab / request.param)
 
 
+def encoded(remembered, texts):
+    lengths, ids = remembered.encode(texts)
+    return [row.tolist() for row in np.split(ids, np.cumsum(lengths))[:-1]]
+
+
 def test_odd_texts_and_a_small_memory(tokenizer):
     assert splits_at_spaces(tokenizer)
     rng = random.Random(0)
@@ -37,14 +43,19 @@ def test_odd_texts_and_a_small_memory(tokenizer):
     expected = tokenizer.encode_plain(texts)
     for most in (10 ** 6, 50):
         remembered = RememberedWords(tokenizer, most)
-        assert [ids for i in range(0, len(texts), 97) for ids in remembered.encode_plain(texts[i:i + 97])] == expected
-        assert remembered.encode_plain(texts) == expected and remembered.encode_plain([]) == []
+        assert [ids for i in range(0, len(texts), 97) for ids in encoded(remembered, texts[i:i + 97])] == expected
+        assert encoded(remembered, texts) == expected and encoded(remembered, []) == []
+        assert all(encoded(remembered, [text]) == [ids] for text, ids in zip(texts, expected))
 
 
 def test_a_real_corpus(tokenizer, shared):
     text = (shared / "data/pretrain/one_billion_words/1b_benchmark.dev.tokens").read_text(encoding="utf-8")
     sentences = text.splitlines()[:3000]
-    assert RememberedWords(tokenizer).encode_plain(sentences) == tokenizer.encode_plain(sentences)
+    assert encoded(RememberedWords(tokenizer), sentences) == tokenizer.encode_plain(sentences)
+
+
+def test_white_space_is_all_of_it():
+    assert set(WHITE) == {chr(i) for i in range(0x110000) if chr(i).isspace()} - {" "}
 
 
 def test_other_vocabularies_are_left_to_their_library():

@@ -17,10 +17,9 @@ from bort_mx.data.prepare.buckets import gather, pack_chunk
 from bort_mx.data.prepare.near_duplicates import kept_documents, left_out
 from bort_mx.data.prepare.parts import PartWriter
 from bort_mx.data.prepare.plan import DATA, Partition, placed
-from bort_mx.data.shards import TOKEN
+from bort_mx.data.prepare.remembered_words import RememberedWords, packed, splits_at_spaces
 from bort_mx.data.text import clean_sentences
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
-from bort_mx.data.tokenizers.remembered_words import RememberedWords, splits_at_spaces
 from bort_mx.io import files
 from bort_mx.random import derive_seed
 
@@ -136,7 +135,7 @@ class SentenceEncoder:
 
     def __init__(self, settings: EncodeSettings):
         self._tokenizer = _tokenizer(settings.tokenizer, settings.vocabulary)
-        self._words = _words(settings.tokenizer, settings.vocabulary) or self._tokenizer
+        self._words = _words(settings.tokenizer, settings.vocabulary)
         self._salt = derive_seed(settings.seed, "prepare").to_bytes(16, "little")
         self._min_words, self._bits = settings.min_words, settings.bits
 
@@ -157,11 +156,11 @@ class SentenceEncoder:
         yield from self._chunks(hashes[has_tokens], lengths[has_tokens], ids)
 
     def _encode(self, sentences: List[str]) -> Tuple[np.ndarray, np.ndarray]:
-        lengths, ids = [np.empty(0, np.int64)], [np.empty(0, TOKEN)]
+        encoded = [packed([])]
         for start in range(0, len(sentences), ENCODE):
-            encoded = self._words.encode_plain(sentences[start:start + ENCODE])
-            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-            ids.append(np.fromiter(itertools.chain.from_iterable(encoded), TOKEN, int(lengths[-1].sum())))
+            some = sentences[start:start + ENCODE]
+            encoded.append(self._words.encode(some) if self._words else packed(self._tokenizer.encode_plain(some)))
+        lengths, ids = zip(*encoded)
         return np.concatenate(lengths), np.concatenate(ids)
 
     def _hashes(self, sentences: List[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ the file must make one of the two known formats, and is refused otherwise: `<s> 
 import functools
 import json
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import tokenizers
 
@@ -92,6 +92,11 @@ class ProgramTokenizer(Tokenizer):
     def encode_plain(self, texts: List[str]) -> List[List[int]]:
         """As `Tokenizer`'s."""
         return _encoded(self._rust, texts)
+
+    def encode_with_begins(self, text: str) -> Tuple[List[int], List[int]]:
+        """Ids of one text, as `encode_plain`'s, and for each the place in the text where it begins."""
+        (encoding,) = _encodings(self._rust.encode_batch, [text])
+        return encoding.ids, [begin for begin, _ in encoding.offsets]
 
     def _encode_with_specials(self, texts: List[str]) -> List[List[int]]:
         return _encoded(self._aware, texts)
@@ -179,8 +184,12 @@ def tokens_of(program: Dict) -> Dict[int, str]:
 
 def _encoded(rust: tokenizers.Tokenizer, texts: List[str]) -> List[List[int]]:
     """Ids of texts, without special tokens around them."""
+    return [encoding.ids for encoding in _encodings(rust.encode_batch_fast, texts)]
+
+
+def _encodings(encode_batch: Callable[..., List[tokenizers.Encoding]], texts: List[str]) -> List[tokenizers.Encoding]:
     try:
-        return [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=False)]
+        return encode_batch(texts, add_special_tokens=False)
     except Exception as error:  # the library has no class of its own
         raise InputError(f"the tokenizer fails on a text ({error}); its tokenizer.json is not whole") from None
 
