@@ -29,6 +29,7 @@ from bort_mx.data.prepare.text_to_buckets import EncodeSettings
 from bort_mx.data.prepare.vocabulary import load_vocabulary, sample_documents, sample_sentences, trained_vocabulary
 from bort_mx.data.prepare.workers import Workers, processes_and_threads
 from bort_mx.data.shards import TOKENIZER
+from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.output import BAD_PLACE
 from bort_mx.options import at_least, check, parse_options, within
@@ -147,10 +148,10 @@ class PrepareOptions:
         """The options that the manifest records."""
         return {name: getattr(self, name) for name in (*DECIDES_THE_BYTES, *(OF_CORPORA if self.corpus else ()))}
 
-    def plan(self, partitions: Sequence[Partition]) -> dict:
+    def plan(self, partitions: Sequence[Partition], vocabulary: Optional[Tokenizer]) -> dict:
         """Everything that decides the bytes. A run goes on from the work of another if their plans are equal."""
-        digest = load_vocabulary(self.tokenizer).digest if self.tokenizer else None
-        return make_plan({**self.decides_the_bytes, "strict": self.strict, "tokenizer": digest}, partitions)
+        return make_plan({**self.decides_the_bytes, "strict": self.strict,
+                          "tokenizer": vocabulary.digest if vocabulary else None}, partitions)
 
 
 def joined(argv: Sequence[str]) -> List[str]:
@@ -232,12 +233,13 @@ def prepare(options: PrepareOptions) -> dict:
     inputs, hidden = list_inputs(options.data, options.corpus)
     with Claim(pathlib.Path(options.output_dir), options.given) as work:
         partitions = cut(inputs, options.format, options.text_column)
-        folder, resumed = parts_of_this_plan(work, options.plan(partitions))
+        given = load_vocabulary(options.tokenizer) if options.tokenizer else None
+        folder, resumed = parts_of_this_plan(work, options.plan(partitions, given))
         if resumed:
             print(f"going on with what is finished in {work}", flush=True)
         sample = _sample(inputs, options.reading, options.format, options.text_column, options.vocab_sample)
-        tokenizer = (load_vocabulary(options.tokenizer) if options.train_vocab is None else
-                     trained_vocabulary(folder / TOKENIZER, sample, options.train_vocab, ", ".join(options.given)))
+        tokenizer = given or trained_vocabulary(folder / TOKENIZER, sample, options.train_vocab,
+                                                ", ".join(options.given))
         tokenizer.save(work / TOKENIZER)
         size = text_size(inputs)
         workers, threads = processes_and_threads(options.workers, size)
