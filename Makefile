@@ -32,7 +32,7 @@ demo:
 
 test:
 	@$(INSTALL) core horovod weights test parity
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(or $(WORKERS),2) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 fuzz:
 	@$(INSTALL) core horovod weights test parity

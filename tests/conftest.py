@@ -19,6 +19,14 @@ with warnings.catch_warnings():  # both use what their own dependencies deprecat
 SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+LONG = ("test_readme.py", "test_demo.py", "test_deploy.py", "test_fuzz.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with few and long tests come first, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_make_parametrize_id(val):
     """Bytes are named by their number. gzip's hold the second they were made in, and all workers must find one list."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
