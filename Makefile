@@ -19,7 +19,7 @@ help:
 	@echo "make fuzz     every reader on damaged input, FUZZ_ROUNDS=1000 times each (about 40 minutes)"
 	@echo "make install  .venv with bort_mx, MXNet, GluonNLP, Horovod, ONNX and FastAPI"
 	@echo "make lint     ruff"
-	@echo "make bench    benchmarks beside PyTorch and ONNX Runtime"
+	@echo "make bench    benchmarks beside PyTorch, ONNX Runtime and OpenVINO"
 	@echo "make clean    remove build products; .venv and runs/ stay"
 
 install:
@@ -43,7 +43,7 @@ lint:
 	$(VENV)/bin/ruff check .
 
 bench:
-	@$(INSTALL) core horovod weights test parity
+	@$(INSTALL) core horovod weights test parity openvino
 	$(PY) -m bort_mx bench
 
 clean:

@@ -97,6 +97,7 @@ PARITY = [  # the other implementation, for comparing outputs and speed; bort_mx
     "torch==2.13.0; python_version>='3.10'",  # not on 3.9, whose last transformers needs huggingface_hub below 1
     "transformers==5.20.2; python_version=='3.10'",
     "transformers==5.23.0; python_version>='3.11'",
+    "accelerate==1.15.0; python_version>='3.10'",  # transformers' Trainer requires it
 ]
 
 EXTRAS = {
@@ -108,7 +109,7 @@ EXTRAS = {
     "corpora": CORPORA,
     "openvino": ONNX + OPENVINO,
     "parity": PARITY,
-    "bench": PARITY + ONNX,
+    "bench": PARITY + ONNX + OPENVINO,
     "dev": [
         *pins("pytest", "9.2.0", py39="8.4.2"),
         *pins("pytest-timeout", "2.4.0"),

@@ -20,7 +20,7 @@ import json
 import os
 import tempfile
 import time
-from typing import Callable, List, Tuple
+from typing import Callable, Tuple
 
 import numpy as np
 
@@ -70,6 +70,7 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
 
 def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, batch_size: int, steps: int) -> Run:
     """transformers' Trainer; the clock runs from its first training step to its end."""
+    import accelerate  # noqa: F401  the Trainer needs it, and says so only when it starts
     import torch
     import transformers
 
@@ -132,15 +133,22 @@ def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int)
     tokenizer = load_tokenizer(vocabulary)
     task, encoded, targets = training_set(name, data_dir, tokenizer)
     ours = our_run(encoded, targets, tokenizer.pad_id, task.batch_size, steps)
-    theirs = trainer_run(encoded, targets, vocabulary, task.batch_size, steps)
-    ours(0), theirs(0)
-    pairs: List = [(ours(seed), theirs(seed)) for seed in range(1, repeats + 1)]
-    both, count = np.array(pairs), steps * task.batch_size  # (repeats, ours and theirs, wall and processor)
-    seconds, ratio, processor = both[:, :, 0], both[:, 1, 0] / both[:, 0, 0], both[:, 1, 1] / both[:, 0, 1]
-    return {"task": name, "batch_size": task.batch_size, "steps": steps, "repeats": repeats,
-            "threads": int(os.environ["OMP_NUM_THREADS"]),
-            "bort_mx_examples_per_s": round(count / float(np.median(seconds[:, 0])), 1),
-            "trainer_examples_per_s": round(count / float(np.median(seconds[:, 1])), 1),
+    missing = {}
+    try:
+        runs = [ours, trainer_run(encoded, targets, vocabulary, task.batch_size, steps)]
+    except ImportError as reason:
+        runs, missing = [ours], {"transformers' Trainer": str(reason)}
+    for run in runs:
+        run(0)
+    measured = np.array([[run(seed) for run in runs] for seed in range(1, repeats + 1)])  # (repeats, runs, two clocks)
+    examples = steps * task.batch_size / np.median(measured[:, :, 0], axis=0)  # a second, of each
+    found = {"task": name, "batch_size": task.batch_size, "steps": steps, "repeats": repeats,
+             "threads": int(os.environ["OMP_NUM_THREADS"]), "bort_mx_examples_per_s": round(float(examples[0]), 1),
+             "missing": missing}
+    if missing:
+        return found
+    ratio, processor = (measured[:, 1, clock] / measured[:, 0, clock] for clock in (0, 1))
+    return {**found, "trainer_examples_per_s": round(float(examples[1]), 1),
             "ratio_median": round(float(np.median(ratio)), 2),
             "ratio_quartiles": [round(float(q), 2) for q in np.percentile(ratio, [25, 75])],
             "processor_time_ratio_median": round(float(np.median(processor)), 2)}

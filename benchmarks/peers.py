@@ -83,9 +83,9 @@ def onnx_runtime(shape: List[int], int8: bool) -> Work:
 
 def openvino(shape: List[int], precision: str) -> Work:
     """This project's ONNX file on OpenVINO."""
+    refuse_emulated(precision)
     import openvino as ov
 
-    refuse_emulated(precision)
     model = ov.Core().compile_model(exported(shape, False), "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": THREADS})
     names = {name for entry in model.inputs for name in entry.names}
@@ -94,11 +94,10 @@ def openvino(shape: List[int], precision: str) -> Work:
 
 def pytorch(shape: List[int], kind: str) -> Work:
     """transformers' model on PyTorch: eager, compiled, or eager in bf16."""
+    refuse_emulated(kind)
     import torch
     import transformers
 
-    if kind == "bf16":
-        refuse_emulated("bf16")
     torch.set_num_threads(THREADS)
     D, A, H, I = shape
     model = transformers.BertModel(transformers.BertConfig(

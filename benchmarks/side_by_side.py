@@ -9,6 +9,7 @@ round. It raises `ImportError` or `Missing` if its library or the machine lacks 
 """
 
 import contextlib
+import math
 import multiprocessing
 import multiprocessing.connection
 import time
@@ -124,13 +125,28 @@ class SideBySide:
         for side in self.sides.values():
             side.stop()
 
-    def rounds(self, case: Any, count: int, warm_up: int = 1) -> Dict[str, List[float]]:
+    def rounds(self, case: Any, count: int, warm_up: int = 1, budget: float = math.inf,
+               least: int = 1) -> Dict[str, List[float]]:
         """Seconds of each side: `count` rounds in turn, after `warm_up` that are not counted.
 
         A side whose process dies is left out from then on; `missing` says how it ended.
+
+        Args:
+            case: what is asked of every side.
+            count: the most rounds.
+            warm_up: rounds before them.
+            budget: seconds that all counted rounds may take together. `least` rounds are run in any case, and no
+                further one that would not end in time.
+            least: see budget.
         """
         found: Dict[str, List[float]] = {}
+        begin = time.perf_counter()
         for number in range(-warm_up, count):
+            if number == 0:
+                begin = time.perf_counter()
+            spent = time.perf_counter() - begin
+            if number >= least and spent * (number + 1) / number > budget:
+                break
             for name in list(self.sides):
                 seconds = self._ask(name, case)
                 if seconds is not None and number >= 0:

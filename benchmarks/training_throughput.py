@@ -35,6 +35,8 @@ from bort_mx.training.step import TrainingStep
 
 VOCABULARY, MASK, SPECIAL = 50265, 50264, {0, 1, 2, 3, 50264}
 WEIGHT, TEMPERATURE = 0.5, 1.0
+BUDGET = 60
+"""Seconds that the counted rounds of a work and shape may take, if there are three of them."""
 Shape = Tuple[int, int, int, int]
 
 
@@ -90,11 +92,11 @@ def our_step(seed: int, student: Shape, teacher: Optional[Shape]) -> Work:
 
 def their_step(seed: int, student: Shape, teacher: Optional[Shape], gathers: bool, compiled: bool, bf16: bool) -> Work:
     """A step of transformers' model on PyTorch."""
+    if bf16 and not instructions()["bf16"]:
+        raise Missing("the processor has no bf16 instructions, so bf16 would be emulated")
     import torch
     import transformers
 
-    if bf16 and not instructions()["bf16"]:
-        raise Missing("the processor has no bf16 instructions, so bf16 would be emulated")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
     def build(shape: Shape):
@@ -163,7 +165,8 @@ def measure(name: str, shape: str, repeats: int) -> dict:
     """Steps in turn, each side in a process of its own, the others waiting."""
     size, length = map(int, shape.split("x"))
     with SideBySide(steps(WORKS[name])) as sides:
-        seconds = sides.rounds(shape, repeats, warm_up=2)  # compiling, and the first touch of all memory
+        # Two rounds first: compiling, and the first touch of all memory.
+        seconds = sides.rounds(shape, repeats, 2, BUDGET, least=min(3, repeats))
     found = {"work": name, "shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]), "repeats": repeats,
              "tokens_per_s": {side: round(size * length / float(np.median(values)), 1)
                               for side, values in seconds.items()},
@@ -178,8 +181,12 @@ def main() -> None:
     """Measure and print one JSON line a work and shape."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=7, help="the most steps of each side")
+    parser.add_argument("--quick", action="store_true", help="Bort's masked-LM step of one shape, two steps of each")
     arguments = parser.parse_args()
+    if arguments.quick:
+        print(json.dumps(measure("MLM, Bort", "8x128", 2)), flush=True)
+        return
     for name in arguments.works:
         for shape in WORKS[name].shapes:
             print(json.dumps(measure(name, shape, arguments.repeats)), flush=True)

@@ -1,10 +1,10 @@
-"""Write the tables of docs/benchmarks.md from the JSON that `bort-mx bench` has written.
+"""Write the tables of docs/benchmarks.md and a line of README.md from the JSON that `bort-mx bench` has written.
 
     python tools/bench_tables.py [--check] [RESULTS.json]
 
 RESULTS.json is docs/experiments/bench.json unless given; a run's results.json replaces that file. The tables stand
-between `<!-- bench: NAME -->` and `<!-- end of bench -->`. With --check nothing is written; the exit code is 1 if a
-document does not match.
+between `<!-- bench: NAME -->` and `<!-- end of bench -->`. It may have some of the suites only: the others' tables say
+that nothing is measured. With --check nothing is written; the exit code is 1 if a document does not match.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "experiments" / "bench.json"
-DOCUMENTS = (ROOT / "docs" / "benchmarks.md",)
+DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
 BLOCK = re.compile(r"(<!-- bench: ([\w-]+) -->\n)(.*?)(<!-- end of bench -->)", re.DOTALL)
 Rows = List[Dict[str, Any]]
 
@@ -42,6 +42,8 @@ def left_out(missing: Iterable[str]) -> str:
 def with_spread(value: Dict[str, Any]) -> str:
     """Median (quartiles)."""
     low, high = value["quartiles"]
+    if value["rounds"] == 1:
+        return f"{value['median']:g} (one)"
     return f"{value['median']:g} ({low:g}–{high:g})"
 
 
@@ -55,8 +57,10 @@ def machine(found: Dict) -> str:
     words += f"; float32 matrix product {peak:g} GFLOP/s" if peak else ""
     few = [suite for suite, runs in found["results"].items() if any(run.get("quick") for run in runs)]
     quick = f"\nFrom `--quick` runs, of few rounds and systems: {', '.join(few)}." if few else ""
-    commit = (found["provenance"].get("git_commit") or "unknown")[:12]
-    return f"{words}. Commit {commit}; medians, quartiles in brackets.{quick}\n"
+    commits = sorted({(run.get("git_commit") or found["provenance"].get("git_commit") or "unknown")[:12]
+                      for runs in found["results"].values() for run in runs})
+    return (f"{words}. Commit {', '.join(commits)}; medians, quartiles in brackets; \"one\": a single round, where one "
+            f"takes long.{quick}\n")
 
 
 def latency(found: Dict) -> str:
@@ -91,7 +95,8 @@ def data(found: Dict) -> str:
                          f"{row['prepare_mb_s']:g} MB/s, {row['ratio']:g} times the speed of the bare tokenizer"])
         if "share_percent" in row:
             body.append([f"load and mask {row['shape']}", f"{row['share_percent']:g} % of a training step"])
-    return table(["work", "measured"], body)
+    missing = {f"{name}: {why}" for row in rows_of(found, "data") for name, why in row.get("missing", {}).items()}
+    return table(["work", "measured"], body) + left_out(missing)
 
 
 def others(found: Dict) -> str:
@@ -107,18 +112,35 @@ def others(found: Dict) -> str:
         body.append([f"load a checkpoint of {row['architecture']}, {row['file_bytes'] / 1e9:.2f} GB",
                      f"{row['load_s']:.1f} s, peak memory {row['peak_over_file']:.2f} times the file"])
     for row in rows_of(found, "finetuning"):
-        body.append([f"fine-tuning {row['task']}, transformers' Trainer's time / ours", f"{row['ratio_median']:g} "
-                     f"({row['ratio_quartiles'][0]:g}–{row['ratio_quartiles'][1]:g})"])
-    return table(["work", "measured"], body)
+        body.append([f"fine-tuning {row['task']}, examples a second", f"{row['bort_mx_examples_per_s']:g}"])
+        if "ratio_median" in row:
+            body.append([f"fine-tuning {row['task']}, transformers' Trainer's time / ours", f"{row['ratio_median']:g} "
+                         f"({row['ratio_quartiles'][0]:g}–{row['ratio_quartiles'][1]:g})"])
+    missing = {f"{name}: {why}" for suite in ("scaling", "finetuning") for row in rows_of(found, suite)
+               for name, why in row.get("missing", {}).items()}
+    missing |= {f"benchmarks/{run['command'][0]}: {run['left_out']}" for runs in found["results"].values()
+                for run in runs if "left_out" in run}
+    return table(["work", "measured"], body) + left_out(missing)
+
+
+def summary(found: Dict) -> str:
+    """README's line on speed; "" if the training suite has not run in full beside transformers."""
+    for run in found["results"].get("training", []):
+        for row in run["rows"]:
+            ratio = row["ratio"].get("transformers, stock")
+            if ratio and (row["work"], row["shape"]) == ("MLM, Bort", "8x128") and not run.get("quick"):
+                return (f"- A training step at Bort's size is {ratio['median']:.1f} times as fast as transformers' "
+                        "stock masked-LM step.\n")
+    return ""
 
 
 TABLES: Dict[str, Callable[[Dict], str]] = {"machine": machine, "latency": latency, "training": training, "data": data,
-                                            "others": others}
+                                            "others": others, "summary": summary}
 
 
 def filled(text: str, found: Dict) -> str:
-    """A document with its tables written anew."""
-    return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]](found)}{match[4]}", text)
+    """A document with its tables written anew; a block that comes out empty is left as it stands."""
+    return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]](found) or match[3]}{match[4]}", text)
 
 
 def main(arguments: List[str]) -> int:

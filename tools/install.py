@@ -272,9 +272,7 @@ def install_test(metadata: dict) -> None:
 
 
 def install_parity(metadata: dict) -> Optional[str]:
-    """Install PyTorch's CPU build and transformers.
-
-    PyPI's PyTorch for Linux brings gigabytes of CUDA libraries, so on Linux only a build marked +cpu is installed.
+    """Install transformers and PyTorch: on Linux a build marked +cpu, as PyPI's brings gigabytes of CUDA libraries.
 
     Returns:
         None, or why they are absent.
@@ -298,13 +296,14 @@ STEPS: Dict[str, Callable[[dict], Optional[str]]] = {
     "onnx": extra("onnx", "onnx and ONNX Runtime"),
     "corpora": extra("corpora", "libraries for corpora, and Dask"),
     "serve": extra("serve", "FastAPI and uvicorn"),
+    "openvino": extra("openvino", "OpenVINO"),
     "weights": install_weights,
     "test": install_test,
     "parity": install_parity,
 }
 ABSENT = {"horovod": "no Horovod, so runs have one process: {}", "onnx": "no ONNX files: {}",
           "corpora": "no WARC files, no near duplicates and no Dask: {}",
-          "serve": "no `bort-mx serve`: {}",
+          "serve": "no `bort-mx serve`: {}", "openvino": "no OpenVINO: {}",
           "weights": "no pre-trained weights for the demo and the tests: {}",
           "parity": "no parity tests and benchmarks: {}"}
 

@@ -1,4 +1,4 @@
-"""`bort-mx bench`: run the benchmarks one after the other, and keep what they print."""
+"""`bort-mx bench`: say how long it will take, run the benchmarks one after the other, and keep what they print."""
 
 import dataclasses
 import json
@@ -6,10 +6,12 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Dict, List
+import time
+from typing import Dict, List, Sequence
 
 from bort_mx import runtime
 from bort_mx.commands.last_lines import say_last
+from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.io.output import writing
@@ -22,12 +24,11 @@ FOLDER = ROOT / "benchmarks"
 Scripts = List[List[str]]
 SUITES: Dict[str, Dict[str, Scripts]] = {
     "latency": {"full": [["latency.py"]], "quick": [["latency.py", "--quick"]]},
-    "training": {"full": [["training_throughput.py"]],
-                 "quick": [["training_throughput.py", "--works", "MLM, Bort", "--repeats", "3"]]},
-    "finetuning": {"full": [["finetune_throughput.py"]],
+    "training": {"full": [["training_throughput.py"]], "quick": [["training_throughput.py", "--quick"]]},
+    "finetuning": {"full": [["finetune_throughput.py", "--steps", "30", "--repeats", "3"]],
                    "quick": [["finetune_throughput.py", "--steps", "8", "--repeats", "2", "--tasks", "RTE"]]},
-    "data": {"full": [["prepare.py"], ["loading_share.py"], ["tokenizer_speed.py"]],
-             "quick": [["prepare.py", "--megabytes", "30", "--rounds", "1"], ["loading_share.py", "--shapes", "8x128",
+    "data": {"full": [["prepare.py", "--megabytes", "150"], ["loading_share.py"], ["tokenizer_speed.py"]],
+             "quick": [["prepare.py", "--megabytes", "10", "--rounds", "1"], ["loading_share.py", "--shapes", "8x128",
                                                                              "--repeats", "3"],
                        ["tokenizer_speed.py", "--rounds", "3", "--paragraphs", "500"]]},
     "search": {"full": [["search_speed.py"]], "quick": [["search_speed.py", "--quick"]]},
@@ -35,6 +36,12 @@ SUITES: Dict[str, Dict[str, Scripts]] = {
     "memory": {"full": [["load_large.py"]], "quick": [["load_large.py", "--architecture", "bort"]]},
 }
 """The scripts of benchmarks/ and their arguments. A script prints one JSON object a line, whatever else it prints."""
+MINUTES = {"full": {"latency": 20.0, "training": 6.0, "finetuning": 4.0, "data": 5.0, "search": 1.0, "scaling": 3.0,
+                    "memory": 0.5},
+           "quick": {"latency": 1.0, "training": 1.0, "finetuning": 0.7, "data": 1.0, "search": 0.4, "scaling": 0.7,
+                     "memory": 0.2}}
+"""How long the suites took where they were written, with all peers: two cores of an AMD EPYC, `REFERENCE` GFLOP/s."""
+REFERENCE = 140.0
 NEEDS_DATA = "finetune_throughput.py"
 """The script that needs --data-dir and --vocab."""
 
@@ -73,14 +80,51 @@ def main(argv: List[str]) -> int:
           flush=True)
     path = pathlib.Path(options.output_dir) / "results.json"
     results, chosen = _earlier(path, machine), [name for name in SUITES if options.suite in ("all", name)]
-    for name in chosen:
-        scripts = SUITES[name]["quick" if options.quick else "full"]
-        results[name] = [{**run, "quick": options.quick}
-                         for run in _run_suite(scripts, options.data_dir, options.vocab)]
+    size, produced, failures = "quick" if options.quick else "full", provenance(), []
+    print(forecast(size, chosen, product_gflops()), flush=True)
+    for number, name in enumerate(chosen, 1):
+        print(f"suite {number} of {len(chosen)}: {name}", flush=True)
+        begin = time.monotonic()
+        runs = _run_suite(SUITES[name][size], options.data_dir, options.vocab)
+        print(f"{name} took {in_words(time.monotonic() - begin)}", flush=True)
+        failed = [run["command"][1] for run in runs if run["exit_code"]]
+        failures += failed
+        if failed and not any(run["exit_code"] for run in results.get(name, [{"exit_code": 1}])):
+            print(f"{', '.join(failed)} failed; the earlier results of {name} are kept", flush=True)
+            continue
+        results[name] = [{**run, "quick": options.quick, "git_commit": produced["git_commit"]} for run in runs]
+        results = {one: results[one] for one in SUITES if one in results}  # in one order, whichever ran first
         with writing(path.parent, "--output-dir"):  # after each suite: what has been measured is not lost
-            files.write_json(path, {"machine": machine, "results": results, "provenance": provenance()})
+            files.write_json(path, {"machine": machine, "results": results, "provenance": produced})
     say_last(f"{options.output_dir}/results.json", *(["bench"] if options.quick else ["doctor"]))
-    return int(any(run["exit_code"] for name in chosen for run in results[name]))
+    return int(bool(failures))
+
+
+def product_gflops(size: int = 1024, repeats: int = 5) -> float:
+    """The best speed of NumPy's float32 matrix product here, which tells roughly how fast the machine is."""
+    import numpy as np  # once the number of threads is set
+
+    matrix = np.ones((size, size), np.float32)
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - begin)
+    return 2e-9 * size ** 3 / min(seconds)
+
+
+def forecast(size: str, suites: Sequence[str], gflops: float) -> str:
+    """How long suites will take on a machine of this speed, in words.
+
+    Args:
+        size: "full" or "quick".
+        suites: names of `SUITES`.
+        gflops: the speed of a matrix product.
+    """
+    seconds = {name: 60 * MINUTES[size][name] * REFERENCE / gflops for name in suites}
+    parts = ", ".join(f"{name} {in_words(of)}" for name, of in seconds.items())
+    return (f"forecast, from a matrix product at {gflops:.0f} GFLOP/s: about {in_words(sum(seconds.values()))}"
+            + (f" ({parts})" if len(suites) > 1 else ""))
 
 
 def _earlier(path: pathlib.Path, machine: Dict) -> Dict[str, List[Dict]]:

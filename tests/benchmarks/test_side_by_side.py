@@ -120,18 +120,67 @@ def test_bench_keeps_json_lines_and_says_what_the_processor_lacks(tmp_path, monk
     monkeypatch.setattr(bench, "FOLDER", tmp_path)
     monkeypatch.setattr(bench, "SUITES", {"one": {"full": [["good.py"]]}, "two": {"full": [["bad.py"]]},
                                           "finetuning": {"full": [["finetune_throughput.py"]]}})
+    monkeypatch.setattr(bench, "MINUTES", {"full": {"one": 1, "two": 2, "finetuning": 3}})
+    assert bench.main(["--suite", "finetuning", "--output-dir", str(tmp_path / "out"), "--data-dir", "none"]) == 0
     assert bench.main(["--output-dir", str(tmp_path / "out"), "--data-dir", str(tmp_path / "none")]) == 1
+    found = json.loads((tmp_path / "out/results.json").read_text())
+    assert list(found["results"]) == ["one", "two", "finetuning"]  # in the suites' order
     found = json.loads((tmp_path / "out/results.json").read_text())
     assert found["results"]["one"][0]["rows"] == [{"a": 1}] and found["results"]["two"][0]["exit_code"] == 5
     assert found["results"]["one"][0]["quick"] is False
     assert bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")]) == 0  # the other suites stay
     assert set(json.loads((tmp_path / "out/results.json").read_text())["results"]) == {"one", "two", "finetuning"}
     assert "no folder" in found["results"]["finetuning"][0]["left_out"]
+    (tmp_path / "good.py").write_text("raise SystemExit(5)")
+    assert bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")]) == 1
+    kept = json.loads((tmp_path / "out/results.json").read_text())["results"]["one"]
+    assert kept == found["results"]["one"] and "the earlier results of one are kept" in capsys.readouterr().out
     (tmp_path / "out/results.json").write_text("{}")
     with pytest.raises(InputError, match="another --output-dir"):
         bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")])
     assert set(found["machine"]) == {"cpu", "threads", "instructions"}
     assert found["machine"]["cpu"] in capsys.readouterr().out
+
+
+def test_the_forecast_is_scaled_by_the_machines_speed(monkeypatch):
+    monkeypatch.setattr(bench, "MINUTES", {"full": {"latency": 20, "data": 5.0}})
+    said = bench.forecast("full", ["latency", "data"], bench.REFERENCE / 2)
+    assert said.endswith(" GFLOP/s: about 50 min (latency 40 min, data 10 min)")
+    assert bench.forecast("full", ["data"], bench.REFERENCE).endswith(" about 5 min")
+    assert bench.product_gflops(64, 2) > 0
+
+
+def test_the_whole_bench_is_forecast_to_take_forty_minutes_at_most():
+    for size, most in (("full", 40), ("quick", 6)):
+        assert set(bench.MINUTES[size]) == set(bench.SUITES) and sum(bench.MINUTES[size].values()) <= most
+
+
+@pytest.mark.parametrize("budget, least, count", [(1e9, 1, 5), (0, 1, 1), (0, 3, 3)])
+def test_rounds_end_by_their_budget(side_by_side, tmp_path, budget, least, count):
+    log = tmp_path / "log"
+    with side_by_side.SideBySide({"a": (counting, (log, "a")), "b": (counting, (log, "b"))}) as sides:
+        found = sides.rounds("", 5, 2, budget, least)
+    assert {name: len(values) for name, values in found.items()} == {"a": count, "b": count}
+    assert log.read_text() == "ab" * (2 + count)
+
+
+def test_a_large_batch_is_warmed_up_by_a_small_one_if_it_takes_long(side_by_side):
+    import latency
+
+    class Sides:
+        def __init__(self, seconds):
+            self.seconds, self.asked = seconds, []
+
+        def rounds(self, case, count, warm_up=1, budget=0.0):
+            self.asked.append((case, count, warm_up))
+            return {"engine": [self.seconds]}
+
+    for seconds, case, asked in ((1.0, "16x512", [("2x512", 1, 1), ("16x512", 7, 1)]),
+                                 (4.0, "16x512", [("2x512", 1, 1), ("16x512", 7, 0)]),
+                                 (4.0, "1x512", [("1x512", 7, 1)])):
+        sides = Sides(seconds)
+        latency.seconds_of(sides, case, 7, 20)
+        assert sides.asked == asked
 
 
 def test_every_script_of_the_suites_is_there():
