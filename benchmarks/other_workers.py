@@ -1,11 +1,13 @@
 """A run of two workers loses one; it continues on one worker and on three. How far from the run left alone?
 
-    python benchmarks/other_workers.py --output-dir OUT --data SHARDS [--dropout 0]
+    python benchmarks/other_workers.py --output-dir OUT --data SHARDS [--dropout 0] [--two-hosts]
 
-Prints the largest difference of the training losses.
+Prints the largest difference of the training losses. With --two-hosts the workers are on two hosts, which are network
+namespaces of this machine (`network_hosts.py`; needs root).
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -13,9 +15,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import psutil
+from network_hosts import two_hosts
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEPS, KILL_AFTER = 60, 30
@@ -24,15 +28,16 @@ OPTIONS = ["--architecture", "2,4,128,512", "--seq-len", "64", "--batch-size", "
            "--resume", "auto"]
 
 
-def start(output, data, workers):
-    """The run with a number of workers, in the background."""
-    script = [sys.executable, str(ROOT / "run_pretraining.py")]
-    command = [*script, *OPTIONS, "--data", str(data), "--output-dir", str(output)]
+def start(output, data, workers, hosts=None):
+    """The run with a number of workers, in the background; of two hosts, the second has one of them."""
+    command = [sys.executable, str(ROOT / "run_pretraining.py"), *OPTIONS, "--data", str(data), "--output-dir",
+               str(output)]
     if workers > 1:
-        command = ["horovodrun", "-np", str(workers), *command]
-    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1",
-                                                    "PATH": path, "PYTHONPATH": str(ROOT)})
+        command = [*(hosts.horovodrun([workers - 1, 1]) if hosts else ["horovodrun", "-np", str(workers)]), *command]
+    environment = hosts.environment() if hosts else dict(os.environ)
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), environment["PATH"]])
+    return subprocess.Popen(command, cwd=ROOT, env={**environment, "OMP_NUM_THREADS": "1", "PATH": path,
+                                                    "PYTHONPATH": str(ROOT)})
 
 
 def losses(output):
@@ -61,16 +66,25 @@ def main():
     parser.add_argument("--output-dir", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--dropout", default="0", help="with dropout, its draws differ with the number of workers")
+    parser.add_argument("--two-hosts", action="store_true", help="in network namespaces of this machine")
     arguments = parser.parse_args()
-    out = arguments.output_dir
     OPTIONS.extend(["--dropout", arguments.dropout])
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        made = two_hosts(pathlib.Path(folder)) if arguments.two_hosts else contextlib.nullcontext()
+        with made as hosts:
+            compare(arguments.output_dir, arguments.data, hosts)
+
+
+def compare(out, data, hosts):
+    """Print the differences."""
     alone, cut = out / "two-left-alone", out / "two-cut"
-    assert start(alone, arguments.data, 2).wait() == 0
-    assert kill_a_worker(cut, start(cut, arguments.data, 2)) != 0
+    assert start(alone, data, 2, hosts).wait() == 0
+    assert kill_a_worker(cut, start(cut, data, 2, hosts)) != 0
     expected, found = losses(alone), {}
     for workers in (1, 2, 3):
         shutil.copytree(cut, out / f"then-{workers}")
-        assert start(out / f"then-{workers}", arguments.data, workers).wait() == 0
+        assert start(out / f"then-{workers}", data, workers, hosts).wait() == 0
         got = losses(out / f"then-{workers}")
         assert set(got) == set(expected)
         found[workers] = max(abs(got[step] - expected[step]) for step in expected)

@@ -1,5 +1,6 @@
 """The files of deploy/: checked by shellcheck and hadolint, and run with stand-ins for Slurm's programs."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -127,6 +128,29 @@ def test_a_pre_training_job_stops_with_a_checkpoint_is_requeued_and_ends_as_if_l
         assert job.returncode == 0, said
     assert losses(tmp_path / "run") == losses(tmp_path / "alone") and 80 in losses(tmp_path / "run")
     assert pathlib.Path(cluster["CALLS"]).read_text().count("requeue") == 1
+
+
+@pytest.mark.timeout(300)
+def test_two_hosts_train_as_two_workers_of_one(prepared, tmp_path, load_benchmark):
+    pytest.importorskip("horovod")
+    network = load_benchmark("network_hosts")
+    arguments = [sys.executable, str(ROOT / "run_pretraining.py"), "--data", str(prepared), "--architecture",
+                 "1,2,32,64", "--seq-len", "32", "--batch-size", "4", "--max-steps", "6", "--warmup", "2",
+                 "--log-interval", "1", "--evaluation-sequences", "8", "--output-dir"]
+    path = os.pathsep.join([str(BIN), os.environ["PATH"]])
+    with contextlib.ExitStack() as stack:
+        try:
+            hosts = stack.enter_context(network.two_hosts(tmp_path))
+        except OSError as error:
+            pytest.skip(f"network namespaces cannot be made here: {error}")
+        there = hosts.environment()
+        for name, launcher, environment in (
+                ("two", hosts.horovodrun([1, 1]), {**there, "PATH": os.pathsep.join([hosts.path, path])}),
+                ("one", ["horovodrun", "-np", "2"], {**os.environ, "PATH": path})):
+            done = subprocess.run([*launcher, *arguments, str(tmp_path / name)], cwd=ROOT, capture_output=True,
+                                  text=True, env={**environment, "PYTHONPATH": str(ROOT)})
+            assert done.returncode == 0, done.stdout + done.stderr
+    assert losses(tmp_path / "two") == losses(tmp_path / "one") and set(losses(tmp_path / "two")) == set(range(1, 7))
 
 
 @pytest.mark.parametrize("name, index, expected", [
