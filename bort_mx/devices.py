@@ -40,8 +40,24 @@ def device_of(name: str, workers: Workers, dtype: str = "float32") -> mx.Context
     """
     found = 0 if name == "cpu" else mx.context.num_gpus()
     if name == "gpu" and found <= workers.local_rank:
-        raise InputError(f"--device gpu: worker {workers.local_rank} of this host finds {found} GPUs; "
-                         "see `python -m bort_mx doctor`, or take --device cpu")
+        raise InputError(f"--device gpu: {_why_none(found, workers.local_rank)}, or take --device cpu")
     if found <= workers.local_rank and dtype == "float16":
-        raise InputError("--dtype float16 needs a GPU, and MXNet sees none; take --dtype float32")
+        raise InputError(f"--dtype float16 needs a GPU: {_why_none(found, workers.local_rank)}, or take --dtype "
+                         "float32" if name != "cpu" else "--dtype float16 needs a GPU, not --device cpu; take --dtype "
+                         "float32")
     return mx.gpu(workers.local_rank) if found > workers.local_rank else mx.cpu()
+
+
+def _why_none(found: int, local_rank: int) -> str:
+    """Why a worker has no GPU, and what helps.
+
+    Args:
+        found: GPUs that MXNet finds, at most `local_rank`.
+        local_rank: the worker's number on its host.
+    """
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        return "this MXNet is built without CUDA; make install CUDA=cu112 (docs/gpu.md)"
+    if not found:
+        return "MXNet finds no GPU; see `python -m bort_mx doctor`"
+    return (f"worker {local_rank} of this host is one too many, as MXNet finds {found} GPU{'s' if found > 1 else ''}; "
+            f"start {found} here")
