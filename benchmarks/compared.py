@@ -26,7 +26,8 @@ def programs():
 
 def prepare(folder, messages, classifier, texts):
     """The files that the programs name."""
-    from bort_mx.checkpoints import hub, read
+    from bort_mx import hub
+    from bort_mx.checkpoints import read
     from bort_mx.checkpoints.convert import convert
 
     (folder / "messages.csv").write_bytes(messages.read_bytes())

@@ -107,7 +107,8 @@ def server(*command: str):
 
 def port_of(process) -> int:
     """The port that a server prints when it is ready."""
-    return int(re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
+    found = (re.search(r"127\.0\.0\.1:(\d+)", line) for line in process.stdout)
+    return next(int(match[1]) for match in found if match)
 
 
 async def client(port: int, bodies, first: int, step: int, until, latencies: list) -> None:

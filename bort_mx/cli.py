@@ -11,7 +11,8 @@ import signal
 import sys
 from typing import Callable, Dict, List, NoReturn, Optional, Tuple
 
-from bort_mx import suggestions
+from bort_mx import runtime, suggestions
+from bort_mx.command_line import command_to_go_on
 from bort_mx.errors import InputError, RunError
 from bort_mx.io.output import BAD_PLACE, FULL
 from bort_mx.training.signals import StopSignals, terminate_as_interrupt
@@ -49,7 +50,8 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
 
     Exit codes: 0 done. 2 bad options or input (InputError, or a path that cannot be used), with one line. 1 a failure,
     with one line for a RunError, a full disk, or the end of another worker; any other exception propagates, with its
-    traceback. 130 stopped by the user (Ctrl-C or SIGTERM). 141 (128 + SIGPIPE) the reader of the output has closed it.
+    traceback. 130 stopped by the user (Ctrl-C or SIGTERM), with the command that goes on. 141 (128 + SIGPIPE) the
+    reader of the output has closed it.
 
     Args:
         name: the NAME in `bort-mx NAME: error: …`.
@@ -70,7 +72,9 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
         _complain(name, "failed", " ".join(str(error).split()))
         return 1
     except KeyboardInterrupt as stop:
-        _complain(name, "stopped", str(stop) or "by the user")
+        command = command_to_go_on(name, sys.argv[1:] if argv is None else argv)
+        _complain(name, "stopped", (str(stop) or "by the user") + (
+            f"; go on with: {command}" if command and runtime.is_first_process() else ""))
         return 128 + signal.SIGINT
     except BrokenPipeError:
         _discard_output()

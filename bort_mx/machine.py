@@ -24,6 +24,14 @@ def instructions() -> Dict[str, bool]:
     return {name: not flags.isdisjoint(wanted.split()) for name, wanted in INSTRUCTIONS.items()}
 
 
+def weight_bits() -> int:
+    """Bits of the weights of 8-bit files for this processor: 8, or 7 without VNNI.
+
+    Without it, ONNX Runtime adds pairs of products in 16 bits, which overflow with weights of 8 bits.
+    """
+    return 8 if instructions()["VNNI (8-bit)"] else 7
+
+
 def _cpu_lines() -> List[str]:
     info = pathlib.Path("/proc/cpuinfo")
     return info.read_text(encoding="utf-8").splitlines() if info.is_file() else []

@@ -3,6 +3,9 @@
 import os
 import sys
 
+WITHIN = "BORT_MX_WITHIN"
+"""Variable of the environment that a command sets for one that it starts: that one says no next command."""
+
 
 def local_workers() -> int:
     """Number of worker processes on this host (1 unless horovodrun started this process)."""

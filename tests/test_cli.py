@@ -14,6 +14,7 @@ import pytest
 
 from bort_mx import cli, runtime
 from bort_mx.errors import InputError
+from bort_mx.training.signals import StopRequested
 
 
 def raising(error):
@@ -36,8 +37,21 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys):
 
 
 def test_ctrl_c_is_130(capsys):
-    assert cli.run_command("bench", raising(KeyboardInterrupt()), []) == 130
-    assert capsys.readouterr().err == "bort-mx bench: stopped: by the user\n"
+    assert cli.run_command("convert", raising(KeyboardInterrupt()), ["a", "b"]) == 130
+    assert capsys.readouterr().err == "bort-mx convert: stopped: by the user\n"
+
+
+@pytest.mark.parametrize("error, said", [(KeyboardInterrupt(), "by the user"),
+                                         (StopRequested("at step 4, after its checkpoint"),
+                                          "at step 4, after its checkpoint")])
+def test_what_is_stopped_wherever_it_is_says_once_that_and_how_it_goes_on(error, said, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run_pretraining.py"])
+    assert cli.run_command("run_pretraining.py", raising(error), ["--data", "a b", "--resume", "never"]) == 130
+    assert capsys.readouterr().err == (f"bort-mx run_pretraining.py: stopped: {said}; go on with: python "
+                                       "run_pretraining.py --data 'a b' --resume auto\n")
+    monkeypatch.setenv("HOROVOD_RANK", "1")  # the others are silent on it
+    assert cli.run_command("run_pretraining.py", raising(error), []) == 130
+    assert capsys.readouterr().err == f"bort-mx run_pretraining.py: stopped: {said}\n"
 
 
 def test_sigterm_is_as_ctrl_c(capsys):
@@ -46,8 +60,8 @@ def test_sigterm_is_as_ctrl_c(capsys):
         time.sleep(60)
 
     before = signal.getsignal(signal.SIGTERM)
-    assert cli.run_command("bench", main, []) == 130
-    assert capsys.readouterr().err == "bort-mx bench: stopped: by the user\n"
+    assert cli.run_command("convert", main, []) == 130
+    assert capsys.readouterr().err == "bort-mx convert: stopped: by the user\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from bort_mx.checkpoints.hub import packaged
+from bort_mx.hub import packaged
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tools"))

@@ -115,7 +115,7 @@ class WorkerPool:
                 job = wave[rank]
                 own = self.trainer.train(job.theta, job.data, self._training_workers, job.plain)
         except StopRequested:
-            raise StopRequested("every training that was finished is recorded; go on with --resume auto") from None
+            raise StopRequested("by the user; every training that was finished is recorded") from None
         if self._shared:
             return [own]
         bare = None if own is None else dataclasses.replace(own, tensors=None)

@@ -9,8 +9,9 @@ import os
 import pathlib
 from typing import Any, Dict, List, Optional, Tuple
 
+from bort_mx import hub
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import fairseq, gluonnlp, hub, huggingface, sentence_transformers, tensor_names
+from bort_mx.checkpoints import fairseq, gluonnlp, huggingface, sentence_transformers, tensor_names
 from bort_mx.checkpoints.huggingface_files import OF_OTHERS
 from bort_mx.checkpoints.weights import Format, Weights, check_shapes
 from bort_mx.errors import InputError
@@ -66,9 +67,7 @@ def read(path: os.PathLike, num_heads: Optional[int] = None) -> Weights:
 
 def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
     """As `read`; errors of Python's own may leave it."""
-    if not os.path.exists(path) and hub.is_name(str(path)):
-        path = hub.fetch(str(path))
-    path = pathlib.Path(path)
+    path = hub.find(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or directory")
     path = checkpoint_directory.of_output(path) or path

@@ -12,8 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 import yaml
 
-from bort_mx import provenance
-from bort_mx.checkpoints import hub
+from bort_mx import hub, provenance
 from bort_mx.checkpoints.recorded_run import Run, front_matter_of, json_object, named, run_of, title_of
 from bort_mx.checkpoints.weights import Weights
 

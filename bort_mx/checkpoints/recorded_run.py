@@ -7,8 +7,8 @@ from typing import Any, Dict, Mapping, NamedTuple
 
 import yaml
 
+from bort_mx import hub
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import hub
 from bort_mx.errors import InputError
 from bort_mx.io import files
 

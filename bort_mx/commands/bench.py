@@ -7,10 +7,11 @@ import pathlib
 import subprocess
 import sys
 import time
-from typing import Dict, List, Sequence
+from typing import Dict, List, Literal, Optional, Sequence
 
 from bort_mx import runtime
 from bort_mx.commands.last_lines import say_last
+from bort_mx.data.tokenizers.places import vocabulary_place
 from bort_mx.durations import in_words
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -60,13 +61,18 @@ class BenchOptions:
     """For finetuning: folder with the official files of GLUE."""
 
     vocab: str = "roberta-vocabulary"
-    """For finetuning: folder with RoBERTa's vocab.json and merges.txt."""
+    """For finetuning: folder with RoBERTa's vocab.json and merges.txt, or the name of such a model on the Hub."""
 
     output_dir: str = "runs/bench"
     """Folder that results.json is written into. One that is there keeps its other suites, if it is of this machine."""
 
+    resume: Literal["never", "auto"] = "never"
+    """auto: leave out the suites that results.json has already, with the same --quick and of
+    the same commit."""
+
     def __post_init__(self):
         one_of(self, ("all", *SUITES), "suite")
+        one_of(self, ("never", "auto"), "resume")
 
 
 def main(argv: List[str]) -> int:
@@ -78,14 +84,20 @@ def main(argv: List[str]) -> int:
     absent = ", ".join(name for name, there in machine["instructions"].items() if not there)
     print(f"{machine['cpu']}, {machine['threads']} threads" + (f"; the processor lacks {absent}" if absent else ""),
           flush=True)
+    # The default is a folder's name, which is not looked for on the Hub.
+    vocab = options.vocab if options.vocab == BenchOptions.vocab else str(vocabulary_place(options.vocab))
     path = pathlib.Path(options.output_dir) / "results.json"
     results, chosen = _earlier(path, machine), [name for name in SUITES if options.suite in ("all", name)]
     size, produced, failures = "quick" if options.quick else "full", provenance(), []
+    if options.resume == "auto":
+        there = [name for name in chosen if _is_whole(results.get(name), options.quick, produced["git_commit"])]
+        chosen = [name for name in chosen if name not in there]
+        print(f"--resume auto: {path} has {', '.join(there) or 'none of them'} already", flush=True)
     print(forecast(size, chosen, product_gflops()), flush=True)
     for number, name in enumerate(chosen, 1):
         print(f"suite {number} of {len(chosen)}: {name}", flush=True)
         begin = time.monotonic()
-        runs = _run_suite(SUITES[name][size], options.data_dir, options.vocab)
+        runs = _run_suite(SUITES[name][size], options.data_dir, vocab)
         print(f"{name} took {in_words(time.monotonic() - begin)}", flush=True)
         failed = [run["command"][1] for run in runs if run["exit_code"]]
         failures += failed
@@ -125,6 +137,12 @@ def forecast(size: str, suites: Sequence[str], gflops: float) -> str:
     parts = ", ".join(f"{name} {in_words(of)}" for name, of in seconds.items())
     return (f"forecast, from a matrix product at {gflops:.0f} GFLOP/s: about {in_words(sum(seconds.values()))}"
             + (f" ({parts})" if len(suites) > 1 else ""))
+
+
+def _is_whole(suite: Optional[List[Dict]], quick: bool, commit: str) -> bool:
+    """Whether a suite of results.json need not be run again: it is whole, and of this commit."""
+    return bool(suite) and all((run["exit_code"], run["quick"], run.get("git_commit")) == (0, quick, commit)
+                               for run in suite)
 
 
 def _earlier(path: pathlib.Path, machine: Dict) -> Dict[str, List[Dict]]:

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from typing import List, Optional
 
-from bort_mx.commands.last_lines import predict_with, say_last
+from bort_mx.commands.last_lines import predict_with, say_first, say_last
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, parse_options
 
@@ -46,6 +46,7 @@ class ConvertOptions:
 def main(argv: List[str]) -> int:
     """Read, write, and say what was written."""
     options = parse_options(ConvertOptions, argv, "bort-mx convert", DESCRIPTION)
+    say_first(f"converting {options.source} to {options.destination} ({options.to})")
     from bort_mx import checkpoints  # MXNet is loaded only now: --help and bad options stay quick
     from bort_mx.checkpoints.convert import convert
 

@@ -11,6 +11,7 @@ import pathlib
 import time
 from typing import List, Optional
 
+from bort_mx import hub
 from bort_mx.commands import demo_classifier, demo_distillation
 from bort_mx.commands.last_lines import command_line, say_last
 from bort_mx.durations import in_words
@@ -57,7 +58,6 @@ class DemoOptions:
 def main(argv: List[str]) -> int:
     """Run the demo; see the module."""
     options = parse_options(DemoOptions, argv, "bort-mx demo", DESCRIPTION)
-    from bort_mx.checkpoints import hub  # MXNet is loaded only now: --help stays quick
 
     start, out = time.monotonic(), pathlib.Path(options.output_dir)
     checkpoint = options.checkpoint or hub.packaged(demo_classifier.WEIGHTS) and demo_classifier.WEIGHTS

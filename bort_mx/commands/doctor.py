@@ -8,7 +8,7 @@ import dataclasses
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple
 
 import bort_mx
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.commands.machine_facts import GPU_WHEELS, MXNET_WHEELS, Facts, Gpu, gather
 from bort_mx.options import parse_options
 
@@ -97,11 +97,12 @@ def check_gluonnlp(facts: Facts) -> Iterator[Finding]:
 
 
 def check_cpu(facts: Facts) -> Iterator[Finding]:
-    """What the CPU has for 8-bit and bfloat16 products; `export --auto` goes by it."""
+    """What the CPU has for 8-bit and bfloat16 products; `export` goes by it."""
     if facts.cpu:
         lacking = [name for name in ("VNNI (8-bit)", "bf16") if name not in facts.cpu_features]
         without = f"; without {' and '.join(lacking)}" if lacking else ""
-        yield Finding(OK, f"{facts.cpu}: {', '.join(facts.cpu_features) or 'none of AVX2 and later'}{without}")
+        bits = "; 8-bit files get weights of 7 bits" if lacking[:1] == ["VNNI (8-bit)"] else ""
+        yield Finding(OK, f"{facts.cpu}: {', '.join(facts.cpu_features) or 'none of AVX2 and later'}{without}{bits}")
 
 
 def check_threads(facts: Facts) -> Iterator[Finding]:
@@ -253,6 +254,7 @@ def report(findings: Sequence[Finding]) -> str:
 def main(argv: List[str]) -> int:
     """Print the report; 0 if bort_mx is usable here, 1 if a core part is broken."""
     options = parse_options(DoctorOptions, argv, "bort-mx doctor", "Check this machine and this installation.")
+    say_first("looking at this machine and this installation")
     findings = [Finding(OK, bort_mx.__version__, "bort_mx"), *diagnose(gather(options.output_dir))]
     print(report(findings))
     if any(finding.level == PROBLEM for finding in findings):

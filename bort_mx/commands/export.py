@@ -4,7 +4,8 @@ import dataclasses
 import pathlib
 from typing import List, Optional
 
-from bort_mx.commands.last_lines import predict_with, say_last
+from bort_mx import machine
+from bort_mx.commands.last_lines import predict_with, say_first, say_last
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, parse_options, within
 
@@ -34,9 +35,9 @@ class ExportOptions:
     """With --int8: quantize the inputs of dense layers over fixed ranges, which are found on the texts, and not each
     over its own range as it comes."""
 
-    weight_bits: int = 8
-    """With --int8: 8, or 7 for CPUs without VNNI, on which ONNX Runtime's sums of 8-bit products can overflow (doctor
-    says what this CPU has)."""
+    weight_bits: Optional[int] = None
+    """With --int8: 8, or 7 for CPUs without VNNI, on which ONNX Runtime's sums of 8-bit products can overflow. Default:
+    what this CPU needs."""
 
     float_layers: int = 0
     """With --int8: leave this many dense layers in float32, those with the largest error on the texts."""
@@ -82,7 +83,7 @@ class ExportOptions:
         within(self, "[13, 19]", "opset")
         if not (self.int8 or self.auto) and (self.texts is not None or self.strict):
             raise InputError("--texts and --strict judge an 8-bit file; give --int8 as well")
-        of_int8 = self.static or self.weight_bits != 8 or self.float_layers
+        of_int8 = self.static or self.weight_bits is not None or self.float_layers
         if self.auto and (self.int8 or self.strict or of_int8):
             raise InputError("--auto chooses the form itself; leave out --int8, --strict, --static, --weight-bits and "
                              "--float-layers")
@@ -103,9 +104,21 @@ class ExportOptions:
         at_least(self, 1, "num_heads")
 
 
+def _how(auto: bool, int8: bool, task: Optional[str]) -> str:
+    """What the command does, in words, by its options."""
+    if auto:
+        judged = f"the dev set of {task}" if task else "texts"
+        return f"the fastest of several forms on this machine, judged on {judged}; this takes minutes"
+    if int8:
+        return "in 8 bits; then it is compared with float32 on texts"
+    return "in float32; then it is compared with the model"
+
+
 def main(argv: List[str]) -> int:
     """Read, export, compare; print what was compared."""
     options = parse_options(ExportOptions, argv, "bort-mx export", DESCRIPTION)
+    say_first(f"exporting {options.checkpoint} to {options.output}, "
+              f"{_how(options.auto, options.int8, options.task)}")
     from bort_mx import checkpoints  # MXNet is loaded only now: --help and bad options stay quick
     from bort_mx.checkpoints.onnx_export import export
     from bort_mx.inference.input_file import read_texts
@@ -121,7 +134,11 @@ def main(argv: List[str]) -> int:
         form, choice = fastest(weights, options.head, texts, options.task, options.data_dir, options.opset,
                                options.within, options.fastest_for)
     elif options.int8:
-        form, texts = form_of(weights, options.head, texts, options.static, options.weight_bits, options.float_layers)
+        bits = options.weight_bits or machine.weight_bits()
+        if options.weight_bits is None and bits == 7:
+            print("weights of 7 bits, as this CPU lacks VNNI and ONNX Runtime's sums of 8-bit products can overflow on "
+                  "it; --weight-bits 8 forces 8", flush=True)
+        form, texts = form_of(weights, options.head, texts, options.static, bits, options.float_layers)
 
         def text_judge(model, exported):
             """Compare an 8-bit file with float32 on texts."""

@@ -7,7 +7,7 @@ from typing import Callable, List, Optional, Tuple
 from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.commands.demo_distillation import STUDENTS
-from bort_mx.commands.last_lines import OWN_TEXTS, say_last
+from bort_mx.commands.last_lines import OWN_TEXTS, say_first, say_last
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.options import parse_options
@@ -47,6 +47,8 @@ def run_arguments(argv: List[str]) -> Tuple[AgoraRunOptions, dict]:
         if runtime.is_first_process():
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)
+    say_first(f"opening {options.transfer_from or options.checkpoint} and the data of "
+              f"{options.train or options.test or options.task}; results go to {options.output_dir}")
     return options, run(options if options.agora else options.without_agora())
 
 

@@ -1,34 +1,37 @@
-"""The last two lines of a command: where it wrote, and a command that may come next."""
+"""The first line of a command, what it does, and its last two: where it wrote, and a command that may come next."""
 
 import os
-import pathlib
-import shlex
+import sys
 from typing import Optional, Sequence
 
 from bort_mx import runtime
+from bort_mx.command_line import command_line
 
 OWN_TEXTS = "your-texts.txt"
 """Stands for the user's own file, one text a line."""
-SCRIPTS = {"pretrain": "run_pretraining.py", "search": "run_search.py", "finetune": "run_finetune.py"}
+
+
+def say_first(text: str, aside: bool = False) -> None:
+    """Print at once what a command does, before MXNet is loaded, which takes seconds; only the first worker does.
+
+    Args:
+        text: what it does.
+        aside: standard output is for answers alone: print to standard error, and only on a terminal.
+    """
+    if runtime.is_first_process() and (not aside or sys.stderr.isatty()):
+        print(f"{text} …", file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def say_last(wrote: Optional[str], *following: object) -> None:
-    """Print "wrote …" and "next: …"; only the first worker does.
+    """Print "wrote …" and "next: …"; only the first worker does, and no command that another one has started.
 
     Args:
         wrote: the files or the folder, in words. None if nothing was written, or an earlier line says it.
         following: the words of the next command; the first is a command of `bort_mx.cli.COMMANDS`.
     """
-    if runtime.is_first_process():
+    if runtime.is_first_process() and not os.environ.get(runtime.WITHIN):
         print(*([f"wrote {wrote}"] if wrote else []), f"next: {command_line(*map(str, following))}", sep="\n",
               flush=True)
-
-
-def command_line(name: str, *arguments: str) -> str:
-    """A command as it is typed in this folder; the three stages by their scripts if those are here."""
-    script = SCRIPTS.get(name)
-    program = ["python", script] if script and pathlib.Path(script).is_file() else ["python", "-m", "bort_mx", name]
-    return shlex.join([*program, *arguments])
 
 
 def predict_with(checkpoint: os.PathLike, head: str) -> Sequence[str]:

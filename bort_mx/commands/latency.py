@@ -5,7 +5,7 @@ import pathlib
 from typing import List, Literal, Optional
 
 from bort_mx.architecture import ROBERTA_VOCABULARY, Architecture
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.io import files
 from bort_mx.io.output import writing
 from bort_mx.options import at_least, parse_options
@@ -54,6 +54,7 @@ def main(argv: List[str]) -> int:
     """Time, print a table, write results.json."""
     options = parse_options(LatencyOptions, argv, "bort-mx latency", DESCRIPTION)
     architectures, out = [Architecture.parse(name) for name in options.architectures], pathlib.Path(options.output_dir)
+    say_first(f"timing {', '.join(options.architectures)}")
     from bort_mx.devices import device_of, gpu_of  # MXNet is loaded only now
     from bort_mx.distributed import Workers
     from bort_mx.search.latency_protocol import draw_element, time_trials

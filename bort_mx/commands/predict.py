@@ -11,7 +11,7 @@ import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
@@ -108,6 +108,7 @@ def main(argv: List[str]) -> int:
     if options.output is not None:
         _refuse_to_replace(options.output, options.checkpoint, {
             f"--{name}": getattr(options, name) for name in ("input", "classify", "embed")})
+    say_first(f"opening {options.checkpoint}", aside=options.output is None)
     if options.classify is not None:
         _classify_file(options.checkpoint, options.classify, columns, options.task, options.output,
                        options.batch_size)

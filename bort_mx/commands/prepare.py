@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence
 
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.data.corpora.formats import FORMATS
 from bort_mx.data.corpora.source import Reading
 from bort_mx.data.corpora.text_files import AUTO
@@ -55,7 +55,8 @@ class PrepareOptions:
     """Directory to write; new, empty, or an earlier output of prepare, which is replaced once the new one is whole."""
 
     tokenizer: Optional[str] = None
-    """Vocabulary: a directory with vocab.json and merges.txt, vocab.txt or sentencepiece.model, or one such file."""
+    """Vocabulary: a directory with vocab.json and merges.txt, vocab.txt or sentencepiece.model, or one such file; a
+    checkpoint, the output folder of a run, or a name on the Hugging Face Hub, for the vocabulary of that model."""
 
     train_vocab: Optional[int] = None
     """Instead of --tokenizer: train a SentencePiece vocabulary of this many tokens on the text."""
@@ -125,7 +126,7 @@ class PrepareOptions:
                              "out")
         if (self.tokenizer is None) == (self.train_vocab is None):
             given = "both were given" if self.tokenizer else "neither was given"
-            raise InputError(f"give either --tokenizer DIR or --train-vocab N; {given}")
+            raise InputError(f"give either --tokenizer NAME|DIR or --train-vocab N; {given}")
         within(self, "(0, 1]", "near_duplicates")
         at_least(self, 0, "workers")
         at_least(self, 1, "min_words", "shard_tokens", "vocab_sample")
@@ -182,6 +183,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         options = parse_options(PrepareOptions, joined(sys.argv[1:] if argv is None else argv), "bort-mx prepare",
                                 "Turn text files into token shards.")
         output = options.output_dir
+        say_first(f"preparing {', '.join(options.given)} into {output}")
         manifest = prepare(options)
     except InputError as error:
         print(f"bort-mx prepare: error: {error}", file=sys.stderr)
@@ -195,11 +197,10 @@ def main(argv: Optional[List[str]] = None) -> int:
         print(f"bort-mx prepare: failed: {output}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("bort-mx prepare: stopped; nothing was written but what is finished, and the same command goes on from "
-              "there", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt("by the user; what is finished is kept") from None
     print(summary(manifest))
-    say_last(output, "pretrain", "--data", output)
+    named = options.tokenizer and not pathlib.Path(options.tokenizer).exists()  # a model of the Hub
+    say_last(output, "pretrain", "--data", output, *(["--init", options.tokenizer] if named else []))
     return 0
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Tuple
 
 from bort_mx import runtime
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
 from bort_mx.training.resumed_options import parse_run_options
@@ -27,11 +27,14 @@ def run(argv: List[str]) -> Tuple[PretrainingOptions, Dict[str, Any]]:
     """As `main`, without its last lines. Returns the options and results.json."""
     options, recorded = parse_run_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION)
     if options.data is None and not recorded:
-        built_in = [*BUILT_IN, *(["--train-vocab=null"] if options.tokenizer else []),
+        has_vocabulary = options.tokenizer or options.init or options.teacher
+        built_in = [*BUILT_IN[2 if options.init else 0:],  # --init has its architecture
+                    *(["--train-vocab=null"] if has_vocabulary else []),
                     *(["--warmup=0.1"] if options.budget else [])]  # the same share; a budget takes no steps
         options = parse_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION, first=built_in)
         if runtime.is_first_process():
             print("no --data: a small run on the documentation of Python's own standard library", flush=True)
+    say_first(f"opening data{' and teacher' if options.teacher else ''} of a pre-training run in {options.output_dir}")
     from bort_mx.pretraining.pretrain import pretrain  # MXNet is loaded only now: --help and bad options stay quick
 
     return options, pretrain(options)

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.io.output import writing
@@ -43,9 +43,15 @@ class ReproduceOptions:
             raise InputError('--output-dir "": is empty; give a folder')
 
 
+SLOW = ("all", "1", "2", "text")
+"""Parts for which models of full size are built and timed."""
+
+
 def main(argv: List[str]) -> int:
     """Write the report; print the number of each verdict."""
     options = parse_options(ReproduceOptions, argv, "bort-mx reproduce", DESCRIPTION)
+    say_first(f"computing the paper's numbers{f' and reading the runs in {options.runs}' if options.runs else ''}, for "
+              f"a page in {options.output_dir}" + (", in a minute or two" if options.table in SLOW else ""))
     from bort_mx.training.finished_runs import find_runs  # MXNet is loaded only now: --help and bad options stay quick
 
     paper = published.read(options.numbers)

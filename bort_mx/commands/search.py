@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from bort_mx import runtime
 from bort_mx.commands import pretrain
-from bort_mx.commands.last_lines import say_last
+from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.search.options import SearchOptions
@@ -23,8 +23,8 @@ BUILT_IN_TEACHER = ["--architecture", "4,4,128,512"]
 def main(argv: List[str]) -> int:
     """Parse, search; see `bort_mx.search.run.run_search`."""
     options, _ = run(argv)
-    say_last(f"{options.output_dir}: results.json, report.md", "pretrain", *_data(options.data), "--teacher",
-             options.teacher, "--architecture", pathlib.Path(options.output_dir) / "results.json")
+    say_last(f"{options.output_dir}: results.json, report.md", "pretrain", *_data(options.data, options.output_dir),
+             "--teacher", options.teacher, "--architecture", pathlib.Path(options.output_dir) / "results.json")
     return 0
 
 
@@ -38,6 +38,7 @@ def run(argv: List[str]) -> Tuple[SearchOptions, Dict[str, Any]]:
                                                  " on the documentation of Python's own standard library"), flush=True)
         if options.teacher is None:
             options.teacher = _tiny_teacher(options.output_dir, options.seed, options.device)
+    say_first(f"opening data and teacher of a search in {options.output_dir}")
     from bort_mx.search.run import run_search  # MXNet is loaded only now: --help and bad options stay quick
 
     run_search(options)
@@ -45,8 +46,10 @@ def run(argv: List[str]) -> Tuple[SearchOptions, Dict[str, Any]]:
     return options, files.read_json(written) if written.is_file() else {}
 
 
-def _data(data: Optional[List[str]]) -> List[str]:
-    return ["--data", *data] if data else []
+def _data(data: Optional[List[str]], output_dir: str) -> List[str]:
+    """--data of the next run: what was prepared here from text, else what was given."""
+    prepared = pathlib.Path(output_dir) / "data"
+    return ["--data", *([str(prepared)] if prepared.is_dir() else data)] if data else []
 
 
 def _tiny_teacher(output_dir: str, seed: int, device: str) -> str:

@@ -8,7 +8,7 @@ import os
 import socket
 from typing import Any, List, Optional
 
-from bort_mx.commands.last_lines import predict_with, say_last
+from bort_mx.commands.last_lines import predict_with, say_first, say_last
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, parse_options, within
 
@@ -78,6 +78,7 @@ def main(argv: List[str]) -> int:
     for package in PACKAGES:
         _need(package)
     with contextlib.closing(bind(options.host, options.port)) as listening:
+        say_first(f"opening {options.model}")
         from bort_mx.inference.text_pipelines import pipeline
         from bort_mx.inference.web_service import Limits, application
 

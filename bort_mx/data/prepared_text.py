@@ -1,11 +1,13 @@
 """The folder of token shards that a run trains on: given as it is, or prepared from text first."""
 
+import os
 import pathlib
 import re
 import subprocess
 import sys
 from typing import Dict, Optional, Sequence, Tuple
 
+from bort_mx import runtime
 from bort_mx.data import sample_text
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
 from bort_mx.distributed import Workers
@@ -16,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 def prepared_text(sources: Optional[Sequence[str]], target: pathlib.Path, seed: int, tokenizer: Optional[str],
-                  train_vocab: Optional[int], keep: bool, workers: Workers) -> pathlib.Path:
+                  train_vocab: Optional[int], keep: bool, workers: Workers, model: str = "") -> pathlib.Path:
     """The folder of token shards; text is prepared into `target` by rank 0 while the others wait.
 
     Args:
@@ -26,6 +28,7 @@ def prepared_text(sources: Optional[Sequence[str]], target: pathlib.Path, seed: 
         tokenizer, train_vocab: the vocabulary for text, one of them.
         keep: take what stands at `target` already.
         workers: all make this call.
+        model: "--init NAME", if `tokenizer` is not given but that of such a model. This is said where text is prepared.
     Raises:
         InputError: no such file, no vocabulary, bad text.
         RunError: preparing failed.
@@ -38,6 +41,8 @@ def prepared_text(sources: Optional[Sequence[str]], target: pathlib.Path, seed: 
         raise InputError(f"--data {absent[0]}: no such file or folder")
     failure = (DONE, "")
     if workers.is_first and not (keep and (target / MANIFEST).is_file()):
+        if model:
+            print(f"--data is text: it is prepared into {target} with the vocabulary of {model}", flush=True)
         failure = _prepare(sources or [str(sample_text.write_corpus(target.with_name("text")))], target, seed,
                            tokenizer, train_vocab)
     code, said = workers.gather(failure, "prepared")[0]
@@ -59,9 +64,10 @@ def _prepare(sources: Sequence[str], target: pathlib.Path, seed: int, tokenizer:
     elif train_vocab:
         command += ["--train-vocab", str(train_vocab)]
     else:
-        return BAD_INPUT, ("--data is text: give its vocabulary by --tokenizer DIR, or train one by "
+        return BAD_INPUT, ("--data is text: give its vocabulary by --tokenizer NAME|DIR, or train one by "
                            "--train-vocab 8000")
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False,
+                          env={**os.environ, runtime.WITHIN: "a run"})
     last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     return done.returncode, re.sub(r"^bort-mx prepare: (error|failed): ", "", last)
 

@@ -4,9 +4,10 @@ import dataclasses
 import os
 from typing import List, NamedTuple, Optional, Tuple
 
+from bort_mx import hub
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import hub, loading
+from bort_mx.checkpoints import loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task
 from bort_mx.data.tokenizers import Tokenizer, train_sentencepiece
@@ -103,8 +104,8 @@ def read_weights(path: str, workers: Workers) -> Weights:
     Raises:
         InputError: there is no such checkpoint, it is damaged, or it has no tokenizer.
     """
-    if not os.path.exists(path) and hub.is_name(path):  # one worker per host downloads it, before all read it
-        once_a_host(workers, lambda: hub.fetch(path))
+    if not os.path.exists(path):  # one worker per host downloads it, before all read it
+        once_a_host(workers, lambda: hub.find(path))
     weights = loading.read(path)
     if weights.tokenizer is None:
         raise InputError(f"{weights.source}: has no tokenizer files; put vocab.json and merges.txt, vocab.txt or "

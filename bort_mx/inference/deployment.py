@@ -78,7 +78,7 @@ def candidates(calibration: Calibration, engines: Sequence[str]) -> List[Candida
     Weights of 7 bits replace 8 on CPUs without VNNI, where ONNX Runtime's sums of 8-bit products can overflow. OpenVINO
     runs the dynamic form node by node, slower than float32, so it gets the static one. bfloat16 is for float32 files.
     """
-    bits, quarter = 8 if machine.instructions()["VNNI (8-bit)"] else 7, -(-len(calibration.ranges) // 4)
+    bits, quarter = machine.weight_bits(), -(-len(calibration.ranges) // 4)
     forms = {"dynamic": Quantization(bits), "static": Quantization(bits, calibration.ranges),
              "dynamic-most": Quantization(bits, None, calibration.worst(quarter)),
              "static-most": Quantization(bits, calibration.ranges, calibration.worst(quarter))}

@@ -168,8 +168,8 @@ def read_lines(path: os.PathLike) -> List[str]:
 
 def not_utf8(path: os.PathLike, error: UnicodeDecodeError, offset: int = 0) -> InputError:
     """The error for bytes that are not UTF-8. `offset` is the position in the file where the decoded bytes begin."""
-    return InputError(f"{path}: not UTF-8 text, byte {error.object[error.start]:#04x} at byte offset "
-                      f"{offset + error.start:,}; convert the file to UTF-8")
+    place = f"byte {error.object[error.start]:#04x} at byte offset {offset + error.start:,}"
+    return InputError(f"{path}: not UTF-8 text, {place}; convert the file to UTF-8 (from Windows: iconv -f CP1252)")
 
 
 def read_json(path: os.PathLike) -> Any:

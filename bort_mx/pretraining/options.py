@@ -197,7 +197,7 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
 
     GROUP: ClassVar[str] = ""
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "max_steps", "evaluation_interval", "data",
-                                             "teacher", "init", "tokenizer")
+                                             "teacher", "init", "tokenizer", "train_vocab")
     RENAMED: ClassVar[Dict[str, str]] = {"adam_epsilon": "epsilon"}
 
     architecture: Optional[str] = None
@@ -207,7 +207,8 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
     """Checkpoint whose weights to start from. What it lacks (such as an MLM head) is initialised and reported."""
 
     train_vocab: Optional[int] = None
-    """For text: train a SentencePiece vocabulary with this many entries instead of using --tokenizer."""
+    """For text: train a SentencePiece vocabulary with this many entries instead of using --tokenizer. Not with --init,
+    whose model has its own."""
 
     num_positions: int = 512
     """Number of positions of a new model: the longest sequence, in tokens, that it can ever process."""

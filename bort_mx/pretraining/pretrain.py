@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Optional, Tuple
 import mxnet as mx
 import numpy as np
 
-from bort_mx.checkpoints import hub
 from bort_mx.checkpoints.weights import tensors_digest
 from bort_mx.data.masking import MaskedBatches
 from bort_mx.data.prepared_text import data_hashes, prepared_text, refuse_other_vocabulary
@@ -35,6 +34,7 @@ from bort_mx.pretraining.student_and_teacher import (
     check_length,
     fresh_student,
     load_teacher,
+    refuse_unfit,
     resolve_architecture,
     student_of,
 )
@@ -43,7 +43,7 @@ from bort_mx.sentence_embedding import TENSORS
 from bort_mx.training import budget as budget_file
 from bort_mx.training.budget import Budget
 from bort_mx.training.cost import COST
-from bort_mx.training.earlier_run import refuse_a_run
+from bort_mx.training.earlier_run import earlier_options, refuse_a_run
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
 from bort_mx.training.optimizers import build_optimizer
@@ -69,11 +69,12 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
     workers = connect(options)
     workers.micro_batch(options.batch_size, options.micro_batch_size)
     ctx = device_of(options.device, workers, options.dtype)
-    _refuse_early(options)
+    _refuse_early(options, workers)
     if options.teacher_cache is not None and workers.size > 1:
         raise InputError(f"--teacher-cache {options.teacher_cache:g}: works with one worker; leave it out")
-    directory = prepared_text(options.data, pathlib.Path(options.output_dir) / "data", options.seed, options.tokenizer,
-                              options.train_vocab, options.resume != "never", workers)
+    vocabulary, model = _vocabulary(options.tokenizer, options.train_vocab, options.init, options.teacher)
+    directory = prepared_text(options.data, pathlib.Path(options.output_dir) / "data", options.seed, vocabulary,
+                              options.train_vocab, options.resume != "never", workers, model)
     with workers.agreeing("ingredients"):
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
@@ -205,18 +206,31 @@ def _said_of(micro: int, share: int, given: Optional[int]) -> str:
             "and MXNet's limit on tensors allow; --micro-batch-size sets another size")
 
 
-def _refuse_early(options: PretrainingOptions) -> None:
+def _refuse_early(options: PretrainingOptions, workers: Workers) -> None:
     """Raises InputError for errors visible without the data. Preparing the data may take hours."""
     if options.resume == "never":
         refuse_a_run(options.output_dir)
-    for name in ("teacher", "init"):
-        path = getattr(options, name)
-        if path and not pathlib.Path(path).exists() and not hub.is_name(path):
-            raise InputError(f"--{name} {path}: no such file or directory")
+    with workers.agreeing("checkpoints"):
+        for name in ("teacher", "init"):
+            path = getattr(options, name)
+            # One worker per host downloads a name of the Hub, before all read it.
+            if path and workers.local_rank == 0:
+                refuse_unfit(name, path, options.seq_len, head_of_teacher(options.loss_weights))
+    if options.init and options.train_vocab and not earlier_options(options.output_dir, options.resume):
+        raise InputError(f"--train-vocab {options.train_vocab}: the model of --init {options.init} knows the ids of "
+                         "its own vocabulary, and those of a new one would mean other words; leave --train-vocab out")
     if options.init is None and options.resume == "never":
         # The vocabulary size is not known yet; it does not matter for the positions.
         config = ModelConfig(resolve_architecture(options.architecture), 1, num_positions=options.num_positions)
         check_length(options.seq_len, config, "the model")
+
+
+def _vocabulary(tokenizer: Optional[str], train_vocab: Optional[int], init: Optional[str],
+                teacher: Optional[str]) -> Tuple[Optional[str], str]:
+    """What holds the vocabulary for text, of these options; and, in words, the model that it is taken from."""
+    if tokenizer or train_vocab or not (init or teacher):
+        return tokenizer, ""
+    return (init, f"--init {init}") if init else (teacher, f"--teacher {teacher}")
 
 
 def _student(options: PretrainingOptions, run: RunDirectory, tokenizer: Tokenizer, ctx: mx.Context) -> BERT:
@@ -264,10 +278,13 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     learns = teacher is not None and (weights is None or any(name in OF_TEACHER for name in weights))
     how = f"distilling from {options.teacher} <{teacher.config.architecture}>" if learns else "self-supervised"
     how += f" ({' + '.join(f'{weight:g}·{name}' for name, weight in weights.items())})" if weights else ""
-    steps = f"{options.max_steps} steps" if options.budget is None else f"{options.budget} of steps"
+    steps, epochs = f"{options.budget} of steps", ""
+    if options.budget is None:
+        steps, passes = f"{options.max_steps} steps", options.max_steps * options.batch_size / sequences
+        epochs = f", {passes:.3g} epochs"
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
             f"{options.output_dir}\n{steps} of {options.batch_size} sequences of {options.seq_len} "
-            f"tokens on {workers} worker{'s' if workers > 1 else ''}; {sequences:,} sequences an epoch")
+            f"tokens on {workers} worker{'s' if workers > 1 else ''}\n{sequences:,} sequences an epoch{epochs}")
 
 
 def _results(run: RunDirectory, model: BERT, last: Dict[str, float]) -> Dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import mxnet as mx
 
+from bort_mx import hub
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import loading
 from bort_mx.data.tokenizers import Tokenizer
@@ -65,10 +66,31 @@ def load_teacher(path: os.PathLike, tokenizer: Tokenizer, seq_len: int, ctx: mx.
     """
     teacher = load_on_vocabulary(path, tokenizer, ctx, head)
     if teacher.initialized:
-        raise InputError(f"--teacher {path}: lacks a trained MLM head ({', '.join(teacher.initialized)}); "
-                         f"train one first: run_pretraining.py --init {path}")
+        raise _lacks_head(path)
     check_length(seq_len, teacher.config, str(path))
     return teacher
+
+
+def _lacks_head(path: os.PathLike) -> InputError:
+    return InputError(f"--teacher {path}: lacks a trained MLM head; train one first by run_pretraining.py --init "
+                      f"{path}, or learn from its inside by --losses relations hidden")
+
+
+def refuse_unfit(option: str, path: str, seq_len: int, head: str) -> None:
+    """Raises InputError if a checkpoint cannot be what an option asks for, before text is prepared for it.
+
+    Args:
+        option: "init" or "teacher".
+        path: its value.
+        seq_len: tokens of a sequence.
+        head: what a teacher needs, "mlm" or "encoder".
+    """
+    if not hub.find(path).exists():
+        raise InputError(f"--{option} {path}: no such file or directory")
+    weights = loading.read(path)
+    check_length(seq_len, weights.config, path)
+    if option == "teacher" and head == "mlm" and not any(name.startswith("decoder.") for name in weights.tensors):
+        raise _lacks_head(path)
 
 
 def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context, head: str = "mlm", *,
@@ -82,10 +104,10 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
     theirs = weights.tokenizer
     if weights.config.vocab_size != tokenizer.vocab_size:
         raise InputError(f"{path}: has a vocabulary of {weights.config.vocab_size} entries, the data "
-                         f"{tokenizer.vocab_size}; prepare the data with the checkpoint's tokenizer")
+                         f"{tokenizer.vocab_size}; prepare the data with --tokenizer {path}")
     if theirs is not None and theirs.digest != tokenizer.digest:
         raise InputError(f"{path}: its vocabulary is not the data's (same size, other entries); prepare the data "
-                         "with the checkpoint's tokenizer")
+                         f"with --tokenizer {path}")
     weights = dataclasses.replace(weights, config=weights.config.without_texts())  # a limit of tasks, not of this text
     model = loading.assemble(weights, head, seed=seed, **changes)
     model.collect_params().reset_ctx(ctx)

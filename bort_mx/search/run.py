@@ -83,7 +83,7 @@ def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, archi
     """Run the search in a directory that this process has locked."""
     with phases.timed("preparation"):
         sources = find_sources(options.teacher, options.data, options.output_dir, options.seed, options.tokenizer,
-                               workers)
+                               workers, options.seq_len)
         with workers.agreeing("inputs"):
             setting = Evaluator(options, space, *sources, workers, ctx)
         workers.agree(setting.of_an_evaluation(), "search.inputs")
@@ -209,7 +209,7 @@ class _Watch:
         """Called after each candidate, once it is in the log."""
         self._progress.update(1, last=f"<{architecture}>", error=f"{objectives.error:.4f}")
         if self._signals.asked:
-            raise StopRequested("stopped after a candidate; the same command continues from there")
+            raise StopRequested("after a candidate")
 
 
 # -- report ----------------------------------------------------------------------------------------------------------

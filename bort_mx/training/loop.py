@@ -157,6 +157,8 @@ class Loop:
                     self._save(step)
                 if result.stop and not self._final and not self._ended():
                     self._stop(step)
+                elif result.stop:
+                    progress.write("the stop came in the last step: this training ends as finished")
         if self._core.skipped and self._core.skipped == self.last_step:
             raise NonFiniteError(f"no step of {self.last_step} had a finite loss and gradient; lower --learning-rate, "
                                  "or check the data")
@@ -215,8 +217,7 @@ class Loop:
             self._save(step)
         # Wait for all workers: horovodrun kills the others as soon as one has exited.
         self._workers.wait("stopped")
-        raise StopRequested(f"stopped at step {step}, after its checkpoint; continue with --resume auto" if step
-                            else "stopped before the first step was done")
+        raise StopRequested(f"at step {step}, after its checkpoint" if step else "before the first step was done")
 
     def _step(self, step: int, asked: Callable[[], bool]) -> StepResult:
         # Reseed in every step: MXNet's generator state cannot be saved, so a resumed run could not restore it.

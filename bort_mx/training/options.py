@@ -157,7 +157,8 @@ class TextOptions(RunOptions):
 
     tokenizer: Optional[str] = None
     """Vocabulary for the text: a file or folder (RoBERTa's vocab.json and merges.txt, BERT's vocab.txt, or
-    sentencepiece.model). Default of a search: the teacher's vocabulary."""
+    sentencepiece.model), a checkpoint or a run, or a name on the Hugging Face Hub. Default: that of --init or
+    --teacher."""
 
     seq_len: int = 512
     """Number of tokens in a packed sequence, including <s> and </s>."""

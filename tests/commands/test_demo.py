@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from bort_mx import hub
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import hub
 from bort_mx.cli import run_command
 from bort_mx.commands import demo, demo_classifier, demo_distillation
 from bort_mx.data import TokenShards

@@ -40,7 +40,8 @@ def only(**changes):
 
 def test_the_cpu_is_told_with_what_it_lacks():
     assert about("CPU") == []  # not Linux
-    assert about("CPU", cpu="X", cpu_features=["AVX2"])[0].text == "X: AVX2; without VNNI (8-bit) and bf16"
+    assert about("CPU", cpu="X", cpu_features=["AVX2"])[0].text == (
+        "X: AVX2; without VNNI (8-bit) and bf16; 8-bit files get weights of 7 bits")
     assert about("CPU", cpu="X", cpu_features=["VNNI (8-bit)", "bf16"])[0].text == "X: VNNI (8-bit), bf16"
 
 
@@ -125,7 +126,8 @@ def test_nvidia_smi_is_read(monkeypatch):
 
 def test_this_installation_is_usable(capsys, tmp_path):
     assert doctor.main(["--output-dir", str(tmp_path / "not" / "yet")]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "looking at this machine and this installation …"
     assert lines[0].split() == ["ok", "bort_mx", "0.1.0"]
     assert lines[-2].startswith("usable: 0 problem(s)") and lines[-1].startswith("next: ")
 

@@ -247,6 +247,7 @@ def test_the_command_stops_with_its_requests_answered(folders):
     process = subprocess.Popen([sys.executable, "-m", "bort_mx", "serve", str(folders / "classifier"), "--port", "0"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     try:
+        assert process.stdout.readline() == f"opening {folders / 'classifier'} …\n"
         line = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+", line)[0]
         assert "classify on" in line and f"{address}/classify" in line

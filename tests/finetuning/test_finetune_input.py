@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from finetuning_runs import ROOT, results_of, start
 
+from bort_mx import hub
 from bort_mx.checkpoints import directory as checkpoint_directory
-from bort_mx.checkpoints import hub, load, loading
+from bort_mx.checkpoints import load, loading
 from bort_mx.commands import finetune as command
 from bort_mx.commands.demo_distillation import STUDENTS
 from bort_mx.data.tasks import Example, Examples, get_task
@@ -49,7 +50,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(small, tmp_path
 
 def test_a_name_on_the_hub_is_read_once(small, monkeypatch):
     seen, read = [], loading.read
-    monkeypatch.setattr(hub, "fetch", lambda name: small.checkpoint)
+    monkeypatch.setattr(hub, "fetch", lambda name, weights: pathlib.Path(small.checkpoint))
     monkeypatch.setattr(loading, "read", lambda path: seen.append(path) or read(path))
     assert read_weights("owner/model", Workers()).tokenizer is not None and seen == ["owner/model"]
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from bort_mx import machine
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory, engine_choice
 from bort_mx.commands import export
@@ -144,6 +145,22 @@ def test_options_that_do_not_fit_are_refused(options, complaint, folder, tmp_pat
     with pytest.raises(InputError, match=complaint):
         export.main([str(folder / "encoder"), str(tmp_path / "m.onnx"), *options])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("vnni, options, bits", [(True, [], 8), (False, [], 7), (False, ["--weight-bits", "8"], 8),
+                                                 (True, ["--weight-bits", "7"], 7)])
+def test_without_vnni_weights_have_seven_bits_unless_eight_are_forced(folder, tmp_path, capsys, monkeypatch, vnni,
+                                                                     options, bits):
+    monkeypatch.setattr(machine, "instructions", lambda: {"VNNI (8-bit)": vnni})
+    output = tmp_path / "m.onnx"
+    assert export.main([str(folder / "encoder"), str(output), "--int8", "--texts", str(folder / "texts.txt"),
+                        *options]) == 0
+    said = capsys.readouterr().out
+    assert ("dynamic int8, 7-bit weights" in said) == (bits == 7)
+    assert ("this CPU lacks VNNI" in said and "--weight-bits 8 forces 8" in said) == (not vnni and not options)
+    stored = [np.abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() for tensor in
+              onnx.load(str(output)).graph.initializer if tensor.name.endswith("int8.T")]
+    assert len(stored) == 12 and set(stored) == {2 ** (bits - 1) - 1}  # six dense layers in each of two
 
 
 def test_static_and_float_layers_from_the_command_line(folder, tmp_path, capsys):

@@ -506,7 +506,7 @@ def test_the_command_without_where_it_writes(monkeypatch):
 def test_a_teacher_named_on_the_hub_prepares_text_with_its_own_vocabulary(tmp_path, monkeypatch):
     """What the Hub's cache would hold is a folder; text is prepared with the vocabulary in it."""
     asked = []
-    monkeypatch.setattr(sources.hub, "fetch", lambda name: asked.append(name) or tmp_path / "snapshot")
+    monkeypatch.setattr(sources.hub, "fetch", lambda name, weights=True: asked.append(name) or tmp_path / "snapshot")
     prepared = []
     monkeypatch.setattr(sources, "prepared_text", lambda *arguments: prepared.append(arguments) or tmp_path / "data")
     found = sources.find_sources("owner/name", ["text.txt"], str(tmp_path / "out"), 0, None, Workers())

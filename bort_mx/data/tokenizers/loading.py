@@ -8,6 +8,7 @@ from typing import Dict, List, Sequence, Tuple
 from bort_mx.data.tokenizers.added_tokens import CONFIG, SINGLE_FILE, SPECIAL_MAP, object_in, read_added_tokens
 from bort_mx.data.tokenizers.base import Tokenizer
 from bort_mx.data.tokenizers.byte_bpe import ByteBPETokenizer
+from bort_mx.data.tokenizers.places import vocabulary_place
 from bort_mx.data.tokenizers.program import BERT_SPECIALS, ROBERTA_SPECIALS, ProgramTokenizer, kind_of, tokens_of
 from bort_mx.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from bort_mx.data.tokenizers.settings import check_class, with_settings
@@ -26,7 +27,7 @@ FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix
 
 
 def load_tokenizer(path: os.PathLike) -> Tokenizer:
-    """Read a vocabulary from a directory, or from one of its files.
+    """Read a vocabulary from a directory, from one of its files, or from what else `vocabulary_place` finds it by.
 
     A directory may hold tokenizer.json, which is run as it stands; or, where that is absent, vocab.json + merges.txt,
     vocab.txt, a SentencePiece model, or fairseq's dict.txt + encoder.json + vocab.bpe. One written by `Tokenizer.save`
@@ -37,7 +38,7 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
     Raises:
         InputError: no such path, no vocabulary in it, a damaged one, or a tokenizer of a class that cannot be read.
     """
-    path = pathlib.Path(path)
+    path = vocabulary_place(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or directory; give a folder with vocab.json and merges.txt, "
                          "vocab.txt, or sentencepiece.model")

