@@ -6,7 +6,8 @@ options of this program.
 
 import difflib
 import re
-from typing import Dict, Iterable, Optional, Sequence
+from types import MappingProxyType
+from typing import Dict, Iterable, Mapping, Optional, Sequence
 
 MEANINGS: Dict[str, str] = {
     "learning_rate": "lr peak_lr base_lr learningrate step_size",
@@ -85,7 +86,7 @@ TASKS: Dict[str, str] = {"MNLI-matched": "mnli mnlim", "MNLI-mismatched": "mnlim
 """A task's name here → other spellings, in small letters without other signs."""
 
 
-def meant(name: str, known: Iterable[str], elsewhere: Dict[str, str]) -> Optional[str]:
+def meant(name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> Optional[str]:
     """The known name that was probably meant: the same but for case and signs; the same in other programs; alike.
 
     Args:
@@ -105,7 +106,7 @@ def meant(name: str, known: Iterable[str], elsewhere: Dict[str, str]) -> Optiona
     return {**aliases, **plain}[found[0]] if found else None
 
 
-def hint(name: str, known: Sequence[str], elsewhere: Dict[str, str]) -> str:
+def hint(name: str, known: Sequence[str], elsewhere: Mapping[str, str] = MappingProxyType({})) -> str:
     """ (did you mean X?), or nothing."""
     found = meant(name, known, elsewhere)
     return f" (did you mean {found}?)" if found and found != name else ""

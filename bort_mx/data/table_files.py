@@ -149,7 +149,9 @@ def _by_column(header: Sequence[str], columns: Collection[str], fields: List[str
         tolerated.add("rows with empty fields beyond the header's", where)
         fields = fields[:len(header)]
     if len(fields) != len(header):
-        raise InputError(f"{where}: {len(fields)} column(s) found, {len(header)} expected ({', '.join(header)})")
+        wide = ".csv:" in where and len(fields) > len(header)
+        raise InputError(f"{where}: {len(fields)} column(s) found, {len(header)} expected ({', '.join(header)})"
+                         + ("; a text with a separator in it needs quotes" if wide else ""))
     return {name: value for name, value in zip(header, fields) if name in columns}
 
 

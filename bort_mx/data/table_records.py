@@ -10,6 +10,8 @@ from bort_mx.errors import InputError
 
 TABLES = (".tsv", ".csv")
 JSON = (".jsonl", ".ndjson", ".json")
+OTHER_TABLES = (".xlsx", ".xls", ".ods", ".parquet", ".feather", ".arrow")
+"""Tables that are not read."""
 Record = Tuple[str, Dict[str, Any]]
 """A record's place as "file:line", and its values by column."""
 
@@ -31,7 +33,8 @@ def records_of(path: pathlib.Path, needed: Collection[str] = (),
         InputError: another kind of file, or a bad one.
     """
     if not is_table(path):
-        raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join((*TABLES, *JSON))}")
+        how = "; save it as .csv, in pandas by to_csv(…, index=False)" if path.suffix.lower() in OTHER_TABLES else ""
+        raise InputError(f"{path}: the name ends in {path.suffix!r}; expected {', '.join((*TABLES, *JSON))}{how}")
     if path.suffix.lower() in TABLES:
         return read_rows(path, needed, tolerated)
     return _json_records(path, tolerated)

@@ -5,13 +5,15 @@ import pathlib
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from bort_mx.data.table_files import Tolerances
-from bort_mx.data.table_records import is_table, names_of_columns, records_of
+from bort_mx.data.table_records import TABLES, is_table, names_of_columns, records_of
+from bort_mx.data.tasks.guessing import guess_texts
 from bort_mx.errors import InputError
 from bort_mx.inference.pipeline import Text, wrong_number_of_texts
 from bort_mx.io import files
+from bort_mx.suggestions import hint
 
 USUAL = (("text", "text_pair"), ("sentence1", "sentence2"), ("text",), ("sentence",))
-"""Columns that are read where neither the options nor the checkpoint name others; which is said."""
+"""Columns that are read where neither the options nor the checkpoint name others, which is said."""
 HINT = ("name the columns by --text-column and --text-pair-column; if the file has no header line, let its name end in "
         ".txt: a line is then one text, or two with a tab between")
 logger = logging.getLogger(__name__)
@@ -88,14 +90,20 @@ def _columns(path: pathlib.Path, given: Sequence[str], trained: Sequence[str]) -
         return wanted
     if given or usual is None:
         name = f"no column {absent!r}" if absent else "no column whose name tells that it is the text"
-        raise InputError(f"{path}: {name}; found {', '.join(map(str, there)) or 'none'}; {HINT}")
-    logger.warning("%s: read column%s %s as the text%s", path, "s" * (len(usual) > 1), " and ".join(usual),
-                   f", for the task's {' and '.join(trained)}" if trained else "")
+        near = hint(absent, [str(name) for name in there]) if absent else ""
+        raise InputError(f"{path}: {name}{near}; found {', '.join(map(str, there)) or 'none'}; {HINT}")
+    only = "its only " if len(there) == 1 else ""
+    logger.warning("%s: read %scolumn%s %s as the text%s%s", path, only, "s" * (len(usual) > 1), " and ".join(usual),
+                   f", for the task's {' and '.join(trained)}" if trained else "",
+                   "; the first line is its name" if only and path.suffix.lower() in TABLES else "")
     return usual
 
 
 def _usual(there: Sequence[str], count: Optional[int]) -> Optional[Sequence[str]]:
-    return next((names for names in USUAL if set(names) <= set(there) and count in (None, len(names))), None)
+    """The columns to read where none is named: usual ones; the only one; without a task, those whose names tell."""
+    guessed = guess_texts([str(name) for name in there]) if count is None or len(there) == 1 else []
+    choices = (*USUAL, tuple(guessed)) if guessed else USUAL
+    return next((names for names in choices if set(names) <= set(there) and count in (None, len(names))), None)
 
 
 def _count(texts: int) -> str:

@@ -28,7 +28,7 @@ def reviews(tmp_path):
     (["review", "stars", "user"], ["review"], "stars"),
     (["words", "sentiment"], ["words"], "sentiment"),
     (["title", "body", "category"], ["body"], "category"),
-    (["a", "b"], [], None)])
+    (["Nachricht", "label"], ["Nachricht"], "label"), (["a", "b"], [], None)])
 def test_columns_are_told_by_their_names(header, texts, label):
     found = guessing.guess_label(header, guessing.guess_texts(header))
     assert found == label
@@ -77,9 +77,31 @@ def test_train_is_divided_and_both_parts_are_the_whole(reviews):
     assert sorted(e.idx for e in [*train, *dev]) == list(range(40))
     assert task.key == task.name == "reviews" and task.submission_name == "reviews.tsv"
     assert "labels (words: classes): bad 20, good 20" in task.said
-    assert any(line.startswith("dev: 8 of 40 examples split off") for line in task.said)
+    assert any(line.startswith("dev: 8 of 40 examples split off") and line.endswith(
+        "reviews.csv by --split-seed 0; bad 4, good 4 (train: bad 16, good 16)") for line in task.said)
     other = OwnFiles(Sources({"train": reviews}, split_seed=1))
     assert [e.idx for e in other.read(None, "dev")] != [e.idx for e in dev]
+
+
+def test_both_sides_are_counted_where_texts_are_there_again(tmp_path):
+    rows = [(f"{label} {i % texts}", label) for label, texts in (("a", 6), ("b", 3)) for i in range(30)]
+    path = table(tmp_path / "again.csv", ["text", "label"], rows)
+    task = OwnFiles(Sources({"train": path}))
+    train, dev = ([e.label for e in task.read(None, split)] for split in ("train", "dev"))
+    # A fifth is 12, 6 of each label; a text of a is there 5 times, one of b 10 times.
+    assert [dev.count(label) for label in "ab"] == [5, 10] and [train.count(label) for label in "ab"] == [25, 20]
+    assert task.said[-1].endswith("; a 5, b 10 (train: a 25, b 20); 51 with texts that an earlier example has stay "
+                                  "on its side")
+
+
+def test_a_regressions_sides_are_told_by_their_means_and_many_labels_are_cut(tmp_path):
+    task = OwnFiles(Sources({"train": table(tmp_path / "r.csv", ["text", "score"], [
+        (f"film {i}", i + 0.5) for i in range(20)])}))
+    train, dev = ([e.label for e in task.read(None, split)] for split in ("train", "dev"))
+    assert task.said[-1].endswith(f"; mean target {sum(dev) / 4:.4g}, in train {sum(train) / 16:.4g}")
+    rows = [(f"film {i} {j}", f"class {i:02}") for i in range(25) for j in range(4)]
+    said = OwnFiles(Sources({"train": table(tmp_path / "many.csv", ["text", "label"], rows)})).said
+    assert said[-1].endswith("class 18 4, class 19 4, … (25 labels)")
 
 
 def test_files_of_different_kinds_go_together(reviews, tmp_path):
@@ -108,7 +130,10 @@ def test_a_trained_models_labels_and_columns_hold(tmp_path):
 
 @pytest.mark.parametrize("sources, message", [
     ({"label": "stars"}, "--label-column stars: .*reviews.csv has no such column; found text, label"),
-    ({"text": "body"}, "--text-column body: .* has no such column"), ({"name": "a/b"}, "name: 'a/b' names"),
+    ({"text": "body"}, "--text-column body: .* has no such column"),
+    ({"text": "Text"}, r"has no such column \(did you mean text\?\); found text, label"),
+    ({"label": "lable"}, r"--label-column lable: .* has no such column \(did you mean label\?\)"),
+    ({"name": "a/b"}, "name: 'a/b' names"),
     ({"text": "text", "text_pair": "text"}, "columns: text, text_pair and label must be different ones"),
     ({"text": "label", "label": "label"}, "columns: text, text_pair and label must be different ones")])
 def test_what_is_given_must_be_there(reviews, sources, message):
@@ -128,8 +153,8 @@ def test_a_file_that_is_given_twice_is_said(reviews, tmp_path):
 
 def test_what_cannot_be_told_is_asked_for(tmp_path):
     path = table(tmp_path / "x.csv", ["a", "b", "c"], [(1, 2, 3)])
-    with pytest.raises(InputError, match="no column whose name tells that it is the text; found a, b, c; name it by "
-                                         "--text-column"):
+    with pytest.raises(InputError, match="no column whose name tells that it is the text; found a, b, c; name the "
+                                         "columns by --text-column and --label-column"):
         OwnFiles(Sources({"train": path}))
     with pytest.raises(InputError, match="that it is the label; found a, b, c; name it by --label-column"):
         OwnFiles(Sources({"train": path}, text="a"))
@@ -141,3 +166,27 @@ def test_what_cannot_be_told_is_asked_for(tmp_path):
     alone = table(tmp_path / "alone.csv", ["text", "label"], [(f"film {i}", f"class {i}") for i in range(12)])
     with pytest.raises(InputError, match="no dev set can be split off, as each label has one text only"):
         OwnFiles(Sources({"train": alone})).read(None, "train")
+
+
+def test_files_that_do_not_go_together_are_named_with_their_option(reviews, tmp_path):
+    dev = table(tmp_path / "dev.csv", ["Text", "label"], [("a", "good")])
+    with pytest.raises(InputError, match=r"--dev .*dev.csv: has no column 'text' \(did you mean Text\?\), which "
+                                         r".*reviews.csv has; found Text, label; name the columns alike"):
+        OwnFiles(Sources({"train": reviews, "dev": dev}))
+    one = table(tmp_path / "one.csv", ["Nachricht"], [("a",)])
+    with pytest.raises(InputError, match="one.csv: has one column, 'Nachricht'; a column of texts and one of labels"):
+        OwnFiles(Sources({"train": one}))
+    with pytest.raises(InputError, match="ends in '.xlsx'; .*; save it as .csv, in pandas by to_csv"):
+        OwnFiles(Sources({"train": table(tmp_path / "a.xlsx", ["text"], [])}))
+    wide = table(tmp_path / "wide.csv", ["text", "label"], [("a, b", "good")])
+    with pytest.raises(InputError, match=r"3 column\(s\) found, 2 expected .*; a text with a separator in it needs"):
+        OwnFiles(Sources({"train": wide}))
+
+
+def test_empty_texts_are_counted(tmp_path):
+    rows = [(f"film {i}" if i % 5 else " ", ["bad", "good"][i % 2]) for i in range(40)]
+    task = OwnFiles(Sources({"train": table(tmp_path / "e.csv", ["text", "label"], rows)}))
+    for split in ("train", "dev"):
+        task.read(None, split)
+    said = [line for line in task.said if "8 of 40 examples have an empty text" in line]
+    assert len(said) == 1

@@ -65,7 +65,8 @@ def guess_texts(names: Sequence[str], taken: Sequence[Optional[str]] = ()) -> Li
             return [free[name] for name in pair]
     known = [free[name] for name in TEXTS if name in free]
     others = [name for key, name in free.items() if key not in INDICES]
-    return known[:1] or (others if len(others) == 1 else [])
+    unlike_labels = [name for name in others if name.strip().lower() not in LABELS]
+    return known[:1] or next((found for found in (others, unlike_labels) if len(found) == 1), [])
 
 
 def guess_label(names: Sequence[str], taken: Sequence[str] = ()) -> Optional[str]:

@@ -1,8 +1,9 @@
 """A user's own task without a description: files whose columns and labels are told from what they hold."""
 
+import collections
 import filecmp
 import pathlib
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from bort_mx.data.splitting import dev_size, split_off
 from bort_mx.data.table_records import records_of
@@ -12,11 +13,14 @@ from bort_mx.data.tasks.custom import METRICS, CustomTask
 from bort_mx.data.tasks.examples import SPLITS, Examples, MissingSplit
 from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
+from bort_mx.suggestions import hint
 
 PLACES = ("train", "training", "data", "dev", "test", "labels")
 """Names of files and folders that do not name a task."""
 FEWEST = 10
 """Training examples from which a dev set can be split off."""
+MOST_SHOWN = 20
+"""Labels that a line counts one by one."""
 
 
 class Sources(NamedTuple):
@@ -102,25 +106,39 @@ class OwnFiles(CustomTask):
         header = next(headers[split] for split in SPLITS if split in headers)
         for kind, name in given.items():
             if name is not None and name not in header:
-                raise InputError(f"--{kind.replace('_', '-')}-column {name}: {self._path} has no such column; found "
-                                 f"{', '.join(header) or 'none'}")
+                raise InputError(f"--{kind.replace('_', '-')}-column {name}: {self._path} has no such column"
+                                 f"{hint(name, header)}; found {', '.join(header) or 'none'}")
         trained = list(self._trained.text_columns) if self._trained else []
         texts = [name for name in (given["text"], given["text_pair"]) if name is not None]
         if not texts:
             texts = trained if trained and set(trained) <= set(header) else guessing.guess_texts(
                 header, [given["label"]])
         label = given["label"] or self._guess_label(header, texts)
+        if self._labelled and len(header) == 1:
+            raise InputError(f"{self._path}: has one column, {header[0]!r:.60}; a column of texts and one of labels "
+                             "are needed")
         if not texts:
+            by = "it by --text-column" if label or not self._labelled else (
+                "the columns by --text-column and --label-column")
             raise InputError(f"{self._path}: no column whose name tells that it is the text; found "
-                             f"{', '.join(header) or 'none'}; name it by --text-column (the first line of a .csv or "
-                             ".tsv file names the columns)")
+                             f"{', '.join(header) or 'none'}; name {by} (the first line of a .csv or .tsv file names "
+                             "the columns)")
         if label is None and self._labelled:
             raise InputError(f"{self._path}: no column whose name tells that it is the label; found "
                              f"{', '.join(header)}; name it by --label-column")
         index = guessing.guess_index(list(headers.values()), [*texts, label])
         found = {"text": texts[0], "text_pair": texts[1] if len(texts) > 1 else None, "label": label, "idx": index}
+        for split, names in headers.items():
+            self._check_columns(split, names, texts if split == "test" else [*texts, label])
         self._say_columns(found, given, header)
         return {kind: name for kind, name in found.items() if name is not None}
+
+    def _check_columns(self, split: str, header: Sequence[str], needed: Sequence[Optional[str]]) -> None:
+        """Raises InputError if a file lacks a column that the first one has."""
+        absent = next((name for name in needed if name is not None and name not in header), None)
+        if absent is not None:
+            raise InputError(f"--{split} {self._paths[split]}: has no column {absent!r}{hint(absent, header)}, which "
+                             f"{self._path} has; found {', '.join(header) or 'none'}; name the columns alike")
 
     def _say_same_files(self) -> None:
         given = [(split, path) for split, path in self._paths.items() if split != "test" or "train" in self._paths]
@@ -160,8 +178,7 @@ class OwnFiles(CustomTask):
         values = [row.get(column) for _, row in records_of(path, list(self._columns.values()))]
         found = guessing.labels_of(values, f"{path}, column {column!r}", self._sources.regression)
         self.said.append(f"labels: {found.rule}" if found.is_regression else
-                         f"labels ({found.rule}): " + ", ".join(f"{_short(label)} {count:,}"
-                                                                for label, count in found.counts.items()))
+                         f"labels ({found.rule}): {_counted(found.counts)}")
         return list(found.counts), found.is_regression
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -183,6 +200,9 @@ class OwnFiles(CustomTask):
             InputError: as `CustomTask.parse`, or too few examples to divide.
         """
         examples = super().parse(path, "train" if self._splits and split == "dev" else split)
+        empty = sum(not any(map(str.strip, example.texts)) for example in examples)
+        if empty and not (self._splits and split == "dev"):
+            self.said.append(f"{path}: {empty:,} of {len(examples):,} examples have an empty text; they are kept")
         if not self._splits or split == "test":
             return examples
         held = set(self._held_out(examples, path))
@@ -203,10 +223,26 @@ class OwnFiles(CustomTask):
                                  "there again; give --dev")
             again = len(keys) - len(set(keys))
             self.said.append(
-                f"dev: {len(self._dev_rows):,} of {len(examples):,} examples split off {path}, in the proportions of "
-                f"the {'targets' if self.is_regression else 'labels'}, by --split-seed {seed}"
-                + (f"; {again:,} with the same texts as an earlier one stay on its side" if again else ""))
+                f"dev: {len(self._dev_rows):,} of {len(examples):,} examples split off {path} by --split-seed {seed}; "
+                + self._shares(examples, set(self._dev_rows))
+                + (f"; {again:,} with texts that an earlier example has stay on its side" if again else ""))
         return self._dev_rows
+
+    def _shares(self, examples: Examples, held: Set[int]) -> str:
+        """The labels of both sides with their counts; of a regression the mean targets."""
+        sides: List[list] = [[], []]
+        for row, example in enumerate(examples):
+            sides[row not in held].append(example.label)
+        if self.is_regression:
+            return "mean target {:.4g}, in train {:.4g}".format(*(sum(side) / len(side) for side in sides))
+        counts = map(collections.Counter, sides)
+        return "{} (train: {})".format(*(_counted({label: count[label] for label in self.labels}) for count in counts))
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Labels with their counts; of many the first."""
+    shown = [f"{_short(label)} {count:,}" for label, count in list(counts.items())[:MOST_SHOWN]]
+    return ", ".join(shown) + (f", … ({len(counts)} labels)" if len(counts) > MOST_SHOWN else "")
 
 
 def _name_of(path: pathlib.Path) -> str:
