@@ -36,11 +36,14 @@ import yaml
 from bort_mx import suggestions
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.option_help import HelpFormatter, element_type, in_words, placeholder
 
 Options = TypeVar("Options")
 
 LONGEST_SHOWN = 200
 """Characters of a value that an error shows."""
+MOST_IN_USAGE = 20
+"""--help lists so many options in its first line."""
 _YAML_MODE = "bort-mx-yaml"
 
 
@@ -54,8 +57,9 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     was typed, whatever it looks like ("[MASK] x", "null", "1e5"); only values of `--config` files are YAML.
     `dataclasses.field(metadata=...)` may hold `positional=True` (no dashes before the name) and `metavar="DIR"`.
     A subclass may declare a field again, say with another default: its help stays, unless it has a docstring there too.
-    Two class variables are read. `GROUP` is the heading in `--help` for the fields that the class is the first to
-    declare. `RENAMED` maps a field's name to its former name, which errors for that one then replace by the present.
+    Three class variables are read. `GROUP` is the heading in `--help` for the fields that the class is the first to
+    declare. `USUAL` has the fields that `--help` shows before all headings. `RENAMED` maps a field's name to its former
+    name, which errors for that one then replace by the present.
 
     Args:
         options_class: a dataclass; the docstring under each field (also inherited ones) is its help.
@@ -181,8 +185,8 @@ def _fields(options_class: type) -> Dict[str, _Field]:
     """The fields that `__init__` takes, with evaluated annotations, defaults and help."""
     types, helps = typing.get_type_hints(options_class), _field_docstrings(options_class)
     # Base classes come last and overwrite: a field stands under the heading of the class that first declares it.
-    groups = {name: vars(owner).get("GROUP", "") for owner in options_class.__mro__
-              for name in vars(owner).get("__annotations__", ())}
+    owners = {name: owner for owner in options_class.__mro__ for name in vars(owner).get("__annotations__", ())}
+    usual = list(getattr(options_class, "USUAL", ()))
     renamed = {new: old for owner in options_class.__mro__ for new, old in vars(owner).get("RENAMED", {}).items()}
     return {field.name: _Field(
         name=field.name,
@@ -191,8 +195,10 @@ def _fields(options_class: type) -> Dict[str, _Field]:
         help=helps.get(field.name, ""),
         positional=field.metadata.get("positional", False),
         metavar=field.metadata.get("metavar"),
-        group=groups[field.name],
-        former=renamed.get(field.name)) for field in dataclasses.fields(options_class) if field.init}
+        group="" if field.name in usual else vars(owners[field.name]).get("GROUP", ""),
+        former=renamed.get(field.name)) for field in sorted(
+            dataclasses.fields(options_class), key=lambda field: usual.index(field.name) if field.name in usual else (
+                len(usual) + ("USUAL" not in vars(owners[field.name])))) if field.init}
 
 
 def _field_docstrings(options_class: type) -> Dict[str, str]:
@@ -208,7 +214,9 @@ def _build_parser(fields: Dict[str, _Field], program: str, description: str,
     jsonargparse.set_loader(_YAML_MODE, _load_yaml)
     jsonargparse.set_dumper(_YAML_MODE, _dump_yaml)
     parser = jsonargparse.ArgumentParser(prog=program, description=description, exit_on_error=False,
-                                         allow_abbrev=False, parser_mode=_YAML_MODE, print_config="--print-config")
+                                         allow_abbrev=False, parser_mode=_YAML_MODE, print_config="--print-config",
+                                         formatter_class=HelpFormatter,
+                                         usage="%(prog)s [options]" if len(fields) > MOST_IN_USAGE else None)
     parser.add_argument("--config", action=jsonargparse.ActionConfigFile, metavar="FILE.yaml",
                         help="YAML file with options. Options on the command line win.")
     groups: Dict[str, Any] = {"": parser}
@@ -223,9 +231,10 @@ def _add_field(parser: Any, field: _Field, required: bool) -> None:
     settings: Dict[str, Any] = {"help": field.help or " "}
     if not field.required:
         settings["default"] = list(field.default) if isinstance(field.default, tuple) else field.default
-    if field.metavar:
-        settings["metavar"] = field.metavar
-    element = _element_type(field.type)
+    metavar = field.metavar or placeholder(field.type)
+    if metavar and not field.is_flag:
+        settings["metavar"] = metavar
+    element = element_type(field.type)
     if field.is_flag:
         settings.update(action=jsonargparse.ActionYesNo(yes_prefix="", no_prefix="no-"), nargs="?")
     else:
@@ -263,24 +272,10 @@ class _Literal:
             raise ValueError(f"Got value: {value}")  # as jsonargparse says it; see `_explain`
         return value
 
-    def __repr__(self) -> str:  # shown by --help
-        return _readable(self._annotation)
-
 
 def _parser_type(annotation: Any) -> Any:
     """What jsonargparse reads a value by: strings literally, everything else by its annotation."""
     return _Literal(annotation) if annotation in (str, Optional[str]) else annotation
-
-
-def _element_type(annotation: Any) -> Optional[Any]:
-    """X for List[X], Sequence[X], Tuple[X, ...] and their Optional forms; None for everything else."""
-    inner = [t for t in typing.get_args(annotation) if t is not type(None)]
-    if typing.get_origin(annotation) is typing.Union and len(inner) == 1:
-        return _element_type(inner[0])
-    arguments, origin = typing.get_args(annotation), typing.get_origin(annotation)
-    if origin in (list, Sequence) or origin is tuple and arguments[1:] == (Ellipsis,):
-        return arguments[0]
-    return None
 
 
 def _as_declared(value: Any, annotation: Any) -> Any:
@@ -313,7 +308,7 @@ def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[s
         raise InputError(f"--config: {path}: expected lines like 'option: value', found {_short(values)}")
     for name, value in values.items():
         if name in fields and not _has_the_form(value, fields[name].type):
-            raise InputError(f"--config: {path}: {name}: expected {_readable(fields[name].type)}, found "
+            raise InputError(f"--config: {path}: {name}: expected {in_words(fields[name].type)}, found "
                              f"{_short(value)}")
     _one_line_errors(lambda: parser.parse_object(values), fields, prefix=f"--config: {path}: ", dashes="")
 
@@ -337,7 +332,7 @@ def _has_the_form(value: Any, annotation: Any) -> bool:
         return type(None) in typing.get_args(annotation)
     if annotation in (bool, Optional[bool]):
         return isinstance(value, bool)
-    return _element_type(annotation) is None or isinstance(value, list)
+    return element_type(annotation) is None or isinstance(value, list)
 
 
 def _load_yaml(text: str) -> Any:
@@ -378,7 +373,7 @@ def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:
         name = ill_typed[1]
         known = [word for part in (fields[name].type, *typing.get_args(fields[name].type))
                  if typing.get_origin(part) is typing.Literal for word in typing.get_args(part)]
-        return (f"{spelled(name)}: expected {_readable(fields[name].type)}, found {_short(_squeeze(value[1]))}"
+        return (f"{spelled(name)}: expected {in_words(fields[name].type)}, found {_short(_squeeze(value[1]))}"
                 + suggestions.hint(value[1].strip("' "), known, suggestions.VALUES))
     neither = re.match(r"argument ([^\s:/]+)\S*: invalid _boolean_type value: (.*)", message)
     if neither:
@@ -403,12 +398,6 @@ def _unknown(name: str, fields: Dict[str, _Field], dashes: str) -> str:
     if near is None:
         return f"unknown option {name}; see --help"
     return f"unknown option {name} (did you mean {fields[near].flag if dashes else near}?)"
-
-
-def _readable(annotation: Any) -> str:
-    """A type as one reads it: int, Optional[float], List[str]."""
-    plain = isinstance(annotation, type) and not typing.get_args(annotation)
-    return annotation.__name__ if plain else str(annotation).replace("typing.", "")
 
 
 def _short(value: Any) -> str:

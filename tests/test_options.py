@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import re
 import typing
 from typing import ClassVar, Dict, List, Literal, Optional, Tuple
 
@@ -128,10 +129,10 @@ def test_required_fields_may_come_from_yaml(tmp_path):
 
 
 @pytest.mark.parametrize("argv, expected", [
-    (["--max-steps", "many"], "--max-steps: expected int, found 'many'"),
-    (["--max-steps", "2.5"], "--max-steps: expected int, found '2.5'"),
-    (["--dropout", "some"], "--dropout: expected Optional[float], found 'some'"),
-    (["--strategy", "best"], "--strategy: expected Literal['lcs', 'worst'], found 'best'"),
+    (["--max-steps", "many"], "--max-steps: expected a whole number, found 'many'"),
+    (["--max-steps", "2.5"], "--max-steps: expected a whole number, found '2.5'"),
+    (["--dropout", "some"], "--dropout: expected a number, found 'some'"),
+    (["--strategy", "best"], "--strategy: expected one of lcs, worst, found 'best'"),
     (["--max-step", "3"], "unknown option --max-step (did you mean --max-steps?)"),
     (["--resume", "perhaps"], "--resume: expected true or false, found 'perhaps'"),
     (["--zebra"], "unknown option --zebra; see --help"),
@@ -145,18 +146,18 @@ def test_bad_command_lines_in_one_line(argv, expected):
 
 
 @pytest.mark.parametrize("text, expected", [
-    ("max-steps: many\n", ": max_steps: expected int, found 'many'"),
-    ("data: 3\n", ": data: expected List[str], found 3"),
+    ("max-steps: many\n", ": max_steps: expected a whole number, found 'many'"),
+    ("data: 3\n", ": data: expected a list of texts, found 3"),
     ("max_stepz: 3\n", ": unknown option max_stepz (did you mean max_steps?)"),
     ("- 3\n", ": expected lines like 'option: value', found [3]"),
-    ("resume: perhaps\n", ": resume: expected bool, found 'perhaps'"),
-    ("resume: null\n", ": resume: expected bool, found None"),
-    ("output_dir: null\n", ": output_dir: expected str, found None"),
-    ("max_steps: null\n", ": max_steps: expected int, found None"),
-    ("data: null\n", ": data: expected List[str], found None"),
-    ("data: [x, null]\n", ": data: expected List[str], found 'None'"),
-    ("output_dir: 3\n", ": output_dir: expected str, found '3'"),
-    ("pooler: perhaps\n", ": pooler: expected Optional[bool], found 'perhaps'"),
+    ("resume: perhaps\n", ": resume: expected true or false, found 'perhaps'"),
+    ("resume: null\n", ": resume: expected true or false, found None"),
+    ("output_dir: null\n", ": output_dir: expected text, found None"),
+    ("max_steps: null\n", ": max_steps: expected a whole number, found None"),
+    ("data: null\n", ": data: expected a list of texts, found None"),
+    ("data: [x, null]\n", ": data: expected a list of texts, found 'None'"),
+    ("output_dir: 3\n", ": output_dir: expected text, found '3'"),
+    ("pooler: perhaps\n", ": pooler: expected true or false, found 'perhaps'"),
     ("a: [1\nb: }\n", ":2: not YAML (expected ',' or ']'"),
     ("max-steps: 3\nresume: true\nmax-steps: 4\n",
      ":3: not YAML ('max-steps' is given a second time, first on line 1)"),
@@ -246,7 +247,25 @@ def test_help_comes_from_the_fields_docstrings(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert caught.value.code == 0
     assert "--data DIR|FILE" in text and "Text files or folders." in text
-    assert "Where everything goes, 100 % of it." in text and "default: 0.0001" in text
+    assert "Where everything goes, 100 % of it. (default: runs/out)" in text and "(default: 0.0001)" in text
+    assert "--max-steps N" in text and "--dropout X" in text and "--strategy {lcs,worst}" in text
+    assert "--resume, --no-resume" in text and "(default: 1 2)" in text
+    assert not re.search(r"\b(int|float|Optional|null|None|type)\b", text)
+
+
+def test_the_usual_options_come_first_and_agoras_last_in_help_of_fine_tuning(capsys):
+    from bort_mx.commands import finetune
+
+    with pytest.raises(SystemExit):
+        finetune.main(["--help"])
+    text = capsys.readouterr().out
+    flags = re.findall(r"^  (--[\w-]+)", text, re.MULTILINE)
+    assert flags[:2] == ["--config", "--print-config"] and flags[2:12] == [
+        "--train", "--dev", "--test", "--task", "--checkpoint", "--output-dir", "--epochs", "--learning-rate",
+        "--batch-size", "--resume"]
+    headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+    assert headings[:3] == ["options", "Fine-tuning", "Files of your own"] and headings[-1] == "Agora, with --agora"
+    assert text.startswith("usage: run_finetune.py [options]\n") and flags.count("--train") == 1
 
 
 @dataclasses.dataclass
@@ -268,7 +287,7 @@ def test_a_class_may_have_a_heading_of_its_own_in_help(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("special: true\nmax_steps: 5\n")
     options = parse_options(Special, ["--config", str(tmp_path / "c.yaml"), "--tries", "4"], "run.py", "Runs.")
     assert options == Special(max_steps=5, special=True, tries=4)
-    assert error("--tries", "x", options=Special) == "--tries: expected int, found 'x'"
+    assert error("--tries", "x", options=Special) == "--tries: expected a whole number, found 'x'"
 
 
 @dataclasses.dataclass
@@ -291,7 +310,7 @@ def test_a_field_declared_again_keeps_its_heading_and_its_help(capsys):
     general, rest = " ".join(capsys.readouterr().out.split()).split("only with --special:")
     special, own = rest.split("a stage's own:")
     assert "Dropout of this stage." in general and "or the architecture's own" not in general
-    assert "How often. (type: int, default: 5)" in special and "Declared here first." in own
+    assert "How often. (default: 5)" in special and "Declared here first." in own
     assert "--tries" not in own and "--dropout" not in own
 
 

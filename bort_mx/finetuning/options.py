@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Dict, Literal, Mapping, Optional, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
+from bort_mx.finetuning.own_file_options import OwnFileOptions
 from bort_mx.finetuning.paper_values import paper_values
 from bort_mx.options import at_least, positive, within
 from bort_mx.training.options import OTHER_PROGRAM, LoopOptions
@@ -15,6 +16,8 @@ BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",),
 RECIPE_FIELDS = ("learning_rate", "weight_decay", "warmup", "epochs", "batch_size", "classifier_init", "pooler",
                  "extra_layer")
 """The options that a recipe gives values, see `bort_mx.finetuning.recipe`."""
+PATIENCE = 3
+"""[I] The default of --patience; the paper's own script has 200 (`bort_mx.finetuning.epochs`)."""
 OF_A_CHS = ("learning_rate", "weight_decay", "warmup", "batch_size")
 """Those of them that the paper's convergent hyperparameter set of a task (--chs) has too."""
 
@@ -35,51 +38,25 @@ def kind_of(values: Mapping[str, Any]) -> str:
 
 
 @dataclasses.dataclass
-class FineTuningOptions(LoopOptions):
+class FineTuningOptions(LoopOptions, OwnFileOptions):
     """Options of `run_finetune.py`. What is left open is set by --recipe, see `bort_mx.finetuning.recipe`.
 
     Raises:
         InputError: a value is out of range, or two values exclude each other; the message names them.
     """
 
-    GROUP: ClassVar[str] = ""
-    FILES: ClassVar[Tuple[str, ...]] = ("train", "dev", "test")
-    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, *FILES, "data_dir", "checkpoint", "transfer_from",
-                                             "teacher", "seeds", "evaluation_batch_size")
+    GROUP: ClassVar[str] = "Fine-tuning"
+    USUAL: ClassVar[Tuple[str, ...]] = ("train", "dev", "test", "task", "checkpoint", "output_dir", "epochs",
+                                        "learning_rate", "batch_size", "resume")
+    """What --help shows first."""
+    MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, *OwnFileOptions.FILES, "data_dir", "checkpoint",
+                                             "transfer_from", "teacher", "seeds", "evaluation_batch_size")
     """Options that may differ when a run is resumed. Of checkpoints and files, the content is compared instead of the
     path."""
 
     task: Optional[str] = None
     """The task: one of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes your
     own task, or a whole benchmark: glue, superglue, race, all. Default: demo, a small synthetic entailment task."""
-
-    train: Optional[str] = None
-    """In place of --task: a file of your own to train on, .csv, .tsv, .jsonl or .json with named columns. Its labels
-    are the task's labels."""
-
-    dev: Optional[str] = None
-    """With --train: the file to choose the best epoch by. Default: a part of --train, drawn by --split-seed."""
-
-    test: Optional[str] = None
-    """With --train, or with --predict-only alone: the file to predict. It may have labels."""
-
-    text_column: Optional[str] = None
-    """Column of --train and the others that holds the texts. Default: guessed by its name, which is said."""
-
-    text_pair_column: Optional[str] = None
-    """Column that holds the second texts of pairs. Default: guessed by its name, or none."""
-
-    label_column: Optional[str] = None
-    """Column that holds the labels. Default: guessed by its name."""
-
-    regression: Optional[bool] = None
-    """Predict the labels as numbers. Default: if all are numbers, with a fraction or more than 20 different ones."""
-
-    name: Optional[str] = None
-    """Name of the task of --train in results and figures. Default: from the file's path."""
-
-    split_seed: int = 0
-    """Random seed for the dev set that is split off --train."""
 
     checkpoint: str = "amazon/bort"
     """Model to fine-tune: a checkpoint of this program, the output directory of a run, a Hugging Face or fairseq
@@ -163,8 +140,8 @@ class FineTuningOptions(LoopOptions):
     early_stopping: bool = False
     """Stop when the criterion has not improved for --patience evaluations."""
 
-    patience: int = 1
-    """With --early-stopping: number of evaluations in a row without improvement after which training stops."""
+    patience: Optional[int] = None
+    """With --early-stopping: training stops after so many evaluations in a row without improvement. Default: 3."""
 
     seeds: int = 1
     """Train with this many seeds, starting at --seed, each in OUTPUT_DIR/seed-N. Reports median and range."""
@@ -190,7 +167,7 @@ class FineTuningOptions(LoopOptions):
         if self.teacher is not None and self.predict_only:
             raise InputError("--predict-only does not train; leave out --teacher")
         at_least(self, 8, "max_length")
-        self._check_own_files()
+        self.check_own_files(self.task, self.data_dir, self.predict_only)
         if self.predict_only and (self.seeds > 1 or self.chs):
             raise InputError("--predict-only does not train; leave out --" + ("seeds" if self.seeds > 1 else "chs"))
         if self.resume == "never":
@@ -226,38 +203,13 @@ class FineTuningOptions(LoopOptions):
         """Whether the rule of epochs for --chs says when to stop early; of options as given."""
         return self.chs and self.epochs is None and not self.early_stopping
 
-    @property
-    def own_files(self) -> Dict[str, str]:
-        """Split → path of the user's own files; {} if a task is named."""
-        return {split: getattr(self, split) for split in self.FILES if getattr(self, split) is not None}
-
-    def _check_own_files(self) -> None:
-        """Raises InputError if options for one's own files are given with a task, without files, or in part."""
-        if not self.own_files:
-            about = ("text_column", "text_pair_column", "label_column", "regression", "name")
-            given = [name for name in about if getattr(self, name) is not None]
-            if given:
-                raise InputError(f"--{given[0].replace('_', '-')} is about the file of --train; give both, or neither")
-            return
-        first = next(iter(self.own_files))
-        if self.task is not None:
-            raise InputError(f"--{first} and --task {self.task} name two tasks; give one of them")
-        if self.data_dir is not None:
-            raise InputError(f"--data-dir {self.data_dir}: is for official files; --{first} is a path of its own")
-        if self.train is None and not self.predict_only:
-            raise InputError(f"--{first} without --train: give --train, or --predict-only with a trained --checkpoint")
-        if self.predict_only and self.dev is None and self.test is None:
-            raise InputError(f"--predict-only trains nothing: give the file {self.train} as --test")
-        if self.text_pair_column is not None and self.text_column is None:
-            raise InputError("--text-pair-column is for the second text; give --text-column for the first as well")
-
     def refuse_unused(self) -> None:
         """Refuse options without effect. A run that was started with them may still be resumed with them.
 
         Raises:
             InputError: --patience without --early-stopping.
         """
-        if self.patience != 1 and not self.early_stopping and not self.predict_only:
+        if self.patience is not None and not self.early_stopping and not self.predict_only:
             raise InputError(f"--patience {self.patience} requires --early-stopping; give both, or leave it out")
 
     def continued(self, before: Mapping[str, Any]) -> "FineTuningOptions":
@@ -276,7 +228,8 @@ class FineTuningOptions(LoopOptions):
             raise InputError(f"--resume: --head {self.head}: the run in {self.output_dir} was started with "
                              f"{'another' if before['head'] else 'none'}; leave it out, or start anew elsewhere")
         names = [name for name in ("recipe", "head", *RECIPE_FIELDS) if not (self.chs and name in OF_A_CHS)]
-        kept = {name: before[name] for name in ("early_stopping", "patience") if self.stops_by_rule and name in before}
+        kept = {name: before[name] for name in ("early_stopping", "patience") if name in before and (
+            self.stops_by_rule or name == "patience" and self.patience is None)}
         return dataclasses.replace(self, **kept, **{name: before[name] for name in names
                                             if getattr(self, name) is None and before.get(name) is not None})
 
@@ -291,7 +244,8 @@ class FineTuningOptions(LoopOptions):
         Raises:
             InputError: --chs is given, but the paper has no such set for the task.
         """
-        values: Dict[str, Any] = {"seed": 0, **(paper_values(task) if recipe is None else recipe)}
+        values: Dict[str, Any] = {"seed": 0, "patience": PATIENCE if self.early_stopping else None,
+                                  **(paper_values(task) if recipe is None else recipe)}
         if self.chs:
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
         if self.keep_classifier:  # its form is the checkpoint's

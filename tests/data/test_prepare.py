@@ -313,7 +313,8 @@ def test_bad_options_are_named(tmp_path, capsys, monkeypatch):
     assert "both were given" in refusal(tmp_path, capsys, *data, "--tokenizer", "x", "--train-vocab", "400")
     assert "--train-vocab must be from 300" in refusal(tmp_path, capsys, *data, "--train-vocab", "70000")
     assert "unknown option --vocab" in refusal(tmp_path, capsys, *data, "--vocab", "70000")
-    assert "--seed: expected int, found 'x'" in refusal(tmp_path, capsys, *data, "--train-vocab", "400", "--seed", "x")
+    assert "--seed: expected a whole number, found 'x'" in refusal(
+        tmp_path, capsys, *data, "--train-vocab", "400", "--seed", "x")
     assert "cannot train a vocabulary of 400 tokens" in refusal(tmp_path, capsys, *data, "--train-vocab", "400")
 
 
