@@ -186,8 +186,30 @@ def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **c
         model.embedding_tensors = {name: weights.float32(name) for name in config.embedding.shapes(
             config.architecture.hidden_size)}
     if missing:
-        logger.warning("%s: initialised, as the checkpoint lacks them: %s", weights.source, ", ".join(missing))
+        logger.warning("%s: %s", weights.source, _what_is_new(missing, [*shapes], config))
     return model
+
+
+NEW_HEADS = {"pooler.": "pooler", "classifier.": "classifier", "decoder.": "MLM head"}
+"""How the names of a head's tensors begin → what it is called."""
+
+
+def _what_is_new(missing: List[str], names: List[str], config: ModelConfig) -> str:
+    """What is initialised: whole heads in words, single tensors by name.
+
+    Args:
+        missing: the tensors that the checkpoint lacks.
+        names: all tensors of the model.
+        config: the model's.
+    """
+    heads = {start: [name for name in names if name.startswith(start)] for start in NEW_HEADS}
+    new = [start for start, of_head in heads.items() if of_head and set(of_head) <= set(missing)]
+    others = [name for name in missing if not name.startswith(tuple(new))]
+    if others:
+        return f"initialised, as the checkpoint lacks them: {', '.join(missing)}"
+    outputs = "" if "classifier." not in new else (
+        f" for {config.num_labels} labels" if config.num_labels > 1 else " for a number")
+    return f"a new {' and '.join(NEW_HEADS[start] for start in new)}{outputs}, not trained yet"
 
 
 def _taken(tensors: Dict[str, Any], shapes: Dict[str, Tuple[int, ...]]) -> Dict[str, Any]:

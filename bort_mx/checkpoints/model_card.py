@@ -150,11 +150,14 @@ def _data(run: Run, stated: Dict[str, Any]) -> str:
 
 def _scores(run: Run) -> str:
     parts = []
-    rows = [(split, metric, f"{value:.4f}") for split, scores in _splits(run) for metric, value in scores]
+    constant = _constant_scores(run)
+    rows = [(split, metric, f"{value:.4f}", constant.get((split, metric), ""))
+            for split, scores in _splits(run) for metric, value in scores]
+    columns = 4 if constant else 3
     if rows:
-        parts += [_table(("split", "metric", "score"), rows), f"Seed {run.results.get('seed', UNKNOWN)}. The epoch was "
-                  "chosen by its score on the validation set, which is therefore somewhat too good; the test set was "
-                  "not used for choosing."]
+        parts += [_table(("split", "metric", "score", "one label for all")[:columns], [row[:columns] for row in rows]),
+                  f"Seed {run.results.get('seed', UNKNOWN)}. The epoch was chosen by its score on the "
+                  "validation set, which is therefore somewhat too good; the test set was not used for choosing."]
     rows = [(metric, f"{np.median(values):.4f}", f"{min(values):.4f} to {max(values):.4f}", ", ".join(
         f"{value:.4f}" for value in values)) for metric, values in _over_seeds(run)]
     if rows:
@@ -166,6 +169,14 @@ def _scores(run: Run) -> str:
         parts.append(f"Accuracy at masked positions of the validation text: {accuracy:.4f} (seed "
                      f"{run.option('seed')}).")
     return "\n\n".join(parts) or f"Scores are {UNKNOWN}."
+
+
+def _constant_scores(run: Run) -> Dict[Tuple[str, str], str]:
+    """(Hub's name of a split, metric) → what one label for all examples scores; where it is known."""
+    found = run.results.get("one_label_for_all")
+    return {(name, metric): f"{value:.4f}" for split, name in (("dev", "validation"), ("test", "test"))
+            if isinstance(found, dict) and isinstance(found.get(split), dict)
+            for metric, value in found[split].items() if isinstance(value, float)}
 
 
 def _over_seeds(run: Run) -> List[Tuple[str, List[float]]]:

@@ -9,7 +9,7 @@ from typing import Dict, List, Optional
 import numpy as np
 
 from bort_mx.data.batches import NOBODY, Batches
-from bort_mx.data.constant_predictions import constant_note
+from bort_mx.data.constant_predictions import constant_note, constant_scores, no_better_note
 from bort_mx.data.tasks import Examples, Task
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
@@ -29,6 +29,8 @@ class Evaluation:
     """The task's metrics, and "loss"; empty if the set has no labels."""
     notes: List[str]
     """Remarks about the metrics and the predictions."""
+    constant: Dict[str, float] = dataclasses.field(default_factory=dict)
+    """The same metrics of one label for all examples, those that have a value; see `constant_scores`."""
 
 
 def compute_scores(objective: FineTuningObjective, batches: Batches, num_labels: int, batch_size: int,
@@ -59,15 +61,22 @@ def evaluate(task: Task, examples: Examples, scores: np.ndarray) -> Evaluation:
         return Evaluation(examples, scores, predictions, {}, notes + _constant(predictions, None))
     found = task.metrics_of(examples, predictions)
     loss = mean_loss(scores, targets_of(task, examples), task.is_regression)
-    notes = list(found.notes) + _constant(predictions, task.gold(examples))
-    return Evaluation(examples, scores, predictions, {**found, "loss": loss}, notes)
+    gold = task.gold(examples)
+    single = not task.is_regression and not _has_several(gold)
+    constant = constant_scores(found, gold, task.labels) if single else {}
+    said = _constant(predictions, gold) or list(filter(None, [no_better_note(task.criterion, found, constant)]))
+    return Evaluation(examples, scores, predictions, {**found, "loss": loss}, list(found.notes) + said, constant)
 
 
 def _constant(predictions: List, labels: Optional[List]) -> List[str]:
-    """A note if all predictions are the same; see `constant_note`. A question may have several right answers."""
-    single = labels is not None and not any(isinstance(label, (list, tuple, set)) for label in labels)
-    note = constant_note(predictions, labels if single else None)
+    """A note if all predictions are the same; see `constant_note`."""
+    note = constant_note(predictions, None if labels is None or _has_several(labels) else labels)
     return [] if note is None else [note]
+
+
+def _has_several(labels: List) -> bool:
+    """Whether a question may have several right answers."""
+    return any(isinstance(label, (list, tuple, set)) for label in labels)
 
 
 def is_labelled(examples: Examples) -> bool:
@@ -109,13 +118,13 @@ class BestEpoch:
     """
 
     def __init__(self, criterion: str, save, patience: Optional[int] = None):
-        self._criterion, self._save, self._patience = criterion, save, patience
+        self._criterion, self._save, self.patience = criterion, save, patience
         self.best_step, self.best, self._waiting = 0, -np.inf, 0
 
     @property
     def stopped(self) -> bool:
         """True if the criterion has not improved for `patience` evaluations."""
-        return self._patience is not None and self._waiting >= self._patience
+        return self.patience is not None and self._waiting >= self.patience
 
     def observe(self, step: int, values: Dict[str, float]) -> None:
         """Compare an evaluation with the best one so far."""

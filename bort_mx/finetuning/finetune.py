@@ -158,6 +158,9 @@ def _train(session: Session, run: RunDirectory, micro: int) -> Dict[str, Any]:
     """Train to the end, and leave the best epoch's weights in the model. Returns entries of results.json."""
     keeper = BestOnDisk(session, run)
     done = train(session, run, keeper, micro, lambda line: print(line, flush=True))
+    reason = stop_reason(done, session.data.task.criterion)
+    if reason is not None:
+        session.workers.say(f"stopped early at step {done.last_step:,} of {done.total:,}: {reason}")
     if done.skipped:
         session.notes.append(f"steps skipped, as their loss or gradient was not finite: {done.skipped}")
     gc.collect()  # frees the compiled training graph, which contains reference cycles
@@ -166,10 +169,20 @@ def _train(session: Session, run: RunDirectory, micro: int) -> Dict[str, Any]:
 
 def _training_results(session: Session, run: RunDirectory, done: Training) -> Dict[str, Any]:
     history = [{"step": row["step"], **_without_prefix(row)} for row in run.metrics() if "dev_loss" in row]
-    return {"criterion": session.data.task.criterion, "best_step": done.best.best_step,
+    criterion = session.data.task.criterion
+    return {"criterion": criterion, "best_step": done.best.best_step, "best_value": done.best.state()["best"],
             "best_epoch": done.best.best_step / done.steps_per_epoch, "stopped_early": done.best.stopped,
+            "stop_reason": stop_reason(done, criterion), "last_step": done.last_step,
             "planned_steps": done.total, "steps_per_epoch": done.steps_per_epoch,
             "train_examples": len(session.data.train), "history": history}
+
+
+def stop_reason(done: Training, criterion: str) -> Optional[str]:
+    """Why a training ended before its last planned step, or None if it did not."""
+    if not done.best.stopped or done.last_step >= done.total:
+        return None
+    waited = "in the last evaluation" if done.best.patience == 1 else f"in {done.best.patience} evaluations"
+    return f"dev {criterion} was no better {waited}; the best was {done.best.best:.4f} at step {done.best.best_step:,}"
 
 
 def _without_prefix(row: Dict[str, float]) -> Dict[str, float]:
@@ -205,6 +218,7 @@ def conclude(session: Session, run: RunDirectory, trained: bool) -> Dict[str, An
     return {"task": shown_name(task), "checkpoint": session.options.checkpoint, "seed": session.options.seed,
             **{found.name: found.evaluation.metrics for found in sets
                if found.task is task and found.evaluation.metrics},
+            "one_label_for_all": {found.name: found.evaluation.constant for found in sets if found.evaluation.constant},
             "diagnostics": {item.task.key: _diagnosed(item.task, sets) for item in data.diagnostics},
             "predictions_of": sets[0].name, "submissions": submissions,
             "notes": session.notes + [f"{found.name}: {note}" for found in sets for note in found.evaluation.notes]}

@@ -64,7 +64,8 @@ def summarise(runs: List[Dict[str, Any]]) -> Dict[str, Any]:
                    for key, values in runs[0]["diagnostics"].items()}
     return {"seeds": [run["seed"] for run in runs], "criterion": best["criterion"], "best_seed": best["seed"],
             "dev": {name: spread["median"] for name, spread in over.items()}, "dev_over_seeds": over,
-            "diagnostics": diagnostics, "submissions": best["submissions"],
+            "one_label_for_all": best.get("one_label_for_all", {}), "diagnostics": diagnostics,
+            "submissions": best["submissions"],
             "notes": list(dict.fromkeys(note for run in runs for note in run["notes"]))}
 
 

@@ -184,6 +184,8 @@ class Training(NamedTuple):
     """Number of planned steps."""
     skipped: int
     """Number of steps skipped because loss or gradient was not finite."""
+    last_step: int
+    """The last step that was done; before `total` if the training stopped early."""
 
 
 class Keeper(Protocol):
@@ -247,7 +249,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
         trainee.optimizer.settle()
     # The best epoch is used from here on, not the last one.
     keeper.restore()
-    return Training(best, batches.steps_per_epoch, total, core.skipped)
+    return Training(best, batches.steps_per_epoch, total, core.skipped, loop.last_step)
 
 
 def _summary(session: Session, batches: TrainingBatches, total: int) -> str:

@@ -157,8 +157,8 @@ class Loop:
                     self._save(step)
                 if result.stop and not self._final and not self._ended():
                     self._stop(step)
-                elif result.stop:
-                    progress.write("the stop came in the last step: this training ends as finished")
+            if signals.asked:  # in the last step or its evaluation
+                progress.write("the stop came in the last step: this training ends as finished")
         if self._core.skipped and self._core.skipped == self.last_step:
             raise NonFiniteError(f"no step of {self.last_step} had a finite loss and gradient; lower --learning-rate, "
                                  "or check the data")

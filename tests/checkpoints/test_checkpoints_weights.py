@@ -94,7 +94,15 @@ def test_a_model_takes_the_tensors_that_it_needs(weights, caplog):
     weights.tensors.update(checkpoint_directory.tensors_of(classifier))
     assert assemble(weights, "classifier", num_labels=3).initialized == []
     assert assemble(weights, "classifier", num_labels=4).initialized == classifier.initialized
-    assert assemble(weights, "encoder").initialized == [] and len(caplog.records) == 2
+    assert assemble(weights, "encoder").initialized == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"test: a new classifier for {labels} labels, not trained yet" for labels in (3, 4)]
+    caplog.clear()
+    assemble(weights, "classifier", num_labels=1, pooler=True)
+    assert caplog.records[0].getMessage() == "test: a new pooler and classifier for a number, not trained yet"
+    del weights.tensors["classifier.1.bias"]
+    assemble(weights, "classifier", num_labels=3)
+    assert caplog.records[1].getMessage() == "test: initialised, as the checkpoint lacks them: classifier.1.bias"
     with pytest.raises(InputError, match=r"test: the tensors do not fit the model 2,2,8,12: "
                                          r"ill-shaped: encoder.position_weight is \(7, 8\), not \(9, 8\)$"):
         assemble(weights, num_positions=9)

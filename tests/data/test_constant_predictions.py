@@ -2,7 +2,8 @@
 
 import pytest
 
-from bort_mx.data.constant_predictions import constant_note
+from bort_mx.data.constant_predictions import constant_note, constant_scores, no_better_note
+from bort_mx.data.metrics import accuracy, f1
 
 MRPC = ["1"] * 279 + ["0"] * 129  # the dev set's labels
 
@@ -24,3 +25,27 @@ MRPC = ["1"] * 279 + ["0"] * 129  # the dev set's labels
     ([], None, None), ([], [], None)])
 def test_one_class_or_value_for_all(predictions, labels, expected):
     assert constant_note(predictions, labels) == expected
+
+
+@pytest.mark.parametrize("labels, classes", [
+    ([1] * 279 + [0] * 129, 2), ([1] * 3 + [0] * 17, 2), ([0] * 9 + [1] * 3 + [2] * 5, 3), ([0, 0, 2], 3)])
+def test_the_best_constant_is_that_of_the_metrics_themselves(labels, classes):
+    found = constant_scores(["accuracy", "f1", "matthews", "loss"], labels, range(classes))
+    always = [[label] * len(labels) for label in range(classes)]
+    assert found == {"accuracy": pytest.approx(max(accuracy(one, labels) for one in always)),
+                     "f1": pytest.approx(max(f1(one, labels, classes) for one in always))}
+
+
+def test_what_a_constant_scores_is_left_out_where_it_says_nothing():
+    assert constant_scores(["accuracy", "f1"], ["a"] * 5, ["a", "b"]) == {}  # one class is right
+    assert constant_scores(["pearson", "spearman"], [1.0, 2.0], []) == {}
+    candidates = [3, 3, 1]
+    assert constant_scores(["accuracy", "f1"], candidates, ["0", "1"]) == {"accuracy": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize("value, note", [
+    (0.4706, "accuracy 0.4706 is not above 0.5294, which one label for all examples scores"),
+    (9 / 17, "accuracy 0.5294 is not above 0.5294, which one label for all examples scores"), (0.6, None)])
+def test_a_model_that_is_no_better_is_noted(value, note):
+    assert no_better_note("accuracy", {"accuracy": value}, {"accuracy": 9 / 17}) == note
+    assert no_better_note("matthews", {"matthews": 0.0}, {"accuracy": 9 / 17}) is None

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from bort_mx.distributed import Workers
 from bort_mx.finetuning.evaluation import BestEpoch, compute_scores, probabilities
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.trainer import Session
 from bort_mx.models import parameters_of
 from bort_mx.training.optimizers import AdamW
+from bort_mx.training.signals import StopSignals
 from bort_mx.training.step import TrainingStep
 
 
@@ -107,12 +111,27 @@ def test_best_epoch_keeps_the_first_of_equals_and_stops_after_patience():
     assert fresh.best == -np.inf
 
 
-def test_early_stopping_ends_the_run_and_stays_ended(small, tmp_path):
+def test_early_stopping_ends_the_run_and_stays_ended(small, tmp_path, capsys):
     """A learning rate that changes nothing: the second evaluation is no better than the first."""
-    options = dataclasses.replace(small, epochs=5, learning_rate=1e-12, early_stopping=True, output_dir=str(tmp_path))
+    options = dataclasses.replace(small, epochs=5, learning_rate=1e-12, early_stopping=True, patience=1,
+                                  output_dir=str(tmp_path))
     found = finetune(dataclasses.replace(options, output_dir=str(tmp_path / "run")))
     assert found["stopped_early"] and found["best_step"] == 12 and found["planned_steps"] == 60
     assert rows(tmp_path / "run")[-1]["step"] == 24
+    best = found["best_value"]
+    reason = f"dev accuracy was no better in the last evaluation; the best was {best:.4f} at step 12"
+    assert best == found["dev"]["accuracy"] and found["last_step"] == 24 and found["stop_reason"] == reason
+    assert f"\nstopped early at step 24 of 60: {reason}\n" in capsys.readouterr().out
     (tmp_path / "run/results.json").unlink()
     again = finetune(dataclasses.replace(options, output_dir=str(tmp_path / "run"), resume="auto"))
     assert again["dev"] == found["dev"] and rows(tmp_path / "run")[-1]["step"] == 24
+
+
+def test_a_stop_in_the_last_evaluation_is_answered(small, tmp_path, capsys, monkeypatch):
+    genuine = Session.dev_values
+    monkeypatch.setattr(Session, "dev_values", lambda session: (os.kill(os.getpid(), signal.SIGTERM),
+                                                                genuine(session))[1])
+    found = finetune(dataclasses.replace(small, epochs=1, output_dir=str(tmp_path / "run")))
+    StopSignals.forget()
+    assert "the stop came in the last step: this training ends as finished\n" in capsys.readouterr().out
+    assert found["last_step"] == found["planned_steps"] and (tmp_path / "run/results.json").is_file()

@@ -129,3 +129,12 @@ def test_the_patience_of_a_convergent_run_is_the_rules_unless_it_is_given():
     assert (again.epochs, again.early_stopping, again.patience) == (66, True, 200)
     given = FineTuningOptions(task="RTE", chs=True, early_stopping=True, patience=3).continued(before)
     assert given.patience == 3  # which the run directory then refuses
+
+
+def test_patience_is_three_unless_an_older_run_had_its_own_default():
+    task = get_task("RTE")
+    options = FineTuningOptions(task="RTE", early_stopping=True, resume="auto")
+    assert options.resolved(task, task).patience == 3
+    assert FineTuningOptions(task="RTE").resolved(task, task).patience is None
+    older = {**dataclasses.asdict(options), "patience": 1}
+    assert options.continued(older).resolved(task, task).patience == 1
