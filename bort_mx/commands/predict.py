@@ -11,8 +11,8 @@ import pathlib
 import sys
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from bort_mx.commands.answer_tally import Tally
 from bort_mx.commands.last_lines import say_first, say_last
-from bort_mx.data.constant_predictions import constant_note
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
@@ -44,7 +44,8 @@ class PredictOptions:
 
     classify: Optional[str] = None
     """File to classify. A .tsv, .csv, .jsonl or .json file is a table. In other files, each line is one text, or two
-    with a tab between. Answers are JSON lines in the same order."""
+    with a tab between. Answers are JSON lines in the same order: label, score (its probability) and scores (those of
+    all labels)."""
 
     text_column: Optional[str] = None
     """Column of a table that holds the texts. Default: as in the task that the checkpoint was trained on."""
@@ -158,8 +159,11 @@ def _fill_masks(checkpoint: str, given: List[str], path: Optional[str], columns:
     else:
         texts = given + texts
     if texts:
-        answers = fill_masks(model, tokenizer, texts, top_k, batch_size)
+        tally = Tally()
+        answers = tally.of(fill_masks(model, tokenizer, texts, top_k, batch_size))
         _write_json_lines(output, answers, len(texts), finished=lambda answer: answer["mask"] == 0)
+        if output is not None:
+            print(tally.line())
 
 
 def _texts_with_masks(path: pathlib.Path, columns: Sequence[str]) -> List[Tuple[int, str]]:
@@ -177,19 +181,18 @@ def fill_masks(model: Any, tokenizer: Any, texts: Iterable[str], top_k: int = 5,
     """As `bort_mx.inference.fill_mask.fill_masks`, with an answer for each mask, as predict writes it.
 
     Yields:
-        {"text", "mask" (its number in the text, from 0), "fills": [{"token", "probability"}]}.
+        {"text", "mask" (its number in the text, from 0), "fills": [{"token", "score"}]}, the score a probability.
     """
     texts = list(texts)
     filler = text_pipelines.FillMask(model, tokenizer, batch_size)
     for text, masks in zip(texts, filler.stream([(text, None) for text in texts], top_k)):
         for number, found in enumerate(masks):
-            fills = [{"token": fill["token"], "probability": fill["score"]} for fill in found]
-            yield {"text": text, "mask": number, "fills": fills}
+            yield {"text": text, "mask": number, "fills": found}
 
 
 def table(answer: Dict) -> str:
     """One mask's fills for people to read: the text, then a line with probability and word for each fill."""
-    rows = [f"  {fill['probability']:6.1%}  {fill['token'].strip() or repr(fill['token'])}" for fill in answer["fills"]]
+    rows = [f"  {fill['score']:6.1%}  {fill['token'].strip() or repr(fill['token'])}" for fill in answer["fills"]]
     return "\n".join([f"{answer['text']}  (mask {answer['mask'] + 1})", *rows])
 
 
@@ -216,12 +219,13 @@ def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Opt
     trained = model.config.text_columns or (known.text_names if known else ())
     texts = read_texts(pathlib.Path(path), columns, trained, must_fit=bool(model.config.text_columns))
     found = text_pipelines.Classify(model, tokenizer, batch_size, labels).stream(texts)
-    predicted: List[str] = []
-    answers = (_classified(text, answer, predicted) for text, answer in zip(texts, found))
-    _write_json_lines(output, answers, len(texts))
-    note = constant_note(predicted)
-    if output is not None and note is not None:
-        logger.warning("%s: the model %s", output, note)
+    tally = Tally()
+    _write_json_lines(output, tally.of(map(_beside_text, texts, found)), len(texts))
+    if output is None:
+        return
+    print(tally.line())
+    if tally.constant() is not None:
+        logger.warning("%s: the model %s", output, tally.constant())
 
 
 def _label_names(task: Optional[str], config: Any) -> List[str]:
@@ -246,18 +250,9 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     return [labels[i] for i in range(len(labels))]
 
 
-def _classified(text: pipeline.Text, answer: Dict, predicted: List[str]) -> Dict:
-    """One line of the answer: the label with all probabilities, those labels of many that apply, or a regression's
-    values. A single label is appended to `predicted`.
-    """
-    said = {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]})}
-    if "value" in answer:
-        return {**said, "value": answer["value"]}
-    if "label" in answer:
-        predicted.append(answer["label"])
-        return {**said, "label": answer["label"], "probabilities": answer["scores"]}
-    return {**said, **({"labels": answer["labels"], "probabilities": answer["scores"]} if "labels" in answer
-                       else {"values": answer["scores"]})}
+def _beside_text(text: pipeline.Text, answer: Dict) -> Dict:
+    """One line of the answers: the text, and what `bort_mx.pipeline` says of it."""
+    return {"text": text[0], **({} if text[1] is None else {"text_pair": text[1]}), **answer}
 
 
 def _embed_file(checkpoint: str, path: str, columns: Sequence[str], pooling: Optional[str], output: str,

@@ -49,7 +49,8 @@ def _submit(folder: pathlib.Path, task: Task, evaluation: Evaluation) -> str:
 
 
 def write_predictions(path: pathlib.Path, task: Task, evaluation: Evaluation) -> None:
-    """Write one row per example: idx, texts, label, prediction and, for a classifier, the probability of each label.
+    """Write one row per example: idx, texts, label, prediction and, for a classifier, the probability of each label as
+    `score(LABEL)`.
 
     If examples belong together (the answers to a question) and idx does not show it, a column `group` does. If
     candidates are compared, the candidate has its own column, and the prediction is that of its question. Tabs and line
@@ -72,7 +73,7 @@ def write_predictions(path: pathlib.Path, task: Task, evaluation: Evaluation) ->
         row["label"] = "" if example.label is None else example.label
         row["prediction"] = evaluation.predictions[number] if picked is None else picked[example.group]
         if shares is not None:
-            row.update({f"p({label})": f"{share:.6f}" for label, share in zip(task.labels, shares[number])})
+            row.update({f"score({label})": f"{share:.6f}" for label, share in zip(task.labels, shares[number])})
         rows.append(row)
     lines = [list(rows[0]), *(row.values() for row in rows)]
     files.write_text(path, "".join("\t".join(map(_cell, line)) + "\n" for line in lines))
@@ -113,12 +114,20 @@ def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
     of, lines = results.get("predictions_of", "dev"), []
     if of == "dev":
         lines += [f"{results['task']}: dev " + _values(results.get("dev", {}))
-                  + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")]
-    lines += [f"{results['task']}: test {_values(results['test'])}"] if results.get("test") else []
+                  + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")
+                  + _constant(results, "dev")]
+    lines += [f"{results['task']}: test {_values(results['test'])}{_constant(results, 'test')}"
+              ] if results.get("test") else []
     lines += [f"{key}: {_values(values)}" for key, values in results["diagnostics"].items() if values]
     lines += [f"note: {note}" for note in results["notes"]]
     written = [PREDICTIONS if of == "dev" else f"{PREDICTIONS} (of {of})", *results["submissions"]]
     return "\n".join([*lines, f"wrote {', '.join(written)} … into {folder}"])
+
+
+def _constant(results: Dict[str, Any], split: str) -> str:
+    """What one label for all examples scores, where that is known."""
+    found = results.get("one_label_for_all", {}).get(split)
+    return f"; one label for all: {_values(found)}" if found else ""
 
 
 def _values(metrics: Dict[str, float]) -> str:

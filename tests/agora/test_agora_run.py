@@ -532,7 +532,7 @@ def test_fills_with_whole_words_in_order(name, tokenizer, timaeus, tmp_path, req
     first = next(iter(fill_masks(model, own, [short], own.vocab_size)))["fills"]
     shares = {}  # two tokens may be spelled the same: with the space before a word, and without
     for fill in first:
-        shares.setdefault(fill["token"].strip(), []).append(fill["probability"])
+        shares.setdefault(fill["token"].strip(), []).append(fill["score"])
     assert all(any(share == pytest.approx(other, rel=1e-4) for other in shares[word.strip()])
                for word, share in found[1][0])
     tau = mlm(filler, top_k=5)

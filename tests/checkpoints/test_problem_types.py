@@ -56,7 +56,7 @@ def test_predict_onnx_and_conversions_read_outputs_alike(kind, labels, tmp_path)
     assert_alike(answers(tmp_path / "onnx" / "m.onnx", tmp_path), first)
     if (kind, labels) != (None, 1):  # one output without a word is a regression; transformers shows its sigmoid
         for answer, scores in zip(first, wanted(tmp_path / "theirs")):
-            ours = answer.get("probabilities") or answer.get("values") or {"LABEL_0": answer["value"]}
+            ours = answer["scores"]
             want = [score for _, score in sorted(scores.items())]
             np.testing.assert_allclose(list(ours.values()), want, atol=1e-5)
             if kind == "multi_label_classification":
@@ -66,9 +66,7 @@ def test_predict_onnx_and_conversions_read_outputs_alike(kind, labels, tmp_path)
 def assert_alike(found, wanted_answers):
     for one, other in zip(found, wanted_answers):
         assert one.keys() == other.keys() and one["text"] == other["text"]
-        for key in ("probabilities", "values"):
-            if key in one:
-                np.testing.assert_allclose(list(one[key].values()), list(other[key].values()), atol=2e-5)
+        np.testing.assert_allclose(list(one["scores"].values()), list(other["scores"].values()), atol=2e-5)
 
 
 SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
@@ -89,7 +87,7 @@ def test_a_cross_encoders_scores_go_through_its_activation(labels, file, said, k
     answer = answers(tmp_path, tmp_path)[-1]
     assert ("each output goes through a sigmoid" in caplog.text) == (kind == SIGMOID)
     if kind == SIGMOID:
-        np.testing.assert_allclose(list(answer["probabilities"].values()), 1 / (1 + np.exp(-logits)), atol=1e-6)
+        np.testing.assert_allclose(list(answer["scores"].values()), 1 / (1 + np.exp(-logits)), atol=1e-6)
     else:
         np.testing.assert_allclose([answer["value"]], logits, atol=1e-6)
 

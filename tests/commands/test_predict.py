@@ -1,5 +1,6 @@
 """`bort-mx predict`: masks, classes and embeddings, from a checkpoint and from an ONNX file."""
 
+import collections
 import json
 import shutil
 
@@ -11,6 +12,7 @@ from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import onnx_export, read
 from bort_mx.commands import predict
+from bort_mx.commands.answer_tally import Tally
 from bort_mx.data.tasks import get_task
 from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
@@ -59,13 +61,52 @@ def test_classify(checkpoints, form, capsys, caplog, tmp_path):
     for answer, logits in zip(answers, alone(checkpoints, "classifier")):
         want = np.exp(logits - logits.max())
         want /= want.sum()
-        np.testing.assert_allclose(list(answer["probabilities"].values()), want, atol=1e-5)
+        np.testing.assert_allclose(list(answer["scores"].values()), want, atol=1e-5)
         assert answer["label"] == get_task("RTE").labels[want.argmax()]
     assert "1 of 6 texts were cut to 64 tokens" in caplog.text
     run(capsys, "--checkpoint", checkpoints / "classifier" / form, "--classify", checkpoints / "lines.txt",
         "--output", tmp_path / "answers.jsonl")
     written = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    assert [set(answer["probabilities"]) for answer in written] == [{"0", "1"}] * 6
+    assert [set(answer["scores"]) for answer in written] == [{"0", "1"}] * 6
+    assert all(answer["score"] == max(answer["scores"].values()) == answer["scores"][answer["label"]]
+               for answer in written)
+
+
+def test_a_file_of_answers_is_counted(checkpoints, tmp_path, capsys):
+    arguments = ("--checkpoint", checkpoints / "classifier", "--classify", checkpoints / "lines.txt", "--task", "RTE")
+    said = run(capsys, *arguments, "--output", tmp_path / "a.jsonl").splitlines()
+    answers = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    counts = sorted(collections.Counter(answer["label"] for answer in answers).items())
+    first = answers[0]
+    assert said[0] == (f"6 texts: {', '.join(f'{label} {count}' for label, count in counts)}; the first: "
+                       f"{first['text']} \u2192 {first['label']} ({first['score']:.2f})")
+    assert said[1].startswith("wrote ")
+    said = run(capsys, "--checkpoint", checkpoints / "mlm", "--fill-mask", "a <mask> <mask>", "--output",
+               tmp_path / "m.jsonl").splitlines()
+    fill = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])["fills"][0]
+    assert said[0] == (f"2 masks; the first: a <mask> <mask> \u2192 {fill['token'].strip()} ({fill['score']:.2f})")
+
+
+@pytest.mark.parametrize("answers, line", [
+    ([{"text": "a", "value": 1.5}, {"text": "b", "value": 4.0}],
+     "2 texts: from 1.5 to 4, mean 2.75; the first: a \u2192 1.5"),
+    ([{"text": "a" * 50, "text_pair": "b", "labels": ["x", "y"], "scores": {}},
+      {"text": "", "labels": [], "scores": {}}],
+     f"2 texts: x 1, y 1; the first: {'a' * 39}\u2026 | b \u2192 x, y"),
+    ([{"text": "a", "scores": {"0": 0.25, "1": 3.0}}], "1 text; the first: a \u2192 0 0.25, 1 3"), ([], "0 texts")])
+def test_answers_of_every_kind_are_counted(answers, line):
+    tally = Tally()
+    assert list(tally.of(answers)) == answers and tally.line() == line and tally.constant() is None
+
+
+def test_the_only_column_of_a_table_is_read_and_said(checkpoints, tmp_path, capsys, caplog):
+    (tmp_path / "t.csv").write_text("Nachricht\nthe fox\nthe dog\n")
+    run(capsys, "--checkpoint", checkpoints / "encoder", "--embed", tmp_path / "t.csv", "--output", tmp_path / "e.npy")
+    assert np.load(tmp_path / "e.npy").shape == (2, 16)
+    assert "t.csv: read its only column Nachricht as the text; the first line is its name" in caplog.text
+    with pytest.raises(InputError, match=r"no column 'nachricht' \(did you mean Nachricht\?\); found Nachricht;"):
+        run(capsys, "--checkpoint", checkpoints / "encoder", "--embed", tmp_path / "t.csv", "--output",
+            tmp_path / "e.npy", "--text-column", "nachricht")
 
 
 def test_one_class_for_every_text_is_noted_beside_a_file(checkpoints, tmp_path, capsys, caplog):
@@ -103,7 +144,7 @@ def test_a_regression_gives_values(checkpoints, tmp_path, capsys):
     model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", num_labels=1)
     checkpoint_directory.save(tmp_path / "c", model, tokenizer)
     said = run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt")
-    assert all(set(json.loads(line)) - {"text_pair"} == {"text", "value"} for line in said.splitlines())
+    assert all(set(json.loads(line)) - {"text_pair"} == {"text", "value", "scores"} for line in said.splitlines())
 
 
 def test_labels_have_the_names_that_the_checkpoint_tells(checkpoints, tmp_path, capsys):
@@ -117,8 +158,8 @@ def test_labels_have_the_names_that_the_checkpoint_tells(checkpoints, tmp_path, 
         said = run(capsys, "--checkpoint", tmp_path / "c", "--classify", checkpoints / "lines.txt",
                    *(["--task", task] if task else []))
         answer = json.loads(said.splitlines()[0])
-        assert list(answer["probabilities"]) == (names or list(labels))
-        assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+        assert list(answer["scores"]) == (names or list(labels))
+        assert answer["label"] == max(answer["scores"], key=answer["scores"].get)
     model = build_model(Architecture(1, 2, 16, 24), tokenizer.vocab_size, "classifier", labels=("cat", "dog"))
     checkpoint_directory.save(tmp_path / "c", model, tokenizer)
     with pytest.raises(InputError, match="has the labels cat, dog, but RTE has not_entailment, entailment"):
@@ -154,7 +195,7 @@ def test_rows_of_the_embedding_beyond_the_vocabulary_are_no_words(checkpoints, t
     checkpoint_directory.save(tmp_path / "wide", model, tokenizer)
     answer, = predict.fill_masks(*pipeline.open_model(tmp_path / "wide", "mlm"), ["a <mask>"], top_k=999)
     assert len(answer["fills"]) == 300
-    assert sum(fill["probability"] for fill in answer["fills"]) == pytest.approx(1)
+    assert sum(fill["score"] for fill in answer["fills"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("arguments", [

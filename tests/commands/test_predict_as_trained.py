@@ -54,13 +54,14 @@ def runs(tmp_path_factory):
 def probabilities(run):
     """Those of predictions.tsv, which the run wrote of its dev set."""
     with open(run / "predictions.tsv", encoding="utf-8") as file:
-        return np.array([[float(row["p(0)"]), float(row["p(1)"])] for row in csv.DictReader(file, delimiter="\t")])
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return np.array([[float(row["score(0)"]), float(row["score(1)"])] for row in rows])
 
 
 def classified(capsys, *words):
     assert predict.main([*map(str, words)]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return np.array([list(answer["probabilities"].values()) for answer in answers])
+    return np.array([list(answer["scores"].values()) for answer in answers])
 
 
 @pytest.mark.parametrize("name", ["single", "pair"])

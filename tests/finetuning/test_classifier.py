@@ -56,7 +56,7 @@ def test_predictions_tell_the_question_where_idx_does_not(tmp_path):
     task = get_task("superglue/MultiRC")
     write_predictions(tmp_path / "p.tsv", task, evaluate(task, examples, scores))
     rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
-    assert rows[0] == ["idx", "group", "text", "text_pair", "label", "prediction", "p(0)", "p(1)"]
+    assert rows[0] == ["idx", "group", "text", "text_pair", "label", "prediction", "score(0)", "score(1)"]
     assert [row[:2] for row in rows[1:]] == [["0", "7/0"], ["1", "7/0"], ["0", "7/1"], ["1", "7/1"]]
     assert rows[1][2:6] == ["a passage", "a question", "0", "0"]
 
@@ -78,7 +78,7 @@ def test_outputs_are_told_by_their_labels_not_by_their_order(trained, pairs, tmp
     found = finetune(predict)
     assert found["dev"]["accuracy"] == accuracy and accuracy != 0.5
     header = (tmp_path / "predict/predictions.tsv").read_text().splitlines()[0].split("\t")
-    assert header[-2:] == ["p(entailment)", "p(not_entailment)"]
+    assert header[-2:] == ["score(entailment)", "score(not_entailment)"]
     for source, told in (("hf", "ENTAILMENT"), ("unnamed", None)):  # another library's folder tells them as well
         convert(read_checkpoint(options.output_dir), tmp_path / source, "hf")
         config = json.loads((tmp_path / source / "config.json").read_text())

@@ -30,7 +30,8 @@ def test_a_run_writes_what_the_design_says(finished):
 
 def test_predictions_have_text_label_prediction_and_probabilities(finished):
     lines = [line.split("\t") for line in (finished / "predictions.tsv").read_text().splitlines()]
-    assert lines[0] == ["idx", "text", "text_pair", "label", "prediction", "p(not_entailment)", "p(entailment)"]
+    assert lines[0] == ["idx", "text", "text_pair", "label", "prediction", "score(not_entailment)",
+                        "score(entailment)"]
     assert len(lines) == 41
     for line in lines[1:]:
         shares = [float(share) for share in line[5:]]
