@@ -115,8 +115,8 @@ def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
     if of == "dev":
         lines += [f"{results['task']}: dev " + _values(results.get("dev", {}))
                   + (f" (best epoch: {results['best_epoch']:.3g})" if "best_epoch" in results else "")
-                  + _constant(results, "dev")]
-    lines += [f"{results['task']}: test {_values(results['test'])}{_constant(results, 'test')}"
+                  + constant_line(results, "dev")]
+    lines += [f"{results['task']}: test {_values(results['test'])}{constant_line(results, 'test')}"
               ] if results.get("test") else []
     lines += [f"{key}: {_values(values)}" for key, values in results["diagnostics"].items() if values]
     lines += [f"note: {note}" for note in results["notes"]]
@@ -124,8 +124,8 @@ def describe(results: Dict[str, Any], folder: pathlib.Path) -> str:
     return "\n".join([*lines, f"wrote {', '.join(written)} … into {folder}"])
 
 
-def _constant(results: Dict[str, Any], split: str) -> str:
-    """What one label for all examples scores, where that is known."""
+def constant_line(results: Dict[str, Any], split: str) -> str:
+    """The end of a line: what one label for all examples scores, where that is known; else nothing."""
     found = results.get("one_label_for_all", {}).get(split)
     return f"; one label for all: {_values(found)}" if found else ""
 

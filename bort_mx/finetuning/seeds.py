@@ -10,6 +10,7 @@ import numpy as np
 
 from bort_mx.distributed import Workers, connect
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
+from bort_mx.finetuning.predictions import constant_line
 from bort_mx.finetuning.task_data import shown_name, task_of
 from bort_mx.training.earlier_run import earlier_options
 from bort_mx.training.run_directory import RunDirectory
@@ -50,7 +51,7 @@ def run_seeds(options: FineTuningOptions, finetune: Finetune, begin: Optional[Be
             shutil.copyfile(run.path / f"seed-{results['best_seed']}" / name, run.path / name)
         print(f"{shown_name(task)}, {len(runs)} seeds: " + ", ".join(
             f"{name} {s['median']:.4f} ({s['min']:.4f} to {s['max']:.4f})"
-            for name, s in results["dev_over_seeds"].items()), flush=True)
+            for name, s in results["dev_over_seeds"].items()) + constant_line(results, "dev"), flush=True)
     run.write_config()
     run.write_results(results)
     return results

@@ -75,6 +75,14 @@ def test_a_run_of_fine_tuning(tokenizer, tmp_path):
     assert scores == {"validation": 0.8125, "test": 0.795}
 
 
+def test_what_one_label_for_all_scores_stands_beside_the_scores(tokenizer, tmp_path):
+    run = finetuned(tmp_path / "my-run", tokenizer, one_label_for_all={"dev": {"accuracy": 0.5294}})
+    _, _, sections = card_of(run, tmp_path / "hf")
+    assert "| split | metric | score | one label for all |" in sections["Scores"]
+    assert "| validation | accuracy | 0.8125 | 0.5294 |" in sections["Scores"]
+    assert "| test | accuracy | 0.7950 |  |" in sections["Scores"]
+
+
 def test_the_hub_reads_it(tokenizer, tmp_path):
     hub = pytest.importorskip("huggingface_hub")
     card_of(finetuned(tmp_path / "my-run", tokenizer), tmp_path / "hf", "--license", "apache-2.0")

@@ -126,6 +126,7 @@ def test_a_trained_models_labels_and_columns_hold(tmp_path):
     task = OwnFiles(Sources({"test": path}), Trained(("good", "bad"), False, ("review",)))
     assert task.labels == ["good", "bad"] and task.text_names == ("review",)
     assert task.read(None, "test")[0].texts == ("a",)
+    assert task.said[-1].startswith("no labels are read, so there will be no score; if a column has them")
 
 
 @pytest.mark.parametrize("sources, message", [

@@ -165,6 +165,9 @@ class OwnFiles(CustomTask):
                  for kind, name in found.items() if name is not None]
         unused = [name for name in header if name not in found.values()]
         self.said.append("columns: " + ", ".join(parts) + (f"; not read: {', '.join(unused)}" if unused else ""))
+        if found["label"] is None and unused:
+            self.said.append("no labels are read, so there will be no score; if a column has them, name it by "
+                             "--label-column")
 
     def _find_labels(self) -> Any:
         """The labels, and whether the task is a regression; of the checkpoint if that tells, else of a file."""
