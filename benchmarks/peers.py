@@ -22,8 +22,8 @@ from bort_mx.machine import instructions  # noqa: E402
 
 VOCABULARY, LONGEST = 50265, 512
 THREADS = runtime.set_threads()
-_KEPT: List[tempfile.TemporaryDirectory] = []
-"""Folders that are deleted when the process ends."""
+FILES = tempfile.TemporaryDirectory()
+"""Where a process puts ONNX files, unless it is told another folder; deleted when the process ends."""
 
 
 def ids_of(case: str) -> np.ndarray:
@@ -48,19 +48,22 @@ def mxnet_encoder(shape: List[int]) -> Work:
     return work
 
 
-def exported(shape: List[int], int8: bool) -> str:
-    """The path of this project's ONNX file of a model; it is deleted when the process ends."""
+def exported(shape: List[int], int8: bool, folder: str) -> str:
+    """The path of this project's ONNX file of a model in a folder; written if no other peer has done so."""
     from bort_mx.architecture import Architecture
-    from bort_mx.checkpoints import directory, onnx_export
+    from bort_mx.checkpoints import directory
+    from bort_mx.checkpoints.onnx_export import write_graph
+    from bort_mx.checkpoints.quantization import Quantization
     from bort_mx.checkpoints.weights import Weights
     from bort_mx.models import build_model
 
-    folder = tempfile.TemporaryDirectory()
-    _KEPT.append(folder)
-    model = build_model(Architecture(*shape), VOCABULARY, num_positions=LONGEST, dropout=0.0)
-    weights = Weights(model.config, directory.tensors_of(model), None, "benchmark")
-    path = pathlib.Path(folder.name) / "model.onnx"
-    onnx_export.export(weights, path, int8=int8)
+    path = pathlib.Path(folder) / f"{'-'.join(map(str, shape))}-{'int8' if int8 else 'fp32'}.onnx"
+    whole = path.with_suffix(".whole")  # a process may die while it writes
+    if not whole.exists():
+        model = build_model(Architecture(*shape), VOCABULARY, num_positions=LONGEST, dropout=0.0)
+        weights = Weights(model.config, directory.tensors_of(model), None, "benchmark")
+        write_graph(weights, path, Quantization() if int8 else None, opset=17)
+        whole.touch()
     return str(path)
 
 
@@ -70,23 +73,23 @@ def feed(case: str) -> Dict[str, np.ndarray]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
-def onnx_runtime(shape: List[int], int8: bool) -> Work:
+def onnx_runtime(shape: List[int], int8: bool, folder: str = FILES.name) -> Work:
     """This project's ONNX file on ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(exported(shape, int8), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(exported(shape, int8, folder), options, providers=["CPUExecutionProvider"])
     names = {entry.name for entry in session.get_inputs()}
     return lambda case: session.run(None, {name: a for name, a in feed(case).items() if name in names})
 
 
-def openvino(shape: List[int], precision: str) -> Work:
+def openvino(shape: List[int], precision: str, folder: str = FILES.name) -> Work:
     """This project's ONNX file on OpenVINO."""
     refuse_emulated(precision)
     import openvino as ov
 
-    model = ov.Core().compile_model(exported(shape, False), "CPU", {
+    model = ov.Core().compile_model(exported(shape, False, folder), "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": THREADS})
     names = {name for entry in model.inputs for name in entry.names}
     return lambda case: model({name: array for name, array in feed(case).items() if name in names})
@@ -149,5 +152,6 @@ ENCODERS: Dict[str, Tuple[Maker, Tuple]] = {
 
 
 def encoders(shape: Tuple[int, ...]) -> Dict[str, Tuple[Callable, Tuple]]:
-    """All of them for one architecture."""
-    return {name: (maker, (list(shape), *rest)) for name, (maker, rest) in ENCODERS.items()}
+    """All of them for one architecture; they share the ONNX files of this process."""
+    return {name: (maker, (list(shape), *rest, *([FILES.name] if maker in (onnx_runtime, openvino) else [])))
+            for name, (maker, rest) in ENCODERS.items()}

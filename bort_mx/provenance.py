@@ -15,7 +15,9 @@ def provenance() -> Dict:
     """Command line, bort_mx's version and git commit, Python's version, and the packages that influence results."""
     from bort_mx import __version__
 
-    return {"command": shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]), "bort_mx": __version__,
+    program = pathlib.Path(sys.argv[0]).name
+    words = ["python", "-m", "bort_mx"] if program == "__main__.py" else [program]
+    return {"command": shlex.join([*words, *sys.argv[1:]]), "bort_mx": __version__,
             "git_commit": git_commit(), "python": platform.python_version(),
             "packages": {name: _version(name) for name in PACKAGES}}
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from bort_mx import cli, runtime
+from bort_mx import cli, provenance, runtime
 from bort_mx.errors import InputError
 from bort_mx.training.signals import StopRequested
 
@@ -117,6 +117,13 @@ def test_python_m_bort_mx_is_the_same_program():
     result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert result.returncode == 2
     assert result.stderr == "bort-mx doctor: error: unknown option --no-such-option; see --help\n"
+
+
+@pytest.mark.parametrize("program, said", [("/x/bort_mx/__main__.py", "python -m bort_mx"), ("/x/bort-mx", "bort-mx"),
+                                           ("run_search.py", "run_search.py")])
+def test_results_name_the_command_that_made_them(monkeypatch, program, said):
+    monkeypatch.setattr(sys, "argv", [program, "reproduce", "--output-dir", "a b"])
+    assert provenance.provenance()["command"] == f"{said} reproduce --output-dir 'a b'"
 
 
 HEAVY = ("mxnet", "gluonnlp", "torch", "onnx", "onnxruntime", "horovod", "sklearn", "scipy", "matplotlib")

@@ -4,7 +4,8 @@
 
 SAMPLES holds pretrain/ (raw text), vocab/roberta/ (vocab.json, merges.txt) and the official files of the tasks. What is
 reduced is added to a command by its script's name (`REDUCED`); a small teacher that is trained here stands in for
-RoBERTa-large. What is finished in DIR is not repeated. DIR/commands.json lists what ran, with its seconds.
+RoBERTa-large. What is finished in DIR is not repeated. DIR/commands.json lists what ran, with its seconds on the clock
+and of processor time.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -82,22 +84,24 @@ def lay_out(samples: pathlib.Path, work: pathlib.Path) -> None:
 
 
 class Walk:
-    """The commands as they ran, with their seconds."""
+    """The commands as they ran, with their seconds; those of earlier starts of this program stay in the list."""
 
     def __init__(self, work: pathlib.Path):
-        self.work, self.done = work, []
+        self.work, self._list = work, work / "commands.json"
+        self.done = json.loads(self._list.read_text()) if self._list.is_file() else []
 
     def run(self, command: str, unless: Optional[str] = None) -> None:
         """Run a command, unless a file says that it is finished; ends the program if it fails."""
         if unless is not None and (self.work / unless).exists():
             return
         print(f"$ {command}", flush=True)
-        start = time.monotonic()
+        start, processor = time.monotonic(), _processor_seconds()
         path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
         code = subprocess.call(["sh", "-c", command], cwd=self.work,
                                env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"})
-        self.done.append({"command": command, "seconds": round(time.monotonic() - start, 1), "exit_code": code})
-        (self.work / "commands.json").write_text(json.dumps(self.done, indent=1) + "\n")
+        self.done.append({"command": command, "seconds": round(time.monotonic() - start, 1),
+                          "processor_seconds": round(_processor_seconds() - processor, 1), "exit_code": code})
+        self._list.write_text(json.dumps(self.done, indent=1) + "\n")
         if code:
             raise SystemExit(f"exit code {code} of: {command}")
 
@@ -118,7 +122,14 @@ def main() -> None:
             _make_teacher(walk)
         for one in for_tasks(reduced(command, options.corpora), options.tasks):
             walk.run(one, _finished(one))
-    print(f"{sum(entry['seconds'] for entry in walk.done):.0f} s in all; {options.work}/page/reproduction.html")
+    seconds, processor = (sum(entry[name] for entry in walk.done) for name in ("seconds", "processor_seconds"))
+    print(f"{seconds:.0f} s in all, {processor:.0f} s of processor time; {options.work}/page/reproduction.html")
+
+
+def _processor_seconds() -> float:
+    """Of all commands that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _make_teacher(walk: Walk) -> None:
@@ -138,4 +149,8 @@ def _finished(command: str) -> Optional[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", flush=True)
+        sys.exit(130)

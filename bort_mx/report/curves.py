@@ -62,7 +62,7 @@ def plot_curves(curves: Dict[str, Sequence[Curve]], path: os.PathLike, title: st
         lines: horizontal lines, with their labels.
         crossing: a curve and the last point of another; where the curve first has that point's value is marked.
     """
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     figure, axes = plotting.new_figure(7, 4.2)
     for (label, value), style in zip((lines or {}).items(), itertools.cycle(("--", ":"))):
@@ -77,7 +77,8 @@ def plot_curves(curves: Dict[str, Sequence[Curve]], path: os.PathLike, title: st
                       label=label if median else None)
     axes.set(xlabel="training steps", ylabel="validation MLM accuracy")
     plotting.set_title(axes, title)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))  # digits by the range: a short run may stay below 1 %
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=(1, 2, 2.5, 5, 10), integer=True))
     if crossing is not None:
         _mark_crossing(axes, *crossing)
     axes.set_xlim(left=0)

@@ -85,8 +85,9 @@ def _scores(path: pathlib.Path, paper: Published, table: str, section: Section) 
     systems, tasks = paper.columns(table), paper.rows(table)
     figure, axes = plotting.new_figure(7.5, 0.9 + 0.34 * len(tasks))
     drawn = {"RoBERTa-large": plotting.GREEN, "BERT-large": plotting.PURPLE, "Bort": plotting.BLUE}
+    grey = dict(zip((system for system in systems if system not in drawn), "^vPX"))  # told apart by their shapes
     for system in systems:
-        axes.plot([scores(paper, table, task, system)[0] for task in tasks], range(len(tasks)), "o",
+        axes.plot([scores(paper, table, task, system)[0] for task in tasks], range(len(tasks)), grey.get(system, "o"),
                   color=drawn.get(system, plotting.GREY), alpha=1 if system in drawn else 0.5, markersize=6,
                   label=f"{system}, the paper")
     for split, mark, place in (("dev", "D", -2), ("test", "s", -1)):
@@ -96,7 +97,7 @@ def _scores(path: pathlib.Path, paper: Published, table: str, section: Section) 
             axes.plot([value for _, value in points], [number for number, _ in points], mark, color=plotting.RED,
                       markersize=6, fillstyle="none", label=f"ours, {split}")
     axes.set_yticks(range(len(tasks)), tasks, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.set_xlabel("first metric, %", fontsize=8)
     plotting.set_title(axes, section.title)
     plotting.style_axes(axes)

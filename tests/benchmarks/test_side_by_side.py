@@ -107,6 +107,12 @@ def test_our_engines_are_timed_with_the_same_work(side_by_side):
     assert states.shape == (2, 8, 16) and states.std() > 0.1
     for int8, tolerance in ((False, 1e-4), (True, 0.2)):
         np.testing.assert_allclose(peers.onnx_runtime([1, 2, 16, 32], int8)("2x8")[0], states, atol=tolerance)
+    path = pathlib.Path(peers.exported([1, 2, 16, 32], False, peers.FILES.name))
+    written = path.stat().st_mtime_ns
+    assert peers.exported([1, 2, 16, 32], False, peers.FILES.name) == str(path)  # as OpenVINO takes it
+    assert path.stat().st_mtime_ns == written
+    given = peers.encoders((1, 2, 16, 32))
+    assert given["OpenVINO fp32"][1][-1] == given["bort_mx's ONNX file, ONNX Runtime fp32"][1][-1] == peers.FILES.name
     mx.random.seed(3)
     product = peers.gemm(16, 2)("").asnumpy()
     mx.random.seed(3)

@@ -42,3 +42,17 @@ def test_curves_are_read_from_metrics_and_plotted(tmp_path):
     assert curve == [(2, 0.25), (4, 0.5)]
     plot_curves({"self-supervised": [curve, SLOW], "distillation": [QUICK]}, tmp_path / "plot.png", "title")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_axes_of_a_short_run_can_be_read(tmp_path, monkeypatch):
+    """Whole steps, and digits for accuracies below 1 %: not "0%" at several marks."""
+    from bort_mx import plotting
+
+    drawn = []
+    monkeypatch.setattr(plotting, "save", lambda figure, path: drawn.append(figure))
+    plot_curves({"a": [[(10, 0.0), (20, 0.009)]]}, tmp_path / "plot.png", "title")
+    axes, = drawn[0].axes
+    drawn[0].canvas.draw()
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(set(labels)) == len(labels) > 2
+    assert all(float(label.get_text()).is_integer() for label in axes.get_xticklabels())

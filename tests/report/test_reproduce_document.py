@@ -1,7 +1,9 @@
 """docs/reproduce.md: its commands are those that the page names, their options exist, and the small run reads them."""
 
 import importlib.util
+import json
 import pathlib
+import re
 import shlex
 
 import pytest
@@ -72,6 +74,29 @@ def test_the_raw_text_is_laid_out(tmp_path, shared):
     assert set(small.SAMPLES) == set(commands_to_run.CORPORA) and all(
         any((tmp_path / "corpora" / name).iterdir()) for name in small.SAMPLES)
     assert (tmp_path / "roberta-large/merges.txt").is_file() and (tmp_path / "data/glue/RTE/train.tsv").is_file()
+
+
+def test_the_nine_steps_name_tests_that_are_there():
+    text = (ROOT / "docs/paper-steps.md").read_text(encoding="utf-8")
+    steps = re.findall(r"(?m)^\| (\d)\. .*\|$", text)
+    assert steps == list("123456789")
+    for row in re.findall(r"(?m)^\| \d\. .*\|$", text):
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", row)
+        assert named and all((ROOT / path).is_file() for path, _ in named), row
+        assert all(f"def {name}(" in (ROOT / path).read_text(encoding="utf-8") for path, name in named if name), row
+
+
+def test_what_ran_before_stays_in_the_list(tmp_path):
+    for expected in (["true"], ["true", "cd ."]):
+        walk = small.Walk(tmp_path)
+        walk.run(expected[-1])
+        listed = json.loads((tmp_path / "commands.json").read_text())
+        assert [entry["command"] for entry in listed] == expected
+        assert set(listed[-1]) == {"command", "seconds", "processor_seconds", "exit_code"}
+    with pytest.raises(SystemExit, match="exit code 3 of: exit 3"):
+        walk.run("exit 3")
+    (tmp_path / "done").touch()
+    walk.run("exit 3", unless="done")  # finished before
 
 
 def test_predicted_hours():
