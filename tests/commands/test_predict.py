@@ -78,13 +78,14 @@ def test_a_file_of_answers_is_counted(checkpoints, tmp_path, capsys):
     answers = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     counts = sorted(collections.Counter(answer["label"] for answer in answers).items())
     first = answers[0]
-    assert said[0] == (f"6 texts: {', '.join(f'{label} {count}' for label, count in counts)}; the first: "
+    assert said[0] == f"opening {checkpoints / 'classifier'} …"
+    assert said[1] == (f"6 texts: {', '.join(f'{label} {count}' for label, count in counts)}; the first: "
                        f"{first['text']} \u2192 {first['label']} ({first['score']:.2f})")
-    assert said[1].startswith("wrote ")
+    assert said[2].startswith("wrote ")
     said = run(capsys, "--checkpoint", checkpoints / "mlm", "--fill-mask", "a <mask> <mask>", "--output",
                tmp_path / "m.jsonl").splitlines()
     fill = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])["fills"][0]
-    assert said[0] == (f"2 masks; the first: a <mask> <mask> \u2192 {fill['token'].strip()} ({fill['score']:.2f})")
+    assert said[1] == (f"2 masks; the first: a <mask> <mask> \u2192 {fill['token'].strip()} ({fill['score']:.2f})")
 
 
 @pytest.mark.parametrize("answers, line", [
