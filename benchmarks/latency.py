@@ -1,6 +1,6 @@
 """Latency of the encoders of the paper's Table 2 on this project's engines and on the peers that are installed.
 
-    python benchmarks/latency.py [--quick] [--systems bort bert-base] [--cases 1x128 1x512] [--rounds 7] [--budget 20]
+    python benchmarks/latency.py [--quick] [--systems bort bert-base] [--cases 1x128 1x512] [--rounds 7] [--budget 10]
 
 Each engine has a process of its own, all with the same number of threads; one pass of each in turn. Printed is one JSON
 line a system and case (batch x tokens): median milliseconds and quartiles, the median ratio to this project's, the
@@ -12,6 +12,7 @@ as many rounds as fit into its budget, at most --rounds, at least one: a pass of
 
 import argparse
 import json
+import statistics
 import time
 from typing import Dict, List
 
@@ -47,8 +48,9 @@ def seconds_of(sides: SideBySide, case: str, rounds: int, budget: float) -> Dict
     batch, length = map(int, case.split("x"))
     warm_up = 1
     if batch > FEW:
-        small = sides.rounds(f"{FEW}x{length}", 1)
-        warm_up = int(sum(values[0] for values in small.values()) * batch / FEW < LONG)
+        small = sides.rounds(f"{FEW}x{length}", 1, warm_up=0)
+        usual = statistics.median(values[0] for values in small.values())  # some of them have compiled as well
+        warm_up = int(usual * len(small) * batch / FEW < LONG)
     return sides.rounds(case, rounds, warm_up, budget)
 
 
@@ -82,7 +84,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="PRESET")
     parser.add_argument("--cases", nargs="+", metavar="BxS")
     parser.add_argument("--rounds", type=int, help="the most rounds of a case")
-    parser.add_argument("--budget", type=float, default=20, help="seconds for the rounds of a case")
+    parser.add_argument("--budget", type=float, default=10, help="seconds for the rounds of a case")
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 7)
     peak = peak_gflops(rounds)

@@ -35,8 +35,8 @@ from bort_mx.training.step import TrainingStep
 
 VOCABULARY, MASK, SPECIAL = 50265, 50264, {0, 1, 2, 3, 50264}
 WEIGHT, TEMPERATURE = 0.5, 1.0
-BUDGET = 60
-"""Seconds that the counted rounds of a work and shape may take, if there are three of them."""
+BUDGET = 30
+"""Seconds that the counted rounds of a work and shape may take, if there are two of them."""
 Shape = Tuple[int, int, int, int]
 
 
@@ -166,7 +166,7 @@ def measure(name: str, shape: str, repeats: int) -> dict:
     size, length = map(int, shape.split("x"))
     with SideBySide(steps(WORKS[name])) as sides:
         # Two rounds first: compiling, and the first touch of all memory.
-        seconds = sides.rounds(shape, repeats, 2, BUDGET, least=min(3, repeats))
+        seconds = sides.rounds(shape, repeats, 2, BUDGET, least=2)
     found = {"work": name, "shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]), "repeats": repeats,
              "tokens_per_s": {side: round(size * length / float(np.median(values)), 1)
                               for side, values in seconds.items()},

@@ -181,8 +181,8 @@ def test_a_large_batch_is_warmed_up_by_a_small_one_if_it_takes_long(side_by_side
             self.asked.append((case, count, warm_up))
             return {"engine": [self.seconds]}
 
-    for seconds, case, asked in ((1.0, "16x512", [("2x512", 1, 1), ("16x512", 7, 1)]),
-                                 (4.0, "16x512", [("2x512", 1, 1), ("16x512", 7, 0)]),
+    for seconds, case, asked in ((1.0, "16x512", [("2x512", 1, 0), ("16x512", 7, 1)]),
+                                 (4.0, "16x512", [("2x512", 1, 0), ("16x512", 7, 0)]),
                                  (4.0, "1x512", [("1x512", 7, 1)])):
         sides = Sides(seconds)
         latency.seconds_of(sides, case, 7, 20)
