@@ -99,8 +99,10 @@ def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, 
                 folder, per_device_train_batch_size=batch_size, max_steps=steps, learning_rate=1e-5, weight_decay=0.01,
                 warmup_steps=steps // 10, seed=seed, use_cpu=True, report_to=[], save_strategy="no",
                 logging_strategy="no", disable_tqdm=True)
-            transformers.Trainer(model, options, train_dataset=rows, processing_class=tokenizer,
-                                 callbacks=[clock]).train()
+            trainer = transformers.Trainer(model, options, train_dataset=rows, processing_class=tokenizer,
+                                           callbacks=[clock])
+            trainer.remove_callback(transformers.PrinterCallback)
+            trainer.train()
         return clock.seconds
     return run
 

@@ -26,8 +26,8 @@ Scripts = List[List[str]]
 SUITES: Dict[str, Dict[str, Scripts]] = {
     "latency": {"full": [["latency.py"]], "quick": [["latency.py", "--quick"]]},
     "training": {"full": [["training_throughput.py"]], "quick": [["training_throughput.py", "--quick"]]},
-    "finetuning": {"full": [["finetune_throughput.py", "--steps", "20", "--repeats", "3"]],
-                   "quick": [["finetune_throughput.py", "--steps", "8", "--repeats", "2", "--tasks", "RTE"]]},
+    "finetuning": {"full": [["finetune_throughput.py", "--steps", "12", "--repeats", "3"]],
+                   "quick": [["finetune_throughput.py", "--steps", "4", "--repeats", "2", "--tasks", "RTE"]]},
     "data": {"full": [["prepare.py", "--megabytes", "100"], ["loading_share.py"], ["tokenizer_speed.py"]],
              "quick": [["prepare.py", "--megabytes", "10", "--rounds", "1"], ["loading_share.py", "--shapes", "8x128",
                                                                              "--repeats", "3"],
@@ -37,11 +37,12 @@ SUITES: Dict[str, Dict[str, Scripts]] = {
     "memory": {"full": [["load_large.py"]], "quick": [["load_large.py", "--architecture", "bort"]]},
 }
 """The scripts of benchmarks/ and their arguments. A script prints one JSON object a line, whatever else it prints."""
-MINUTES = {"full": {"latency": 23.0, "training": 8.0, "finetuning": 3.0, "data": 3.0, "search": 1.0, "scaling": 1.5,
+MINUTES = {"full": {"latency": 23.0, "training": 8.0, "finetuning": 4.5, "data": 3.0, "search": 1.0, "scaling": 1.5,
                     "memory": 0.5},
            "quick": {"latency": 1.0, "training": 1.0, "finetuning": 0.7, "data": 1.0, "search": 0.4, "scaling": 0.7,
                      "memory": 0.2}}
-"""How long the suites take where they were written, with all peers: two cores of an AMD EPYC, `REFERENCE` GFLOP/s."""
+"""About how long the suites take with all peers, estimated from their passes and rounds: two cores of an AMD EPYC, on
+which a matrix product reaches `REFERENCE` GFLOP/s."""
 REFERENCE = 140.0
 NEEDS_DATA = "finetune_throughput.py"
 """The script that needs --data-dir and --vocab."""
@@ -187,6 +188,6 @@ def _run(command: List[str]) -> Dict:
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line)
-    rows = [json.loads(line) for line in lines if line.startswith("{")]
+    rows = [json.loads(line) for line in lines if line.startswith('{"')]  # "{'" is a dictionary that a peer prints
     return {"command": ["python", f"benchmarks/{command[0]}", *command[1:]], "rows": rows,
             "exit_code": process.returncode}
