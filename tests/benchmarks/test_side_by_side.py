@@ -137,6 +137,14 @@ def test_bench_keeps_json_lines_and_says_what_the_processor_lacks(tmp_path, monk
     assert bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")]) == 0  # the other suites stay
     assert set(json.loads((tmp_path / "out/results.json").read_text())["results"]) == {"one", "two", "finetuning"}
     assert "no folder" in found["results"]["finetuning"][0]["left_out"]
+    path = str(tmp_path / "out/results.json")
+    (tmp_path / "good.py").write_text(  # as another bench that writes while this one runs
+        f"import json; found = json.load(open({path!r})); found['results']['two'] = [dict(exit_code=0, rows=[7])]\n"
+        f"json.dump(found, open({path!r}, 'w'))")
+    assert bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out/results.json").read_text())["results"]["two"][0]["rows"] == [7]
+    found = json.loads((tmp_path / "out/results.json").read_text())
+    capsys.readouterr()
     (tmp_path / "good.py").write_text("raise SystemExit(5)")
     assert bench.main(["--suite", "one", "--output-dir", str(tmp_path / "out")]) == 1
     kept = json.loads((tmp_path / "out/results.json").read_text())["results"]["one"]
