@@ -138,7 +138,7 @@ if __name__ == "__main__":
         description="Extract, pre-train and fine-tune an optimal subarchitecture of BERT (Bort) on MXNet and Horovod",
         python_requires=">=3.9,<3.13",
         packages=find_packages(include=["bort_mx", "bort_mx.*"]),
-        package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv", "*.csv", "*.html"]},
+        package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv", "*.csv", "*.html", "*.c"]},
         include_package_data=True,
         install_requires=ARRAYS + GLUONNLP + LIBRARIES,
         extras_require=EXTRAS,

@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx.errors import InputError
+from bort_mx.training import compiled
 from bort_mx.training.options import OptimizerSettings
 
 
@@ -126,10 +127,16 @@ class AdamW(Optimizer):
         root, correction = 1.0, 1.0
         if self._bias_correction:
             root, correction = math.sqrt(1 - self._beta2 ** self.updates), 1 - self._beta1 ** self.updates
+        update = compiled.adamw() if compiled.fits(weight, gradient, mean, variance) else None
+        if update is not None:
+            update((weight, gradient, mean, variance), (scale, self._beta1, self._beta2, root / correction,
+                                                        self._epsilon * root, learning_rate, decay))
+            return
         scale = mx.nd.array([scale], ctx=weight.context)  # the operator accepts an array only
-        mx.nd.contrib.adamw_update(weight, gradient, mean, variance, scale, lr=root / correction, eta=learning_rate,
-                                   wd=decay, beta1=self._beta1, beta2=self._beta2, epsilon=self._epsilon * root,
-                                   out=weight)
+        # The operator for several arrays takes half the time of `adamw_update`, also with one array.
+        mx.nd.contrib.multi_adamw_update([weight], [gradient], [mean], [variance], scale, lrs=[root / correction],
+                                         wds=[decay], etas=[learning_rate], beta1=self._beta1, beta2=self._beta2,
+                                         epsilon=self._epsilon * root, out=[weight])
 
 
 class SGD(Optimizer):

@@ -1,0 +1,59 @@
+"""AdamW compiled in C: the published formula in float64, MXNet's operator, and machines without a compiler."""
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from bort_mx.training import compiled
+from bort_mx.training.optimizers import AdamW
+
+needs_compiler = pytest.mark.skipif(compiled.adamw() is None, reason="no C compiler")
+
+
+def trained(shape, steps=4):
+    """Weights and float64's after some steps of AdamW with decay, on gradients that are scaled by 1/4."""
+    rng = np.random.default_rng(0)
+    parameter = mx.gluon.Parameter("dense.weight", shape=shape)
+    parameter.initialize(mx.init.Zero())
+    expected = rng.normal(size=shape).astype(np.float32).astype(np.float64)
+    parameter.set_data(mx.nd.array(expected))
+    optimizer, mean, variance = AdamW({"dense.weight": parameter}, weight_decay=0.5), 0.0, 0.0
+    for t in range(1, steps + 1):
+        gradient = rng.normal(size=shape)
+        mean, variance = 0.9 * mean + 0.1 * gradient, 0.999 * variance + 0.001 * gradient ** 2
+        update = mean / (1 - 0.9 ** t) / (np.sqrt(variance / (1 - 0.999 ** t)) + 1e-8)
+        expected = expected - 0.01 * (update + 0.5 * expected)
+        parameter.list_grad()[0][:] = gradient * 4
+        optimizer.step(0.01, 0.25, optimizer.gradients())
+    return parameter.data().asnumpy(), expected
+
+
+@needs_compiler
+def test_it_equals_the_formula_whatever_the_threads(monkeypatch):
+    shape, results = (1009, 101), []
+    assert np.prod(shape) > compiled.SMALL  # so threads share it
+    for threads in (1, 3):
+        monkeypatch.setattr(compiled.runtime, "set_threads", lambda threads=threads: threads)
+        found, expected = trained(shape)
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+        results.append(found)
+    assert (results[0] == results[1]).all()
+
+
+def test_without_it_mxnet_updates_the_weights(monkeypatch):
+    by_default, _ = trained((7, 5))
+    monkeypatch.setattr(compiled, "adamw", lambda: None)
+    found, expected = trained((7, 5))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    np.testing.assert_allclose(found, by_default, atol=1e-6)
+
+
+@pytest.mark.parametrize("compiler, said", [(None, "no C compiler"), ("false", "false did not compile AdamW")])
+def test_a_lacking_compiler_is_told(monkeypatch, caplog, tmp_path, compiler, said):
+    caplog.set_level("INFO")
+    if compiler is None:
+        monkeypatch.delenv("CC", raising=False)
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setenv("CC", compiler)
+    assert compiled.adamw.__wrapped__() is None and said in caplog.text
