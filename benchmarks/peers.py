@@ -32,13 +32,15 @@ def ids_of(case: str) -> np.ndarray:
 
 
 def mxnet_encoder(shape: List[int]) -> Work:
-    """This project's model on MXNet."""
+    """This project's model on MXNet, in the form that `bort_mx.pipeline` runs."""
     import mxnet as mx
 
     from bort_mx.architecture import Architecture
     from bort_mx.models import build_model
+    from bort_mx.models.inference_form import set_for_inference
 
     model = build_model(Architecture(*shape), VOCABULARY, num_positions=LONGEST, dropout=0.0)
+    set_for_inference(model)
 
     def work(case: str) -> mx.nd.NDArray:
         """One forward pass: hidden states (B, s, H)."""

@@ -23,6 +23,7 @@ from bort_mx.io import files
 from bort_mx.io.output import disk_error, whole_folder
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
+from bort_mx.models.inference_form import separate
 
 FORMAT_NAME = "bort_mx"
 """Value of "format" in config.json."""
@@ -42,8 +43,9 @@ logger = logging.getLogger(__name__)
 
 def tensors_of(model: BERT) -> Dict[str, np.ndarray]:
     """The model's weights by GluonNLP's names, as NumPy arrays."""
-    return {**{name: parameter.data(parameter.list_ctx()[0]).asnumpy()
-               for name, parameter in parameters_of(model).items()}, **model.embedding_tensors}
+    tensors = {name: parameter.data(parameter.list_ctx()[0]).asnumpy()
+               for name, parameter in parameters_of(model).items()}
+    return {**dict(separate(model, tensors)), **model.embedding_tensors}
 
 
 def save(path: os.PathLike, model: BERT, tokenizer: Any = None, config: Optional[ModelConfig] = None, *,

@@ -60,6 +60,10 @@ def open_model(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any]:
         raise InputError(f"{path}: has no trained {head} head; {advice[head]}")
     if tokenizer is None:
         raise InputError(f"{path}: has no tokenizer files; put them beside the weights")
+    if hasattr(model, "collect_params"):  # one of MXNet
+        from bort_mx.models.inference_form import set_for_inference
+
+        set_for_inference(model)
     if model.config.head == "encoder" and model.config.embedding is not None:
         logger.warning("%s: embeds as its files say: %s", path, model.config.embedding)
     return model, tokenizer

@@ -25,18 +25,10 @@ class SelfAttention(DotProductSelfAttentionCell):
 
     def hybrid_forward(self, F, qkv, mask, query_bias, key_bias, value_bias, query_weight, key_weight, value_weight):
         """States (s, B, H), mask (B·A, s, s) → context (s, B, H) and attention weights (B·A, s, s)."""
-        # The fused operator expects, for each head, its query, key and value rows next to each other.
-        weight = F.concat(*(w.reshape(shape=(self._num_heads, -1, 0), reverse=True)
-                            for w in (query_weight, key_weight, value_weight)), dim=-2)  # (A, 3H/A, H)
-        bias = F.stack(*(b.reshape(shape=(self._num_heads, -1), reverse=True)
-                         for b in (query_bias, key_bias, value_bias)), axis=1)  # (A, 3, H/A)
-        projected = F.FullyConnected(data=qkv, weight=weight.reshape(shape=(-1, 0), reverse=True),
-                                     bias=bias.reshape(-1), num_hidden=3 * self.units, flatten=False)  # (s, B, 3H)
-        scores = F.contrib.interleaved_matmul_selfatt_qk(projected, heads=self._num_heads)  # (B·A, s, s)
-        # A masked score falls to about −1e4, so its weight after the softmax is 0.
-        weights = self.dropout_layer(F.softmax(scores + mask, axis=-1))
-        context = F.contrib.interleaved_matmul_selfatt_valatt(projected, weights, heads=self._num_heads)  # (s, B, H)
-        return context, weights
+        weight, bias = joined(F, self._num_heads, (query_weight, key_weight, value_weight),
+                              (query_bias, key_bias, value_bias))  # (3H, H), (3H,)
+        projected = project(F, qkv, weight, bias, 3 * self.units)  # (s, B, 3H)
+        return attended(F, projected, mask, self._num_heads, self.dropout_layer)
 
 
 class SelectedTokensAttention(SelfAttention):
@@ -49,18 +41,41 @@ class SelectedTokensAttention(SelfAttention):
     def hybrid_forward(self, F, states, queries, mask, query_bias, key_bias, value_bias, query_weight, key_weight,
                        value_weight):
         """States (s, B, H), the selected ones of them (M, B, H), mask (B·A, M, s) → context (M, B, H)."""
-        # As above, for keys and values of all tokens. Queries are projected separately.
-        weight = F.concat(*(w.reshape(shape=(self._num_heads, -1, 0), reverse=True)
-                            for w in (key_weight, value_weight)), dim=-2)  # (A, 2H/A, H)
-        bias = F.stack(*(b.reshape(shape=(self._num_heads, -1), reverse=True)
-                         for b in (key_bias, value_bias)), axis=1)  # (A, 2, H/A)
-        projected = F.FullyConnected(data=states, weight=weight.reshape(shape=(-1, 0), reverse=True),
-                                     bias=bias.reshape(-1), num_hidden=2 * self.units, flatten=False)  # (s, B, 2H)
-        query = F.FullyConnected(data=queries, weight=query_weight, bias=query_bias, num_hidden=self.units,
-                                 flatten=False)  # (M, B, H)
-        scores = F.contrib.interleaved_matmul_encdec_qk(query, projected, heads=self._num_heads)  # (B·A, M, s)
-        weights = self.dropout_layer(F.softmax(scores + mask, axis=-1))
-        return F.contrib.interleaved_matmul_encdec_valatt(projected, weights, heads=self._num_heads)
+        # Keys and values of all tokens. Queries are projected separately.
+        weight, bias = joined(F, self._num_heads, (key_weight, value_weight), (key_bias, value_bias))  # (2H, H), (2H,)
+        projected = project(F, states, weight, bias, 2 * self.units)  # (s, B, 2H)
+        query = project(F, queries, query_weight, query_bias, self.units)  # (M, B, H)
+        return attended_by(F, query, projected, mask, self._num_heads, self.dropout_layer)
+
+
+def joined(F, heads: int, weights, biases):
+    """k weights (H, H) and biases (H,) as one of each, (kH, H) and (kH,), for one projection.
+
+    The fused operators expect, for each head, its query, key and value rows next to each other.
+    """
+    weight = F.concat(*(w.reshape(shape=(heads, -1, 0), reverse=True) for w in weights), dim=-2)  # (A, kH/A, H)
+    bias = F.stack(*(b.reshape(shape=(heads, -1), reverse=True) for b in biases), axis=1)  # (A, k, H/A)
+    return weight.reshape(shape=(-1, 0), reverse=True), bias.reshape(-1)
+
+
+def project(F, states, weight, bias, units: int):
+    """States (…, H), weight (units, H), bias (units,) → (…, units)."""
+    return F.FullyConnected(data=states, weight=weight, bias=bias, num_hidden=units, flatten=False)
+
+
+def attended(F, projected, mask, heads: int, dropout=lambda weights: weights):
+    """Joined projections (s, B, 3H), mask (B·A, s, s) → context (s, B, H), attention weights (B·A, s, s)."""
+    scores = F.contrib.interleaved_matmul_selfatt_qk(projected, heads=heads)  # (B·A, s, s)
+    # A masked score falls to about −1e4, so its weight after the softmax is 0.
+    weights = dropout(F.softmax(scores + mask, axis=-1))
+    return F.contrib.interleaved_matmul_selfatt_valatt(projected, weights, heads=heads), weights
+
+
+def attended_by(F, query, projected, mask, heads: int, dropout=lambda weights: weights):
+    """Queries (M, B, H), keys and values (s, B, 2H), mask (B·A, M, s) → context (M, B, H)."""
+    scores = F.contrib.interleaved_matmul_encdec_qk(query, projected, heads=heads)  # (B·A, M, s)
+    weights = dropout(F.softmax(scores + mask, axis=-1))
+    return F.contrib.interleaved_matmul_encdec_valatt(projected, weights, heads=heads)
 
 
 class Encoder(BERTEncoder):
