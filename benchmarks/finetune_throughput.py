@@ -12,6 +12,7 @@ has been trained on. Compilation of shapes, data order and schedule are inside t
 
 Prints one JSON line a task: examples per second of both, medians over the repeats, and the median and quartiles of the
 ratio of neighbouring runs; also that of processor times, which is steadier on a machine that others use too. With
+--tuned-peer the Trainer makes batches of similar length too, in bf16 where the processor has it. With
 --widths it trains nothing: one line a task of the mean length of an example and the mean width of an epoch's batches.
 """
 
@@ -24,18 +25,11 @@ from typing import Callable, Tuple
 
 import numpy as np
 
-from bort_mx import PRESETS
-from bort_mx.data.batches import TrainingBatches
+from bort_mx import PRESETS, runtime
 from bort_mx.data.encoding import EncodedExamples, encode_examples
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
-from bort_mx.distributed import Workers
-from bort_mx.finetuning.evaluation import targets_of
-from bort_mx.finetuning.vocabulary_subset import trainee_of
-from bort_mx.models import build_model
-from bort_mx.training import schedules
-from bort_mx.training.optimizers import OptimizerSettings
-from bort_mx.training.step import TrainingStep
+from bort_mx.machine import instructions
 
 LONGEST = 512
 Run = Callable[[int], np.ndarray]
@@ -49,7 +43,15 @@ def now() -> np.ndarray:
 
 def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_size: int, steps: int) -> Run:
     """This project's step core and batches."""
-    import mxnet as mx  # after bort_mx, which sets the threads
+    import mxnet as mx
+
+    from bort_mx.data.batches import TrainingBatches
+    from bort_mx.distributed import Workers
+    from bort_mx.finetuning.vocabulary_subset import trainee_of
+    from bort_mx.models import build_model
+    from bort_mx.training import schedules
+    from bort_mx.training.optimizers import OptimizerSettings
+    from bort_mx.training.step import TrainingStep
 
     model = build_model(PRESETS["bort"], 50265, "classifier", num_labels=2)
     tokens = TrainingBatches(encoded, targets, pad_id, batch_size, 0).tokens()
@@ -68,8 +70,9 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
     return run
 
 
-def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, batch_size: int, steps: int) -> Run:
-    """transformers' Trainer; the clock runs from its first training step to its end."""
+def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, batch_size: int, steps: int,
+                tuned: bool) -> Run:
+    """transformers' Trainer; the clock runs from its first training step to its end. `tuned`: see --tuned-peer."""
     import accelerate  # noqa: F401  the Trainer needs it, and says so only when it starts
     import torch
     import transformers
@@ -98,7 +101,8 @@ def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, 
             options = transformers.TrainingArguments(
                 folder, per_device_train_batch_size=batch_size, max_steps=steps, learning_rate=1e-5, weight_decay=0.01,
                 warmup_steps=steps // 10, seed=seed, use_cpu=True, report_to=[], save_strategy="no",
-                logging_strategy="no", disable_tqdm=True)
+                logging_strategy="no", disable_tqdm=True, bf16=tuned and instructions()["bf16"],
+                train_sampling_strategy="group_by_length" if tuned else "random")
             trainer = transformers.Trainer(model, options, train_dataset=rows, processing_class=tokenizer,
                                            callbacks=[clock])
             trainer.remove_callback(transformers.PrinterCallback)
@@ -109,6 +113,8 @@ def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, 
 
 def training_set(name: str, data_dir: str, tokenizer: Tokenizer) -> Tuple[Task, EncodedExamples, np.ndarray]:
     """A task, its training set and what is to be predicted."""
+    from bort_mx.finetuning.evaluation import targets_of
+
     task = get_task(name)
     examples = task.read(data_dir, "train")
     return task, encode_examples(tokenizer, examples, LONGEST, task.cut), targets_of(task, examples)
@@ -116,6 +122,8 @@ def training_set(name: str, data_dir: str, tokenizer: Tokenizer) -> Tuple[Task, 
 
 def widths(name: str, data_dir: str, vocabulary: str) -> dict:
     """Mean tokens of an example, and mean width of the batches of an epoch: of similar length, and random ones."""
+    from bort_mx.data.batches import TrainingBatches
+
     tokenizer = load_tokenizer(vocabulary)
     task, encoded, targets = training_set(name, data_dir, tokenizer)
 
@@ -130,14 +138,14 @@ def widths(name: str, data_dir: str, vocabulary: str) -> dict:
             "similar_lengths": mean(True), "random_batches": mean(False)}
 
 
-def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int) -> dict:
+def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int, tuned: bool) -> dict:
     """One task; the first run of each is left out."""
     tokenizer = load_tokenizer(vocabulary)
     task, encoded, targets = training_set(name, data_dir, tokenizer)
     ours = our_run(encoded, targets, tokenizer.pad_id, task.batch_size, steps)
     missing = {}
     try:
-        runs = [ours, trainer_run(encoded, targets, vocabulary, task.batch_size, steps)]
+        runs = [ours, trainer_run(encoded, targets, vocabulary, task.batch_size, steps, tuned)]
     except ImportError as reason:
         runs, missing = [ours], {"transformers' Trainer": str(reason)}
     for run in runs:
@@ -145,8 +153,8 @@ def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int)
     measured = np.array([[run(seed) for run in runs] for seed in range(1, repeats + 1)])  # (repeats, runs, two clocks)
     examples = steps * task.batch_size / np.median(measured[:, :, 0], axis=0)  # a second, of each
     found = {"task": name, "batch_size": task.batch_size, "steps": steps, "repeats": repeats,
-             "threads": int(os.environ["OMP_NUM_THREADS"]), "bort_mx_examples_per_s": round(float(examples[0]), 1),
-             "missing": missing}
+             "tuned_peer": tuned, "threads": int(os.environ["OMP_NUM_THREADS"]),
+             "bort_mx_examples_per_s": round(float(examples[0]), 1), "missing": missing}
     if missing:
         return found
     ratio, processor = (measured[:, 1, clock] / measured[:, 0, clock] for clock in (0, 1))
@@ -164,11 +172,15 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["SST-2", "RTE"])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--tuned-peer", action="store_true",
+                        help="let the Trainer group texts by length, and use bf16 autocast where the processor has it")
     parser.add_argument("--widths", action="store_true", help="count the batches' widths, train nothing")
     options = parser.parse_args()
+    runtime.keep_freed_memory()  # before MXNet starts its threads, as a run does; the Trainer gains from it too
     for name in options.tasks:
         found = (widths(name, options.data_dir, options.vocab) if options.widths else
-                 compare(name, options.data_dir, options.vocab, options.steps, options.repeats))
+                 compare(name, options.data_dir, options.vocab, options.steps, options.repeats,
+                         options.tuned_peer))
         print(json.dumps(found), flush=True)
 
 

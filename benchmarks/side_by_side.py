@@ -12,6 +12,7 @@ import contextlib
 import math
 import multiprocessing
 import multiprocessing.connection
+import pathlib
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -83,6 +84,12 @@ class Side:
             self._pipe.send(case)
         return self.answer()[1]
 
+    def peak_mb(self) -> Optional[int]:
+        """The most memory that the process has had resident, in MB; None where the kernel does not say (Linux does)."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status")
+        lines = status.read_text().splitlines() if status.is_file() else []
+        return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM")), None)
+
     def stop(self) -> None:
         """End the process."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -152,6 +159,10 @@ class SideBySide:
                 if seconds is not None and number >= 0:
                     found.setdefault(name, []).append(seconds)
         return {name: values for name, values in found.items() if name in self.sides}
+
+    def peaks_mb(self) -> Dict[str, Optional[int]]:
+        """Peak memory of each side so far."""
+        return {name: side.peak_mb() for name, side in self.sides.items()}
 
     def _ask(self, name: str, case: Any) -> Optional[float]:
         try:

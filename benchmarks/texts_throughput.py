@@ -71,6 +71,8 @@ def main() -> None:
         for name, pipe in pipes.items():
             pipe.send(True)
             rows[name].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(False)
     want = rows["sentence-transformers"][0][2]
     rate = {name: len(texts) / np.median([row[0] for row in found]) for name, found in rows.items()}
     for name, found in rows.items():

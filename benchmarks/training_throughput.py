@@ -10,7 +10,7 @@ masked, dropout 0.1, AdamW, gradients clipped to 1. The peers are transformers' 
 - gathered, compiled: the same through torch.compile; each with bf16 autocast too where the processor has bf16.
 
 Steps alternate, each side in a process of its own, as in use, with the same number of threads; printed are the medians
-and the quartiles of the ratio.
+and the quartiles of the ratio, and each side's peak memory, with what its libraries take.
 
     python benchmarks/training_throughput.py --works "MLM, Bort" --repeats 7
 """
@@ -19,19 +19,15 @@ import argparse
 import functools
 import json
 import os
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from side_by_side import Missing, SideBySide, Work, spread
 
+from bort_mx import runtime
 from bort_mx.architecture import PRESETS, Architecture
 from bort_mx.data.masking import Batch, MaskingVocabulary, mask_tokens, max_masked
-from bort_mx.distributed import Workers
 from bort_mx.machine import instructions
-from bort_mx.models import build_model, parameters_of
-from bort_mx.pretraining.objective import PretrainingObjective
-from bort_mx.training.optimizers import AdamW
-from bort_mx.training.step import TrainingStep
 
 VOCABULARY, MASK, SPECIAL = 50265, 50264, {0, 1, 2, 3, 50264}
 WEIGHT, TEMPERATURE = 0.5, 1.0
@@ -57,6 +53,12 @@ WORKS: Dict[str, Training] = {
 }
 
 
+PEERS: Dict[str, Tuple[bool, bool, bool]] = {
+    f"transformers, {name}{', bf16' if bf16 else ''}": (*kind, bf16) for bf16 in (False, True) for name, kind in (
+        ("stock", (False, False)), ("gathered", (True, False)), ("gathered, compiled", (True, True)))}
+"""Name → gathers, compiled, bf16 of `their_step`."""
+
+
 def make_batch(size: int, length: int, seed: int) -> Batch:
     """Full sequences of random tokens, masked."""
     rng, vocabulary = np.random.default_rng(seed), MaskingVocabulary(VOCABULARY, MASK, SPECIAL)
@@ -74,8 +76,15 @@ def make_batch(size: int, length: int, seed: int) -> Batch:
 
 
 def our_step(seed: int, student: Shape, teacher: Optional[Shape]) -> Work:
-    """This project's step: the same core that run_pretraining.py runs."""
+    """This project's step: the same core that run_pretraining.py runs, in a process that is set up as there."""
+    runtime.keep_freed_memory()  # before MXNet starts its threads
     import mxnet
+
+    from bort_mx.distributed import Workers
+    from bort_mx.models import build_model, parameters_of
+    from bort_mx.pretraining.objective import PretrainingObjective
+    from bort_mx.training.optimizers import AdamW
+    from bort_mx.training.step import TrainingStep
 
     model = build_model(Architecture(*student), VOCABULARY, "mlm")
     teaches = build_model(Architecture(*teacher), VOCABULARY, "mlm", dropout=0.0) if teacher else None
@@ -153,24 +162,22 @@ def their_step(seed: int, student: Shape, teacher: Optional[Shape], gathers: boo
 
 def steps(work: Training) -> Dict[str, Tuple]:
     """The sides: name → what makes its step, and the arguments."""
-    peers = {"transformers, stock": (False, False), "transformers, gathered": (True, False),
-             "transformers, gathered, compiled": (True, True)}
     of = (0, work.student, work.teacher)
-    return {"bort_mx": (our_step, of),
-            **{name + (", bf16" if bf16 else ""): (their_step, (*of, *kind, bf16))
-               for bf16 in (False, True) for name, kind in peers.items()}}
+    return {"bort_mx": (our_step, of), **{name: (their_step, (*of, *kind)) for name, kind in PEERS.items()}}
 
 
-def measure(name: str, shape: str, repeats: int) -> dict:
+def measure(name: str, shape: str, repeats: int, peers: Sequence[str]) -> dict:
     """Steps in turn, each side in a process of its own, the others waiting."""
     size, length = map(int, shape.split("x"))
-    with SideBySide(steps(WORKS[name])) as sides:
+    makers = {side: maker for side, maker in steps(WORKS[name]).items() if side == "bort_mx" or side in peers}
+    with SideBySide(makers) as sides:
         # Two rounds first: compiling, and the first touch of all memory.
         seconds = sides.rounds(shape, repeats, 2, BUDGET, least=2)
+        peaks = sides.peaks_mb()
     found = {"work": name, "shape": shape, "threads": int(os.environ["OMP_NUM_THREADS"]), "repeats": repeats,
              "tokens_per_s": {side: round(size * length / float(np.median(values)), 1)
                               for side, values in seconds.items()},
-             "missing": sides.missing, "ratio": {}}
+             "peak_mb": peaks, "missing": sides.missing, "ratio": {}}
     for side, values in seconds.items():
         if side != "bort_mx" and "bort_mx" in seconds:
             found["ratio"][side] = spread([theirs / ours for theirs, ours in zip(values, seconds["bort_mx"])])
@@ -181,15 +188,17 @@ def main() -> None:
     """Measure and print one JSON line a work and shape."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="PEER",
+                        help=f"those of {', '.join(PEERS)}")
     parser.add_argument("--repeats", type=int, default=7, help="the most steps of each side")
     parser.add_argument("--quick", action="store_true", help="Bort's masked-LM step of 2 x 128, two of each")
     arguments = parser.parse_args()
     if arguments.quick:
-        print(json.dumps(measure("MLM, Bort", "2x128", 2)), flush=True)
+        print(json.dumps(measure("MLM, Bort", "2x128", 2, arguments.peers)), flush=True)
         return
     for name in arguments.works:
         for shape in WORKS[name].shapes:
-            print(json.dumps(measure(name, shape, arguments.repeats)), flush=True)
+            print(json.dumps(measure(name, shape, arguments.repeats, arguments.peers)), flush=True)
 
 
 if __name__ == "__main__":

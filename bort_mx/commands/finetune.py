@@ -71,6 +71,7 @@ def run(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) 
     Raises:
         InputError: see `bort_mx.finetuning.finetune.finetune` and `bort_mx.agora.run.run_agora`.
     """
+    runtime.keep_freed_memory()  # before MXNet starts its threads
     from bort_mx.finetuning.benchmark import run_benchmarks  # MXNet is loaded only now: --help stays quick
     from bort_mx.finetuning.seeds import run_seeds
 

@@ -26,6 +26,7 @@ def main(argv: List[str]) -> int:
 def run(argv: List[str]) -> Tuple[PretrainingOptions, Dict[str, Any]]:
     """As `main`, without its last lines. Returns the options and results.json."""
     options, recorded = parse_run_options(PretrainingOptions, argv, "run_pretraining.py", DESCRIPTION)
+    runtime.keep_freed_memory()  # before MXNet starts its threads
     if options.data is None and not recorded:
         has_vocabulary = options.tokenizer or options.init or options.teacher
         built_in = [*BUILT_IN[2 if options.init else 0:],  # --init has its architecture

@@ -31,6 +31,7 @@ def main(argv: List[str]) -> int:
 def run(argv: List[str]) -> Tuple[SearchOptions, Dict[str, Any]]:
     """As `main`, without its last lines. Returns the options and results.json."""
     options, recorded = parse_run_options(SearchOptions, argv, "run_search.py", DESCRIPTION)
+    runtime.keep_freed_memory()  # before MXNet starts its threads
     if options.data is None and not recorded:
         options = parse_options(SearchOptions, argv, "run_search.py", DESCRIPTION, first=BUILT_IN)
         if runtime.is_first_process():

@@ -75,6 +75,7 @@ def test_a_killed_peer_is_reported_at_once_and_the_others_go_on(side_by_side, tm
         start = time.monotonic()
         found = sides.rounds(case, 2, warm_up=0)
         assert time.monotonic() - start < SOON
+        assert list(sides.peaks_mb()) == ["alive"] and 5 < sides.peaks_mb()["alive"] < 5000  # MB, not kB
     assert list(found) == ["alive"] and len(found["alive"]) == 2
     assert sides.missing["killed"] == "killed: its process ended with exit code -9 before it answered"
 
