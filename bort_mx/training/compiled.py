@@ -24,16 +24,17 @@ SOURCE = pathlib.Path(__file__).with_name("adamw.c")
 FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC"]
 SMALL = 1 << 16
 """Weights of a tensor that one thread updates; of a larger one, each thread takes a part."""
+SLOWER = "MXNet's operator updates the weights; a step takes up to a tenth longer"
 Update = Callable[..., None]
 logger = logging.getLogger(__name__)
 
 
 @functools.cache
 def adamw() -> Optional[Update]:
-    """The compiled update, see `adamw_update`; None where it cannot be compiled, which is logged once."""
+    """The compiled update, see `adamw_update`; None where it cannot be compiled, which is warned of once."""
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
-        logger.info("no C compiler, so MXNet's operator updates the weights; a step takes up to a tenth longer")
+        logger.warning("no C compiler (cc): %s", SLOWER)
         return None
     with tempfile.TemporaryDirectory() as folder:
         library = os.path.join(folder, "adamw.so")
@@ -42,8 +43,7 @@ def adamw() -> Optional[Update]:
                            capture_output=True, timeout=60)
             loaded = ctypes.CDLL(library)  # stays loaded when the file is gone
         except (OSError, subprocess.SubprocessError) as error:
-            logger.info("%s did not compile AdamW (%s), so MXNet's operator updates the weights; a step takes up to a "
-                        "tenth longer", compiler, " ".join(str(error).split()))
+            logger.warning("%s did not compile AdamW (%s): %s", compiler, " ".join(str(error).split()), SLOWER)
             return None
     loaded.adamw.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_size_t] + [ctypes.c_float] * 7
     loaded.adamw.restype = None
