@@ -10,6 +10,7 @@ from typing import Callable, Dict, Iterator, List, Sequence
 import mxnet as mx
 import numpy as np
 
+from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.training import compiled
 from bort_mx.training.options import OptimizerSettings
@@ -36,6 +37,9 @@ class Optimizer:
         self._half = [name for name in self.names if weights[name].dtype != np.float32]
         self._state = {name: [mx.nd.zeros(w.shape, ctx=w.context) for _ in self.slots]
                        for name, w in self.masters.items()}
+
+    def agree(self, workers: Workers) -> None:
+        """Make sure that all workers compute the same. All of them call it, before the first step."""
 
     def weights(self) -> List[mx.nd.NDArray]:
         """The parameters' arrays, in the order of `names`."""
@@ -119,6 +123,12 @@ class AdamW(Optimizer):
                  epsilon: float = 1e-8, bias_correction: bool = True):
         super().__init__(parameters, weight_decay)
         self._beta1, self._beta2, self._epsilon, self._bias_correction = beta1, beta2, epsilon, bias_correction
+        self._compiled = True
+
+    def agree(self, workers: Workers) -> None:
+        """The compiled update if all workers have a compiler: MXNet's operator rounds otherwise."""
+        if workers.size > 1:
+            self._compiled = all(workers.gather(compiled.adamw() is not None, "compiled AdamW"))
 
     def _update(self, weight, gradient, state, learning_rate, scale, decay):
         mean, variance = state
@@ -127,7 +137,7 @@ class AdamW(Optimizer):
         root, correction = 1.0, 1.0
         if self._bias_correction:
             root, correction = math.sqrt(1 - self._beta2 ** self.updates), 1 - self._beta1 ** self.updates
-        update = compiled.adamw() if compiled.fits(weight, gradient, mean, variance) else None
+        update = compiled.adamw() if self._compiled and compiled.fits(weight, gradient, mean, variance) else None
         if update is not None:
             update((weight, gradient, mean, variance), (scale, self._beta1, self._beta2, root / correction,
                                                         self._epsilon * root, learning_rate, decay))

@@ -107,6 +107,7 @@ class TrainingStep:
     def __init__(self, objective: Objective, optimizer: Optimizer, workers: Workers, clip: float = 1.0,
                  patience: int = 10, half: bool = False):
         self._objective, self.optimizer, self._workers = objective, optimizer, workers
+        optimizer.agree(workers)
         self._clip, self._patience = clip, patience
         self.scaler = LossScaler(half)
         self.skipped, self.skipped_in_a_row = 0, 0

@@ -4,6 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from bort_mx.distributed import Workers
 from bort_mx.training import compiled
 from bort_mx.training.optimizers import AdamW
 
@@ -57,3 +58,43 @@ def test_a_lacking_compiler_is_told(monkeypatch, caplog, tmp_path, compiler, sai
     else:
         monkeypatch.setenv("CC", compiler)
     assert compiled.adamw.__wrapped__() is None and said in caplog.text
+
+
+@needs_compiler
+@pytest.mark.parametrize("others, is_compiled", [([True, True], True), ([True, False], False)])
+def test_all_workers_round_alike(monkeypatch, others, is_compiled):
+    """Where one has no compiler, all take MXNet's operator."""
+    class Two(Workers):
+        size = 2
+
+        def gather(self, value, name):
+            assert value is True
+            return others
+
+    calls = []
+    monkeypatch.setattr(compiled, "adamw", lambda: calls.append)
+    parameter = mx.gluon.Parameter("dense.weight", shape=(3,))
+    parameter.initialize(mx.init.One())
+    optimizer = AdamW({"dense.weight": parameter})
+    optimizer.agree(Two())
+    monkeypatch.setattr(compiled, "adamw", lambda: lambda *arguments: calls.append(arguments))
+    optimizer.step(0.1, 1.0, optimizer.gradients())
+    assert bool(calls) is is_compiled
+
+
+@needs_compiler
+def test_every_processor_rounds_alike():
+    """NumPy's float32, one operation after another, to the bit: no product is added without being rounded first."""
+    f = np.float32
+    rng = np.random.default_rng(1)
+    w, g, m = (rng.normal(size=1003).astype(f) for _ in range(3))
+    v = rng.random(1003).astype(f)
+    scale, beta1, beta2, factor, epsilon, rate, decay = map(f, (0.3, 0.9, 0.999, 1.7, 1e-8, 0.01, 0.1))
+    arrays = [mx.nd.array(array) for array in (w, g, m, v)]
+    compiled.adamw()(arrays, list(map(float, (scale, beta1, beta2, factor, epsilon, rate, decay))))
+    gradient = g * scale
+    m = beta1 * m + (f(1) - beta1) * gradient
+    v = beta2 * v + (f(1) - beta2) * gradient * gradient
+    w = w - rate * (factor * m / (np.sqrt(v) + epsilon) + decay * w)
+    for found, expected in zip((arrays[0], arrays[2], arrays[3]), (w, m, v)):
+        np.testing.assert_array_equal(found.asnumpy(), expected)
