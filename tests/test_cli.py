@@ -47,11 +47,11 @@ def test_ctrl_c_is_130(capsys):
 def test_what_is_stopped_wherever_it_is_says_once_that_and_how_it_goes_on(error, said, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["run_pretraining.py"])
     assert cli.run_command("run_pretraining.py", raising(error), ["--data", "a b", "--resume", "never"]) == 130
-    assert capsys.readouterr().err == (f"bort-mx run_pretraining.py: stopped: {said}; go on with: python "
+    assert capsys.readouterr().err == (f"run_pretraining.py: stopped: {said}; go on with: python "
                                        "run_pretraining.py --data 'a b' --resume auto\n")
     monkeypatch.setenv("HOROVOD_RANK", "1")  # the others are silent on it
     assert cli.run_command("run_pretraining.py", raising(error), []) == 130
-    assert capsys.readouterr().err == f"bort-mx run_pretraining.py: stopped: {said}\n"
+    assert capsys.readouterr().err == f"run_pretraining.py: stopped: {said}\n"
 
 
 def test_sigterm_is_as_ctrl_c(capsys):

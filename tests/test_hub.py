@@ -131,3 +131,18 @@ def test_the_vocabulary_of_whatever_holds_one_is_found(tmp_path, monkeypatch, pl
     pathlib.Path("shards/manifest.json").write_text("{}")
     pathlib.Path("sentences/modules.json").write_text(json.dumps([{"type": "x.Transformer", "path": "0_Transformer"}]))
     assert load_tokenizer(place).digest == tokenizer.digest
+
+
+def test_a_path_below_a_folder_that_is_here_is_no_name_of_the_hub(tmp_path, monkeypatch):
+    """Its near names are told, and not which files of the Hub to put where."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("gibtsnoch", "other"):
+        pathlib.Path("runs", name).mkdir(parents=True)
+    with pytest.raises(InputError) as caught:
+        hub.find("runs/gibtsnicht")
+    said = str(caught.value)
+    assert said.startswith("runs/gibtsnicht: no such file or folder (did you mean runs/gibtsnoch?); as a name it is ")
+    assert "model.safetensors" not in said
+    with pytest.raises(InputError, match="into the folder ./owner/gibtsnicht and run this again"):
+        hub.find("owner/gibtsnicht")

@@ -11,6 +11,7 @@ import numpy as np
 import safetensors
 
 from bort_mx.errors import InputError
+from bort_mx.io.near_names import missing
 
 BFLOAT16 = "bfloat16"
 """NumPy has no such type: its 16 bits are the upper half of a float32."""
@@ -121,7 +122,7 @@ def read_safetensors(path: os.PathLike) -> Dict[str, StoredTensor]:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(missing(path)) from None
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error}); fetch or copy it again") from None
     header.pop("__metadata__", None)

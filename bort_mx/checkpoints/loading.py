@@ -13,9 +13,11 @@ from bort_mx import hub
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import fairseq, gluonnlp, huggingface, sentence_transformers, tensor_names
 from bort_mx.checkpoints.huggingface_files import OF_OTHERS
+from bort_mx.checkpoints.recorded_run import json_object
 from bort_mx.checkpoints.weights import Format, Weights, check_shapes
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.build import build_from_config
 from bort_mx.models.config import ModelConfig
@@ -69,16 +71,28 @@ def _read(path: os.PathLike, num_heads: Optional[int]) -> Weights:
     """As `read`; errors of Python's own may leave it."""
     path = hub.find(path)
     if not path.exists():
-        raise InputError(f"{path}: no such file or directory")
+        raise InputError(missing(path, "no such file or directory"))
     path = checkpoint_directory.of_output(path) or path
     form = _format_of(path)
     if form is None and path.is_dir():  # perhaps of a format that is one file
         path = _single_file(path)
         form = _format_of(path)
     if form is None:
+        _refuse_search(path)
         *most, last = [form.name for form in FORMATS]
         raise InputError(f"{path}: not a checkpoint{_what_it_holds(path)}; known are {', '.join(most)} and {last}")
     return form.read(path, num_heads)
+
+
+def _refuse_search(path: pathlib.Path) -> None:
+    """Raises InputError for the folder of a search, whose winner is an architecture without weights."""
+    options = json_object(path / checkpoint_directory.CONFIG).get("options")
+    if not isinstance(options, dict) or not {"epsilon", "representative"} <= set(options):
+        return
+    teacher = options.get("teacher") or path / "teacher"
+    raise InputError(f"{path}: this is a search, not a model; pre-train its winner by run_pretraining.py "
+                     f"--architecture {path / checkpoint_directory.RESULTS} --teacher {teacher} --data SHARDS, and "
+                     "give the folder of that run")
 
 
 def _what_it_holds(path: pathlib.Path) -> str:

@@ -20,6 +20,7 @@ from typing import BinaryIO, Dict, Tuple
 
 from bort_mx.checkpoints.lazy_tensor import BFLOAT16, StoredTensor
 from bort_mx.errors import InputError
+from bort_mx.io.near_names import missing
 
 LIST_MAGIC, V1_MAGIC, V2_MAGIC, V3_MAGIC = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 KINDS = {0: "f4", 1: "f8", 2: "f2", 3: "u1", 4: "i4", 5: "i1", 6: "i8", 7: "?", 12: BFLOAT16}
@@ -37,7 +38,7 @@ def read(path: os.PathLike) -> Dict[str, StoredTensor]:
         with open(path, "rb") as file:
             return _read(file, path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(missing(path)) from None
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a whole file of MXNet parameters ({error}); fetch or copy it again") from None
 

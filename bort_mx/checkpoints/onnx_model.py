@@ -16,6 +16,7 @@ from bort_mx.checkpoints.quantization import CALIBRATED
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
 from bort_mx.checkpoints.weights import model_config
 from bort_mx.errors import InputError
+from bort_mx.io.near_names import missing
 from bort_mx.models.config import ModelConfig
 from bort_mx.runtime import set_threads
 
@@ -47,7 +48,7 @@ class OnnxModel:
         optional_package(self.package)
         self.path = pathlib.Path(path)
         if not self.path.is_file():
-            raise InputError(f"{self.path}: no such file")
+            raise InputError(missing(self.path))
         try:
             self._open(threads or set_threads())
         except Exception as error:  # the C++ library's exceptions derive from Exception alone

@@ -18,6 +18,7 @@ import numpy as np
 from bort_mx.checkpoints.lazy_tensor import StoredTensor, Tensor
 from bort_mx.checkpoints.torch_pickle import Refused, Storage, View, checked, interpret
 from bort_mx.errors import InputError
+from bort_mx.io.near_names import missing
 
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """The first two pickles of the layout before PyTorch 1.6."""
@@ -39,7 +40,7 @@ def read(path: os.PathLike) -> Any:
             value = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
             return _Resolver(path, os.fstat(file.fileno()).st_size).resolve(value)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(missing(path)) from None
     except Refused as error:
         raise InputError(f"{path}: refused, as {error}; nothing in it was run") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError, struct.error,

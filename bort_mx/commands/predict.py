@@ -119,8 +119,15 @@ def main(argv: List[str]) -> int:
         _fill_masks(options.checkpoint, options.fill_mask or [], options.input, columns, options.output,
                     options.top_k or 5, options.batch_size)
     if options.output is not None:  # standard output is for answers alone
-        say_last(options.output, "export", options.checkpoint, "model.onnx", "--int8")
+        say_last(options.output, *_following(options.checkpoint, options.embed is not None))
     return 0
+
+
+def _following(checkpoint: str, embeds: bool) -> List[str]:
+    """The next command: the export of what was run, which may be a classifier's encoder; or serving such a file."""
+    if checkpoint.endswith(".onnx"):
+        return ["serve", checkpoint]
+    return ["export", checkpoint, "model.onnx", *(["--head", "encoder"] if embeds else []), "--int8"]
 
 
 def _refuse_to_replace(output: str, checkpoint: str, texts: Mapping[str, Optional[str]]) -> None:

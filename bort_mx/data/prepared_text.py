@@ -13,6 +13,7 @@ from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
 from bort_mx.distributed import Workers
 from bort_mx.errors import BAD_INPUT, DONE, InputError, RunError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 
 MANIFEST = "manifest.json"
 
@@ -38,7 +39,7 @@ def prepared_text(sources: Optional[Sequence[str]], target: pathlib.Path, seed: 
         return paths[0]
     absent = [path for path in paths if not path.exists()]
     if absent:
-        raise InputError(f"--data {absent[0]}: no such file or folder")
+        raise InputError(f"--data {missing(absent[0], 'no such file or folder')}")
     failure = (DONE, "")
     if workers.is_first and not (keep and (target / MANIFEST).is_file()):
         if model:

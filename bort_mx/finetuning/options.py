@@ -61,7 +61,8 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     checkpoint: str = "amazon/bort"
     """Model to fine-tune: a checkpoint of this program, the output directory of a run, a Hugging Face or fairseq
     folder, GluonNLP's .params, or a name on the Hugging Face Hub. fresh: a small model without pre-training. The
-    default is what the paper's authors released; their pre-training code has faults, see README.md."""
+    default is what the paper's authors released; their pre-training code has faults: see
+    docs/interpretation.md."""
 
     transfer_from: Optional[str] = None
     """In place of --checkpoint: a checkpoint fine-tuned on another task, such as MNLI for RTE. Its classifier is

@@ -26,6 +26,8 @@ ONNX_ENGINES: Dict[str, Tuple[str, str]] = {
     "openvino-bf16": ("bort_mx.checkpoints.openvino_model", "OpenVinoBfloat16Model"),
 }
 """Names in `engine_choice` files: the same. `bort-mx export --auto` measures those that are installed."""
+TENSORS_OF_HEAD = {"mlm": "decoder.", "classifier": "classifier."}
+"""How the names of a head's tensors begin."""
 logger = logging.getLogger(__name__)
 
 
@@ -52,16 +54,21 @@ def open_with_engine(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any, 
         path: a checkpoint or file.
         head: the head that is asked for; None: the one that it holds.
     Returns:
-        the model (a `BERT` or an `Engine`), its tokenizer or None, and the parts of the head that were not trained.
+        the model (a `BERT` or an `Engine`; None for a checkpoint that holds nothing of the head), its tokenizer or
+        None, and the parts of the head that were not trained.
     Raises:
         InputError: no such checkpoint or file, or a damaged one.
     """
     row = ENGINES.get(pathlib.Path(path).suffix)
     if row is None:
-        from bort_mx.checkpoints import load  # brings MXNet, which --help goes without
+        from bort_mx.checkpoints import assemble, read  # brings MXNet, which --help goes without
 
-        model, tokenizer, _ = load(path, head)
-        return model, tokenizer, model.initialized
+        weights = read(path)
+        tensors = TENSORS_OF_HEAD.get(head or "")
+        if tensors and not any(name.startswith(tensors) for name in weights.tensors):
+            return None, weights.tokenizer, [str(head)]
+        model = assemble(weights, head)
+        return model, weights.tokenizer, model.initialized
     model = _open(path, row)
     return model, model.tokenizer, [] if head in (None, model.config.head) else [head]
 

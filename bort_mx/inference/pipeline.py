@@ -55,7 +55,7 @@ def open_model(path: os.PathLike, head: Optional[str]) -> Tuple[Any, Any]:
         head = head or model.config.head
         advice = {"mlm": f"train one by run_pretraining.py --init {path}",
                   "classifier": f"train one by run_finetune.py --checkpoint {path}"}
-        if not hasattr(model, "collect_params"):  # an engine's file, which has one head
+        if model is not None and not hasattr(model, "collect_params"):  # an engine's file, which has one head
             advice = {head: f"it holds {model.config.head}; export the checkpoint by --head {head}"}
         raise InputError(f"{path}: has no trained {head} head; {advice[head]}")
     if tokenizer is None:

@@ -15,6 +15,7 @@ import yaml
 
 from bort_mx.errors import InputError, Unreadable
 from bort_mx.io import strict_json
+from bort_mx.io.near_names import missing
 
 MOST_REPEATED = 10_000
 """Number of values that the aliases of a YAML file may repeat. Some hundred bytes can stand for billions of values."""
@@ -148,7 +149,7 @@ def read_text(path: os.PathLike) -> str:
     try:
         text = pathlib.Path(path).read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(missing(path)) from None
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError as error:

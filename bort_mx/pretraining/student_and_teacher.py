@@ -12,6 +12,7 @@ from bort_mx.checkpoints import loading
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 from bort_mx.models.bert import BERT
 from bort_mx.models.build import build_from_config
 from bort_mx.models.config import ModelConfig
@@ -86,7 +87,7 @@ def refuse_unfit(option: str, path: str, seq_len: int, head: str) -> None:
         head: what a teacher needs, "mlm" or "encoder".
     """
     if not hub.find(path).exists():
-        raise InputError(f"--{option} {path}: no such file or directory")
+        raise InputError(f"--{option} {missing(path, 'no such file or directory')}")
     weights = loading.read(path)
     check_length(seq_len, weights.config, path)
     if option == "teacher" and head == "mlm" and not any(name.startswith("decoder.") for name in weights.tensors):

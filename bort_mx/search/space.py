@@ -14,6 +14,7 @@ import yaml
 from bort_mx.architecture import ROBERTA_POSITIONS, ROBERTA_VOCABULARY, Architecture
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 
 PAPER_SPACE = pathlib.Path(__file__).with_name("search_paper.yaml")
 SMALL_SPACE = pathlib.Path(__file__).with_name("search_small.yaml")
@@ -203,7 +204,7 @@ def representatives(parts: Sequence[Tuple[Architecture, ...]], representative: s
 def _read_fields(path: pathlib.Path) -> Dict[str, Tuple[int, Any]]:
     """Read the fields: name → (line, value). Letters are replaced by full names."""
     if not path.exists():
-        raise InputError(f"{path}: no such file; it should contain a search space (YAML)")
+        raise InputError(f"{missing(path)}; it should contain a search space (YAML)")
     document = files.compose_yaml(path)
     if not isinstance(document, yaml.MappingNode):
         raise InputError(f"{path}: contains no fields; give num_layers, num_heads, hidden_size and intermediate_size, "

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from bort_mx.architecture import Architecture
@@ -64,6 +65,22 @@ def test_answers_on_standard_output_stand_alone(checkpoints, tmp_path, capsys):
     assert predict.main([*words, "--output", str(tmp_path / "a.jsonl")]) == 0
     assert last(capsys) == [f"wrote {tmp_path}/a.jsonl",
                             f"next: python -m bort_mx export {checkpoints}/classifier model.onnx --int8"]
+
+
+def test_what_was_run_is_what_the_next_command_exports(checkpoints, tmp_path, capsys):
+    """After --embed with a classifier: its encoder. An exported file is not exported again."""
+    pytest.importorskip("onnxruntime")
+    out = str(tmp_path / "e.npy")
+    texts = str(checkpoints / "texts.txt")
+    assert predict.main(["--checkpoint", str(checkpoints / "classifier"), "--embed", texts, "--output", out]) == 0
+    words = shlex.split(last(capsys)[1])
+    assert words[:4] == ["next:", "python", "-m", "bort_mx"] and words[-3:] == ["--head", "encoder", "--int8"]
+    exported = str(tmp_path / "model.onnx")
+    assert export.main([exported if word == "model.onnx" else word for word in words[5:-1]]) == 0
+    before = np.load(out)
+    assert predict.main(["--checkpoint", exported, "--embed", texts, "--output", out]) == 0
+    assert last(capsys) == [f"wrote {out}", f"next: python -m bort_mx serve {exported}"]
+    np.testing.assert_allclose(np.load(out), before, atol=1e-5)
 
 
 def test_a_chain_of_commands_names_each_next_one(tmp_path, monkeypatch, capsys):

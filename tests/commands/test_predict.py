@@ -227,6 +227,15 @@ def test_answers_replace_no_file_that_they_come_from(checkpoints, tmp_path, outp
         assert predict.main([*arguments, str(tmp_path / "classifier" / "answers.jsonl")]) == 0
 
 
+@pytest.mark.parametrize("checkpoint, option", [("classifier", "--fill-mask"), ("mlm", "--classify")])
+def test_a_head_that_is_absent_is_an_error_alone(checkpoints, caplog, checkpoint, option):
+    """No line on a new head before it: none is made."""
+    text = "a <mask>" if option == "--fill-mask" else str(checkpoints / "lines.txt")
+    with pytest.raises(InputError, match="has no trained"):
+        predict.main(["--checkpoint", str(checkpoints / checkpoint), option, text])
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("arguments, complaint", [
     (["--checkpoint", "{0}/mlm", "--fill-mask", "a <mask>", "--task", "RTE"], "--task names the labels of --classify"),
     (["--checkpoint", "{0}/mlm", "--classify", "{0}/lines.txt"], "no trained classifier head"),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bort_mx import PRESETS, Architecture
-from bort_mx.checkpoints import save
+from bort_mx.checkpoints import load, save
 from bort_mx.cli import run_command
 from bort_mx.commands import prepare as preparation
 from bort_mx.commands.search import main
@@ -512,3 +512,11 @@ def test_a_teacher_named_on_the_hub_prepares_text_with_its_own_vocabulary(tmp_pa
     found = sources.find_sources("owner/name", ["text.txt"], str(tmp_path / "out"), 0, None, Workers())
     assert found == (tmp_path / "snapshot", tmp_path / "data") and set(asked) == {"owner/name"}
     assert prepared[0][0] == ["text.txt"] and prepared[0][3] == str(tmp_path / "snapshot")
+
+
+def test_the_folder_of_a_search_is_no_model_and_says_what_to_do(finished):
+    with pytest.raises(InputError) as caught:
+        load(finished[2])
+    said = str(caught.value)
+    assert said.startswith(f"{finished[2]}: this is a search, not a model; pre-train its winner by run_pretraining.py ")
+    assert f"--architecture {finished[2]}/results.json --teacher " in said and "known are" not in said

@@ -22,6 +22,7 @@ from bort_mx.data.corpora.wrapped_lines import PARAGRAPH_END, looks_wrapped
 from bort_mx.data.text import JUDGED, clean, looks_like_documents
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 
 BLOCK = 1 << 19  # bytes of text in a block
 LONGEST_LINE = 1 << 24  # bytes; a line beyond is cut at a space
@@ -60,7 +61,7 @@ def list_files(paths: Iterable[os.PathLike]) -> Tuple[List[pathlib.Path], int]:
     found, hidden, seen = {}, 0, set()
     for path in map(pathlib.Path, paths):
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
+            raise InputError(missing(path, "no such file or folder"))
         if path.is_file():
             found[path.resolve()] = path
         for folder, folders, names in os.walk(path, followlinks=True):

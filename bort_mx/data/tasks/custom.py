@@ -32,6 +32,7 @@ from bort_mx.data.tasks.examples import Example, Examples, MissingSplit
 from bort_mx.data.tasks.spellings import means_no_label, read_label
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 
 FIELDS = ("name", "files", "columns", "labels", "regression", "metrics", "criterion", "batch_size", "cut")
 OPTIONAL_COLUMNS = ("text_pair", "idx")
@@ -132,7 +133,7 @@ class CustomTask(Task):
         name = self._names(split)[0]
         path = pathlib.Path(data_dir if data_dir is not None else self._path.parent) / name
         if not os.path.isfile(path):  # False for a name that cannot be, for which Path.is_file raises
-            raise MissingSplit(f"{path}: no such file; {self._path} names it as the {split} set")
+            raise MissingSplit(f"{missing(path)}; {self._path} names it as the {split} set")
         return path
 
     def _names(self, split: str):

@@ -18,6 +18,7 @@ from bort_mx.data.tasks.base import Folder, Task
 from bort_mx.data.tasks.tables import load_table
 from bort_mx.errors import InputError
 from bort_mx.io.files import atomic_path
+from bort_mx.io.network import reason_of
 from bort_mx.progress import Progress
 
 Transfer = Callable[[str, BinaryIO], None]
@@ -116,7 +117,7 @@ def _download(entry: Dict[str, Any], file: pathlib.Path, target: pathlib.Path, t
                 contextlib.suppress(_TooLong):
             transfer(url, _LimitedFile(out, entry["bytes"], progress))
     except OSError as error:  # the errors of requests and time-outs are among them
-        raise InputError(f"{url} cannot be fetched ({error}); {advice}") from None
+        raise InputError(f"{url} cannot be fetched ({reason_of(error)}); {advice}") from None
     size, digest = file.stat().st_size, pooch.file_hash(str(file))
     if size != entry["bytes"] or digest != entry["sha256"]:
         found = f"{size} bytes" if size <= entry["bytes"] else "more bytes"

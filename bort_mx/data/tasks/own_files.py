@@ -13,6 +13,7 @@ from bort_mx.data.tasks.custom import METRICS, CustomTask
 from bort_mx.data.tasks.examples import SPLITS, Examples, MissingSplit
 from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
+from bort_mx.io.near_names import missing
 from bort_mx.suggestions import hint
 
 PLACES = ("train", "training", "data", "dev", "test", "labels")
@@ -71,7 +72,7 @@ class OwnFiles(CustomTask):
         self._dev_rows: Optional[List[int]] = None
         for split, path in self._paths.items():
             if not path.is_file():
-                raise InputError(f"--{split} {path}: no such file")
+                raise InputError(f"--{split} {missing(path)}")
         self._columns = self._guess_columns()
         self._say_same_files()
         labels, is_regression = self._find_labels()

@@ -15,6 +15,7 @@ from bort_mx.data.tokenizers.settings import check_class, with_settings
 from bort_mx.data.tokenizers.wordpiece import WordPieceTokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 
 SENTENCEPIECE_NAMES = ("sentencepiece.model", "spiece.model", "spm.model", "sentencepiece.bpe.model",
                        "tokenizer.model", "spm")
@@ -40,8 +41,8 @@ def load_tokenizer(path: os.PathLike) -> Tokenizer:
     """
     path = vocabulary_place(path)
     if not path.exists():
-        raise InputError(f"{path}: no such file or directory; give a folder with vocab.json and merges.txt, "
-                         "vocab.txt, or sentencepiece.model")
+        raise InputError(f"{missing(path, 'no such file or directory')}; give a folder with vocab.json and "
+                         "merges.txt, vocab.txt, or sentencepiece.model")
     directory = path if path.is_dir() else path.parent
     config = object_in(directory / CONFIG)
     odd = [name for name in FLAGS if not isinstance(config.get(name), (bool, type(None)))]
