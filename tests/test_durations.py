@@ -4,6 +4,7 @@ import pytest
 
 from bort_mx.durations import in_words, seconds_of
 from bort_mx.errors import InputError
+from bort_mx.training.cost import duration
 
 
 @pytest.mark.parametrize("seconds, text", [
@@ -25,3 +26,11 @@ def test_a_duration_is_read(text, seconds):
 def test_no_duration(text):
     with pytest.raises(InputError, match="--budget .*: not a duration above 0"):
         seconds_of(text)
+
+
+def test_a_training_of_more_than_a_month_is_warned_of():
+    """25,000 steps of 49 minutes, as the paper's size takes on a small machine; and a month to the second."""
+    first, warning = duration(49 * 60, 25_000).splitlines()
+    assert first == "about 49 min a step: 2.3 years for 25,000 steps, without evaluations"
+    assert warning.startswith("warning: more than a month on this machine; it goes on.") and "Ctrl-C" in warning
+    assert duration(86_400, 30) == "about 24 h a step: 30 days for 30 steps, without evaluations"

@@ -9,6 +9,8 @@ from bort_mx.command_line import command_line
 
 OWN_TEXTS = "your-texts.txt"
 """Stands for the user's own file, one text a line."""
+OWN_TABLE = "your-table.csv"
+"""Stands for the user's own labelled table."""
 
 
 def say_first(text: str, aside: bool = False) -> None:
@@ -22,16 +24,18 @@ def say_first(text: str, aside: bool = False) -> None:
         print(f"{text} …", file=sys.stderr if aside else sys.stdout, flush=True)
 
 
-def say_last(wrote: Optional[str], *following: object) -> None:
-    """Print "wrote …" and "next: …"; only the first worker does, and no command that another one has started.
+def say_last(wrote: Optional[str], *following: object, instead: Sequence[object] = (), note: str = "") -> None:
+    """Print "wrote …", "next: …" and "or: …"; only the first worker does, and no command that another one has started.
 
     Args:
         wrote: the files or the folder, in words. None if nothing was written, or an earlier line says it.
         following: the words of the next command; the first is a command of `bort_mx.cli.COMMANDS`.
+        instead: those of another one that may come next; none if empty.
+        note: what is said of it.
     """
     if runtime.is_first_process() and not os.environ.get(runtime.WITHIN):
-        print(*([f"wrote {wrote}"] if wrote else []), f"next: {command_line(*map(str, following))}", sep="\n",
-              flush=True)
+        print(*([f"wrote {wrote}"] if wrote else []), f"next: {command_line(*map(str, following))}",
+              *([f"or:   {command_line(*map(str, instead))}  # {note}"] if instead else []), sep="\n", flush=True)
 
 
 def predict_with(checkpoint: os.PathLike, head: str) -> Sequence[str]:

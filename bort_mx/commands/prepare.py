@@ -13,6 +13,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence
 
 from bort_mx.commands.last_lines import say_first, say_last
+from bort_mx.commands.small_pretraining import on_shards
 from bort_mx.data.corpora.formats import FORMATS
 from bort_mx.data.corpora.source import Reading
 from bort_mx.data.corpora.text_files import AUTO
@@ -199,8 +200,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("by the user; what is finished is kept") from None
     print(summary(manifest))
-    named = options.tokenizer and not pathlib.Path(options.tokenizer).exists()  # a model of the Hub
-    say_last(output, "pretrain", "--data", output, *(["--init", options.tokenizer] if named else []))
+    say_last(output, *on_shards(output, options.tokenizer))
     return 0
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Tuple
 
 from bort_mx import runtime
-from bort_mx.commands.last_lines import say_first, say_last
+from bort_mx.commands.last_lines import OWN_TABLE, say_first, say_last
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
 from bort_mx.training.resumed_options import parse_run_options
@@ -19,7 +19,8 @@ def main(argv: List[str]) -> int:
     """Parse, pre-train; see `bort_mx.pretraining.pretrain`."""
     options, results = run(argv)
     say_last(f"{options.output_dir}: {results['checkpoint']}, results.json, metrics.jsonl",
-             "finetune", "--task", "RTE", "--checkpoint", options.output_dir)
+             "finetune", "--train", OWN_TABLE, "--checkpoint", options.output_dir,
+             instead=["finetune", "--task", "RTE", "--checkpoint", options.output_dir], note="downloads RTE")
     return 0
 
 

@@ -1,11 +1,12 @@
 """The command line of `run_search.py`."""
 
 import pathlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx import runtime
 from bort_mx.commands import pretrain
 from bort_mx.commands.last_lines import say_first, say_last
+from bort_mx.commands.small_pretraining import of_winner
 from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.search.options import SearchOptions
@@ -22,10 +23,30 @@ BUILT_IN_TEACHER = ["--architecture", "4,4,128,512"]
 
 def main(argv: List[str]) -> int:
     """Parse, search; see `bort_mx.search.run.run_search`."""
-    options, _ = run(argv)
-    say_last(f"{options.output_dir}: results.json, report.md", "pretrain", *_data(options.data, options.output_dir),
-             "--teacher", options.teacher, "--architecture", pathlib.Path(options.output_dir) / "results.json")
+    options, results = run(argv)
+    ranking = results.get("ranking", [])  # none on the hosts of other workers
+    if not ranking or any((row["w"] or 0) > 0 for row in ranking):
+        following = of_winner(options.output_dir, _data(options.data, options.output_dir), options.teacher,
+                              options.seq_len, options.batch_size)
+    else:
+        point = _above([row["architecture"] for row in ranking])
+        following = ["search", *_without(argv, "--maximum-point", "--output-dir"), "--output-dir",
+                     f"{options.output_dir}-larger", "--maximum-point", point]
+    say_last(f"{options.output_dir}: results.json, report.md", *following)
     return 0
+
+
+def _above(architectures: Sequence[Sequence[int]]) -> str:
+    """A maximum point above all of these: the most layers, the largest H and I, and the most heads that divide H."""
+    layers, heads, hidden, inner = zip(*architectures)
+    fitting = max((A for A in heads if max(hidden) % A == 0), default=1)
+    return f"{max(layers)},{fitting},{max(hidden)},{max(inner)}"
+
+
+def _without(argv: Sequence[str], *options: str) -> List[str]:
+    """Arguments without some options and their values."""
+    return [word for previous, word in zip(["", *argv], argv)
+            if word not in options and previous not in options and word.split("=")[0] not in options]
 
 
 def run(argv: List[str]) -> Tuple[SearchOptions, Dict[str, Any]]:

@@ -17,6 +17,7 @@ from bort_mx.io.files import write_json, write_text
 from bort_mx.search.abnc import Condition, RuntimeTerms, approximation_bound, as_rows, bound_note
 from bort_mx.search.baselines import interval_bound, random_regrets, regret
 from bort_mx.search.cost_model import Prediction
+from bort_mx.search.feasibility import counted
 from bort_mx.search.fptas_algorithm import Ranked, SearchResult
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.plots import draw, front_of
@@ -175,10 +176,7 @@ def _space_section(report: SearchReport) -> str:
     lines = [f"- {note}" for note in result.space.notes()]
     lines.append(f"- strategy: {result.strategy}; {len(result.ranking)} candidates, one for each of "
                  f"{len(result.intervals)} intervals" if result.epsilon else f"- strategy: {result.strategy}")
-    reasons: Dict[str, int] = {}
-    for reason in result.infeasible.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    lines.append("- infeasible: " + ("; ".join(f"{n} ({reason})" for reason, n in sorted(reasons.items())) or "none"))
+    lines.append(f"- infeasible: {counted(result.infeasible)}")
     return "## Search space\n\n" + "\n".join(lines + _presets_in(result))
 
 

@@ -26,6 +26,7 @@ from bort_mx.search import abnc, cost_model, teacher_states
 from bort_mx.search.baselines import random_search
 from bort_mx.search.candidate_log import CandidateLog
 from bort_mx.search.evaluator import Evaluator
+from bort_mx.search.feasibility import known_before, told_after
 from bort_mx.search.fptas_algorithm import Execution, SearchResult, fptas
 from bort_mx.search.objectives import Objectives
 from bort_mx.search.options import SearchOptions, kind_of
@@ -87,6 +88,7 @@ def _search(options: SearchOptions, run: RunDirectory, space: SearchSpace, archi
         with workers.agreeing("inputs"):
             setting = Evaluator(options, space, *sources, workers, ctx)
         workers.agree(setting.of_an_evaluation(), "search.inputs")
+    workers.say(*known_before(space.architectures, setting.maximum_point, setting.vocab_size, setting.num_positions))
     with phases.timed("teacher"):
         states = _run_teacher(setting, options.output_dir, options.cache_memory * 1_000_000, workers, ctx)
     error = TrainedError(setting.config, setting.batches, states, options.theta, options.optimizer_settings,
@@ -234,7 +236,7 @@ def _report(setting: Evaluator, space: SearchSpace, found: Mapping[str, SearchRe
         p, i, e = ranked.objectives.parameters, ranked.objectives.latency, ranked.objectives.error
         print(f"{place}. <{ranked.architecture}>  W {ranked.w:.4g}, {p / 1e6:.2f} M parameters, latency {i:.4g} "
               f"{setting.latency_unit}, error {e:.4f} nats")
-    print(f"report: {pathlib.Path(options.output_dir) / REPORT}", flush=True)
+    print(*told_after(result), f"report: {pathlib.Path(options.output_dir) / REPORT}", sep="\n", flush=True)
 
 
 def _provenance(setting: Evaluator) -> Dict[str, Any]:

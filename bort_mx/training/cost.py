@@ -7,6 +7,8 @@ from bort_mx.durations import in_words
 
 COST = "cost.json"
 """Beside results.json, which holds no times."""
+LONG = 30 * 24 * 3600
+"""Seconds of a training beyond which it is warned of."""
 
 
 class Cost:
@@ -44,5 +46,9 @@ class Cost:
 
 
 def duration(seconds: float, steps: int) -> str:
-    """How long steps will take, by the seconds of one."""
-    return f"about {in_words(seconds)} a step: {in_words(seconds * steps)} for {steps:,} steps, without evaluations"
+    """How long steps will take, by the seconds of one; of more than `LONG` a second line warns."""
+    said = f"about {in_words(seconds)} a step: {in_words(seconds * steps)} for {steps:,} steps, without evaluations"
+    if seconds * steps <= LONG:
+        return said
+    return (f"{said}\nwarning: more than a month on this machine; it goes on. To end sooner stop it (Ctrl-C) and give "
+            "fewer steps or epochs, a smaller --batch-size, shorter sequences or a smaller model")

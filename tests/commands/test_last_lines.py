@@ -89,21 +89,29 @@ def test_a_chain_of_commands_names_each_next_one(tmp_path, monkeypatch, capsys):
     (tmp_path / "text.txt").write_text("".join(f"the {a} dog {b} a {c} fox .\n" for a in "abcdef" for b in "ghijkl"
                                                for c in "mnopqr"))
     assert prepare.main(["--data", "text.txt", "--train-vocab", "300", "--output-dir", "shards"]) == 0
-    assert last(capsys) == ["wrote shards", "next: python -m bort_mx pretrain --data shards"]
+    wrote, following = last(capsys)
+    assert wrote == "wrote shards" and following.startswith("next: python -m bort_mx pretrain --max-steps 400 ")
+    assert following.endswith(" --data shards --architecture 4,4,128,512 --output-dir runs/pretraining")
     tiny = ["--architecture", "2,2,8,8", "--max-steps", "2", "--batch-size", "4", "--seq-len", "32",
             "--evaluation-sequences", "4"]
     assert pretrain.main(["--data", "shards", *tiny, "--output-dir", "runs/mlm"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[-2:] == ["wrote runs/mlm: checkpoints/step-2, results.json, metrics.jsonl",
-                         "next: python -m bort_mx finetune --task RTE --checkpoint runs/mlm"]
-    assert [line for line in said if len(line) > 80] == []
-    (tmp_path / "space.yaml").write_text("num_layers: [2]\nnum_heads: [1, 2]\nhidden_size: [8]\n"
+    assert said[-3:] == ["wrote runs/mlm: checkpoints/step-2, results.json, metrics.jsonl",
+                         "next: python -m bort_mx finetune --train your-table.csv --checkpoint runs/mlm",
+                         "or:   python -m bort_mx finetune --task RTE --checkpoint runs/mlm  # downloads RTE"]
+    assert [line for line in said if len(line) > 85] == []
+    (tmp_path / "space.yaml").write_text("num_layers: [2]\nnum_heads: [1, 2]\nhidden_size: [4, 8]\n"
                                          "intermediate_size: [8]\n")
     assert search.main(["--data", "shards", "--teacher", "runs/mlm", "--space", "space.yaml", "--epsilon", "1",
                         "--latency", "flops", "--batch-size", "4", "--seq-len", "32", "--evaluation-lines", "4",
                         "--output-dir", "runs/search"]) == 0
-    assert last(capsys)[1] == ("next: python -m bort_mx pretrain --data shards --teacher runs/mlm --architecture "
-                               "runs/search/results.json")
+    following = last(capsys)[1]
+    assert following.startswith("next: python -m bort_mx pretrain --max-steps 400 ")
+    assert following.endswith(" --seq-len 32 --data shards --teacher runs/mlm --architecture runs/search/results.json "
+                              "--output-dir runs/found")
+    assert pretrain.main([*shlex.split(following)[5:], "--max-steps", "1", "--warmup", "1", "--batch-size", "2",
+                          "--evaluation-sequences", "2"]) == 0
+    capsys.readouterr()
     assert finetune.main(["--task", "demo", "--checkpoint", "runs/mlm", "--epochs", "1", "--batch-size", "64",
                           "--output-dir", "runs/ft"]) == 0
     wrote, following = last(capsys)

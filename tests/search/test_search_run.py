@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -520,3 +521,31 @@ def test_the_folder_of_a_search_is_no_model_and_says_what_to_do(finished):
     said = str(caught.value)
     assert said.startswith(f"{finished[2]}: this is a search, not a model; pre-train its winner by run_pretraining.py ")
     assert f"--architecture {finished[2]}/results.json --teacher " in said and "known are" not in said
+
+
+def test_a_t_that_is_too_small_is_told_before_and_after_and_nothing_is_recommended(data, checkpoint, tmp_path, capsys,
+                                                                                  monkeypatch):
+    """T is the smallest of the space: its own W is 0, all others are above it. The command that is told then works."""
+    monkeypatch.chdir(tmp_path)
+    space = tmp_path / "space.yaml"
+    space.write_text("num_layers: [2]\nnum_heads: [2]\nhidden_size: [32, 48]\nintermediate_size: [64, 96]\n")
+    argv = ["--data", str(data), "--teacher", str(checkpoint), *SMALL, "--latency", "flops", "--space", str(space),
+            "--epsilon", "1"]
+    assert main([*argv, "--output-dir", "small"]) == 0
+    said = capsys.readouterr().out
+    before = ("3 of 4 architectures of the space have more parameters than the maximum point <2,2,32,64> and cannot "
+              "win; take a larger --teacher, or a larger point by --maximum-point D,A,H,I\n")
+    assert said.index(before) < said.index("1. <2,2,32,64>  W 0, ")
+    *_, infeasible, nothing, report, wrote, following = said.splitlines()
+    assert infeasible == ("infeasible: 3 of 4 candidates: 3 (parameters above T's and latency above T's); take a "
+                          "larger --teacher, or a larger point by --maximum-point D,A,H,I")
+    assert nothing.startswith("nothing to choose: ") and report == "report: small/report.md"
+    words = shlex.split(following)
+    assert words[:5] == ["next:", "python", "-m", "bort_mx", "search"]
+    assert words[-4:] == ["--output-dir", "small-larger", "--maximum-point", "2,2,48,96"]
+    assert main(words[5:]) == 0
+    said = capsys.readouterr().out
+    results = json.loads(pathlib.Path("small-larger/results.json").read_text())
+    assert results["best"]["w"] > 0 and results["space"]["infeasible"] == 0
+    assert "infeasible:" not in said and "cannot win" not in said and "nothing to choose" not in said
+    assert said.splitlines()[-1].startswith("next: python -m bort_mx pretrain ")
