@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from bort_mx import hub, provenance
-from bort_mx.checkpoints.recorded_run import Run, front_matter_of, json_object, named, run_of, title_of
+from bort_mx.checkpoints.recorded_run import Run, front_matter_of, json_object, named, run_of, texts_of, title_of
 from bort_mx.checkpoints.weights import Weights
 
 UNKNOWN = "not recorded"
@@ -26,9 +26,16 @@ TASKS = {"encoder": ("feature-extraction", "AutoModel", "embed"),
 SETTINGS = ("epochs", "max_steps", "batch_size", "learning_rate", "warmup", "weight_decay", "optimizer", "dropout",
             "max_length", "seq_len", "mask_probability", "kd_weight", "temperature", "seed", "dtype")
 """Options that are shown, in this order, where a run has them."""
+MOST_TEXTS = 10
+"""Names of text files that are listed."""
 LINEAR_CLASSIFIER = ("Its classifier is one linear layer. As this family has a tanh before its last, it is stored as "
                      "tanh(εx)/ε with ε = 2⁻¹⁶, which differs by about the rounding of float32. Run it in float32 "
                      "or bfloat16: half precision (float16) has not the exponents for it.")
+
+
+AUTO_MODEL = ("transformers' bare `AutoModel` leaves the head out and may add a pooler with random weights; its load "
+              "report lists the first as UNEXPECTED, the second as MISSING. Its `last_hidden_state` is right all the "
+              "same.")
 
 
 def model_card(weights: Weights, license_name: Optional[str] = None) -> str:
@@ -117,28 +124,33 @@ def _origin(run: Run) -> str:
 
 def _usage(weights: Weights) -> str:
     _, auto, task = TASKS[weights.config.head]
+    mask = weights.tokenizer.mask_token if weights.tokenizer is not None else "<mask>"
     call = {"embed": 'embeddings = model(["A text.", "Another text."])  # (2, H) float32',
-            "fill-mask": 'model("A <mask> text.")  # [{"token", "score"}], best first',
+            "fill-mask": f'model("A {mask} text.")  # [{{"token", "score"}}], best first',
             "classify": 'model("A text.")  # {"label", "score", "scores"}'}[task]
     if len(weights.config.text_columns) == 2 and task == "classify":
         call = 'model(("A text.", "Its pair."))  # {"label", "score", "scores"}'
+    without_pooler = ", add_pooling_layer=False" if auto == "AutoModel" and not weights.config.pooler else ""
     blocks = [f"import bort_mx\n\nmodel = bort_mx.pipeline(\"this folder\")\n{call}",
-              f"from transformers import {auto}, AutoTokenizer\n\nmodel = {auto}.from_pretrained(\"this folder\")\n"
+              f"from transformers import {auto}, AutoTokenizer\n\n"
+              f"model = {auto}.from_pretrained(\"this folder\"{without_pooler})\n"
               "tokenizer = AutoTokenizer.from_pretrained(\"this folder\")"]
     if weights.config.embedding is not None:
         blocks.append("from sentence_transformers import SentenceTransformer\n\n"
                       "embeddings = SentenceTransformer(\"this folder\").encode([\"A text.\", \"Another text.\"])")
     said = ["With bort_mx:", "With transformers:", "With sentence-transformers:"]
-    return "\n\n".join(f"{text}\n\n```python\n{block}\n```" for text, block in zip(said, blocks))
+    parts = [f"{text}\n\n```python\n{block}\n```" for text, block in zip(said, blocks)]
+    return "\n\n".join([*parts, *([AUTO_MODEL] if auto != "AutoModel" else [])])
 
 
 def _data(run: Run, stated: Dict[str, Any]) -> str:
     rows = []
     if _task(run):
         rows.append(("Task", f"{_task(run)}, {run.results.get('train_examples', UNKNOWN)} training examples"))
-    texts = run.option("data")
-    if isinstance(texts, list):
-        rows.append(("Text", ", ".join(map(named, texts))))
+    texts = texts_of(run)
+    if texts:
+        rows.append(("Text", ", ".join(texts[:MOST_TEXTS]) + (f" and {len(texts) - MOST_TEXTS} more" if len(
+            texts) > MOST_TEXTS else "")))
     if "datasets" in stated:
         rows.append(("Data sets, by the source's card", ", ".join(_listed(stated["datasets"]))))
     hashes = run.config.get("data")

@@ -3,12 +3,13 @@
 import os
 import pathlib
 import re
-from typing import Any, Dict, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple
 
 import yaml
 
 from bort_mx import hub
 from bort_mx.checkpoints import directory as checkpoint_directory
+from bort_mx.data.shards import MANIFEST
 from bort_mx.errors import InputError
 from bort_mx.io import files
 
@@ -70,6 +71,29 @@ def front_matter_of(source: pathlib.Path) -> Dict[str, Any]:
     except (InputError, *files.YAML_ERRORS):  # the card of another program is no reason to refuse its model
         return {}
     return {name: values[name] for name in FROM_SOURCE if name in values} if isinstance(values, dict) else {}
+
+
+def texts_of(run: Run) -> List[str]:
+    """The names of a run's texts: of prepared text those of its corpora, or of the files that it was prepared from.
+
+    The folder of prepared text is looked at only where it is still the one that the run recorded, by its hash.
+    """
+    found: List[str] = []
+    given = run.option("data")
+    recorded = run.config.get("data")
+    for path in map(str, given if isinstance(given, list) else []):
+        manifest = pathlib.Path(path) / MANIFEST
+        known = manifest.is_file() and isinstance(recorded, dict) and (
+            recorded.get("manifest_sha256") == files.sha256(manifest))
+        values = json_object(manifest) if known else {}
+        corpora, inputs = values.get("corpora"), values.get("inputs")
+        if isinstance(corpora, dict) and corpora:
+            found += corpora
+        elif isinstance(inputs, list) and inputs:
+            found += [named(entry["path"]) for entry in inputs]
+        else:
+            found.append(named(path))
+    return found
 
 
 def named(path: Any) -> str:

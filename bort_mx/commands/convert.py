@@ -56,5 +56,8 @@ def main(argv: List[str]) -> int:
     tokenizer = "" if weights.tokenizer else ", no tokenizer"
     print(f"{options.destination}: {config.family}, {config.head}, <D,A,H,I> {config.architecture}, "
           f"{config.vocab_size} tokens, {config.num_positions} positions{tokenizer}")
+    if options.to == "hf" and config.head != "encoder":
+        print("transformers' bare AutoModel leaves the head out, and says so (UNEXPECTED, MISSING): "
+              f"take {'AutoModelForMaskedLM' if config.head == 'mlm' else 'AutoModelForSequenceClassification'}")
     say_last(options.destination, *predict_with(options.destination, config.head))
     return 0

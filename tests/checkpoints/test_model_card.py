@@ -10,8 +10,10 @@ from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import read
 from bort_mx.checkpoints.model_card import model_card
 from bort_mx.commands import convert as command
-from bort_mx.data.tokenizers import train_sentencepiece
+from bort_mx.commands import prepare
+from bort_mx.data.tokenizers import WordPieceTokenizer, train_sentencepiece
 from bort_mx.errors import InputError
+from bort_mx.io.files import sha256
 from bort_mx.models import build_model
 from bort_mx.sentence_embedding import SentenceEmbedding
 
@@ -165,3 +167,49 @@ def test_bad_licences(tokenizer, tmp_path):
         command.main([str(tmp_path / "c"), str(tmp_path / "d"), "--to", "hf", "--license", "My Licence"])
     with pytest.raises(InputError, match="--license mit: stands in the model card that --to hf writes"):
         command.main([str(tmp_path / "c"), str(tmp_path / "d"), "--to", "gluon", "--license", "mit"])
+
+
+def pretrained(folder, data, sha, tokenizer):
+    """A run of pre-training on prepared text, and its card's row of texts."""
+    save(folder / "checkpoints" / "step-7", tokenizer, "mlm", progress={"step": 7})
+    (folder / "config.json").write_text(json.dumps({"options": {"max_steps": 7, "data": [str(data)]},
+                                                    "data": {"manifest_sha256": sha}}))
+    (folder / "results.json").write_text("{}")
+    _, _, sections = card_of(folder, folder / "hf")
+    return next(line for line in sections["Training data"].splitlines() if line.startswith("| Text "))
+
+
+def test_of_prepared_text_its_files_or_corpora_are_named(tokenizer, tmp_path):
+    names = [f"part-{number}.txt" for number in range(12)]
+    (tmp_path / "text").mkdir()
+    for name in names:
+        (tmp_path / "text" / name).write_text("".join(f"the {name} {a} dog {b} a fox .\n" for a in "abcdefghi"
+                                                      for b in "jklmnopqrs"))
+    shards = tmp_path / "shards"
+    assert prepare.main(["--data", str(tmp_path / "text"), "--train-vocab", "300", "--output-dir", str(shards)]) == 0
+    sha = sha256(shards / "manifest.json")
+    listed = ", ".join(sorted(names)[:10])
+    assert pretrained(tmp_path / "a", shards, sha, tokenizer) == f"| Text | {listed} and 2 more |"
+    assert pretrained(tmp_path / "b", shards, SHA, tokenizer) == "| Text | shards |"  # other text by now
+    assert prepare.main(["--corpus", f"text={tmp_path / 'text'}", "--train-vocab", "300", "--output-dir",
+                         str(tmp_path / "corpora")]) == 0
+    sha = sha256(tmp_path / "corpora" / "manifest.json")
+    assert pretrained(tmp_path / "c", tmp_path / "corpora", sha, tokenizer) == "| Text | text |"
+
+
+@pytest.mark.parametrize("head", ["mlm", "encoder"])
+def test_the_example_has_the_vocabulary_s_own_mask_and_runs_in_transformers(head, tmp_path, capsys):
+    transformers = pytest.importorskip("transformers")
+    pieces = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "text", "."])
+    text, _, sections = card_of(save(tmp_path / "run", pieces, head, family="bert"), tmp_path / "hf")
+    usage = sections["How to use it"]
+    said = capsys.readouterr().out
+    assert "<mask>" not in text and ('model("A [MASK] text.")' in usage) == (head == "mlm")
+    assert ("AutoModelForMaskedLM" in said) == ("UNEXPECTED" in usage) == (head == "mlm")
+    line = next(line for line in usage.splitlines() if line.startswith("model = Auto"))
+    auto = line.split()[2].split(".")[0]
+    more = {"add_pooling_layer": False} if "add_pooling_layer=False" in line else {}
+    _, info = getattr(transformers, auto).from_pretrained(tmp_path / "hf", output_loading_info=True, **more)
+    assert not info["missing_keys"] and not info["unexpected_keys"]  # no load report
+    _, info = transformers.AutoModel.from_pretrained(tmp_path / "hf", output_loading_info=True)
+    assert any("pooler" in key for key in info["missing_keys"]) and bool(info["unexpected_keys"]) == (head == "mlm")
