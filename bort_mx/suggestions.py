@@ -40,6 +40,7 @@ MEANINGS: Dict[str, str] = {
     "test": "test_file predict_file",
     "text_column": "text_column_name text_col text_field text sentence_column sentence1_key",
     "text_pair_column": "text_pair text2_column sentence2_key second_text_column",
+    "id_column": "idx_column index_column id_col",
     "label_column": "label_column_name label_col label_field label target_column",
     "teacher": "teacher_model teacher_name_or_path teacher_checkpoint",
     "socrates": "teacher teacher_checkpoint",

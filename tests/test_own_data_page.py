@@ -9,7 +9,7 @@ import pytest
 from bort_mx.commands import finetune as command
 from bort_mx.commands import predict
 from bort_mx.data.table_records import records_of
-from bort_mx.data.tasks import get_task
+from bort_mx.data.tasks import TASKS, get_task
 from bort_mx.data.tasks.own_files import OwnFiles, Sources
 
 PAGE = (pathlib.Path(__file__).resolve().parents[1] / "docs" / "own-data.md").read_text(encoding="utf-8")
@@ -68,6 +68,20 @@ def commands(*of):
     """The page's commands of these programs, as lists of words."""
     lines = re.findall(r"(?m)^    python (?:-m bort_mx )?(\S+) (.*)$", PAGE)
     return [words.split() for program, words in lines if program in of]
+
+
+def test_the_task_in_python_runs_as_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"(?s)```python\n(.*?)```", PAGE)
+    try:
+        exec(program, {})
+    finally:
+        TASKS.pop("parity", None)
+    accuracy, label = capsys.readouterr().out.splitlines()[-1].split()
+    assert label in ("even", "odd")
+    assert float(accuracy) == json.loads((tmp_path / "runs/parity/results.json").read_text())["dev"]["accuracy"]
+    rows = (tmp_path / "runs/parity/predictions.tsv").read_text().splitlines()
+    assert rows[0].split("\t")[:3] == ["idx", "text", "label"] and rows[1].startswith("60\tthe number 60\teven\t")
 
 
 def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys):

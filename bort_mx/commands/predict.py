@@ -17,7 +17,7 @@ from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.inference import fill_mask, pipeline, text_pipelines
-from bort_mx.inference.input_file import read_texts
+from bort_mx.inference.input_file import open_lines, read_texts
 from bort_mx.io import files
 from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing
@@ -40,12 +40,12 @@ class PredictOptions:
     """Texts whose masks to fill. Write a mask as <mask> or [MASK]."""
 
     input: Optional[str] = None
-    """File with texts whose masks to fill: one text per line, or a table as in --classify."""
+    """File with texts whose masks to fill: one text per line, or a table as in --classify; - is standard input."""
 
     classify: Optional[str] = None
-    """File to classify. A .tsv, .csv, .jsonl or .json file is a table. In other files, each line is one text, or two
-    with a tab between. Answers are JSON lines in the same order: label, score (its probability) and scores (those of
-    all labels)."""
+    """File to classify; - is standard input. A .tsv, .csv, .jsonl or .json file is a table. In other files, each line
+    is one text, or two with a tab between. Answers are JSON lines in the same order: label, score (its probability) and
+    scores (those of all labels)."""
 
     text_column: Optional[str] = None
     """Column of a table that holds the texts. Default: as in the task that the checkpoint was trained on."""
@@ -58,8 +58,8 @@ class PredictOptions:
     in the checkpoint, or numbers if it has none."""
 
     embed: Optional[str] = None
-    """File to embed, in the form of --classify. The embeddings go to --output as one .npy array (lines, hidden
-    size)."""
+    """File to embed, in the form of --classify; - is standard input. The embeddings go to --output as one .npy array
+    (lines, hidden size)."""
 
     pooling: Optional[str] = None
     """How hidden states become an embedding. mean: their mean over all tokens. first: the first token's. Default: as
@@ -177,7 +177,7 @@ def _texts_with_masks(path: pathlib.Path, columns: Sequence[str]) -> List[Tuple[
     """The texts of a file that are not empty, with the numbers of their lines or, in a table, of their records."""
     if is_table(path) or columns:
         return list(enumerate((text for text, _ in read_texts(path, columns)), 1))
-    found = [(number, line) for number, line in enumerate(files.read_lines(path), 1) if line.strip()]
+    found = [(number, line) for number, line in enumerate(open_lines(path) or [], 1) if line.strip()]
     if not found:
         raise InputError(f"{path}: holds no text; put a text in each line")
     return found
@@ -220,11 +220,11 @@ def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int
 def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Optional[str], output: Optional[str],
                    batch_size: Optional[int]) -> None:
     known = task and get_task(task)
-    files.read_lines(path)  # what is wrong with the file is said before the model is read
+    lines = open_lines(pathlib.Path(path))
     model, tokenizer = pipeline.open_model(checkpoint, "classifier")
     labels = _label_names(task, model.config)
     trained = model.config.text_columns or (known.text_names if known else ())
-    texts = read_texts(pathlib.Path(path), columns, trained, must_fit=bool(model.config.text_columns))
+    texts = read_texts(pathlib.Path(path), columns, trained, bool(model.config.text_columns), lines)
     found = text_pipelines.Classify(model, tokenizer, batch_size, labels).stream(texts)
     tally = Tally()
     _write_json_lines(output, tally.of(map(_beside_text, texts, found)), len(texts))

@@ -4,6 +4,7 @@ Its metrics may look well, but it learned nothing: a classifier that says "1" fo
 """
 
 import collections
+import math
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
 FEWEST = 10
@@ -69,3 +70,17 @@ def no_better_note(name: str, found: Mapping[str, float], constant: Mapping[str,
     if name not in constant or found[name] > constant[name] + 1e-9:
         return None
     return f"{name} {found[name]:.4f} is not above {constant[name]:.4f}, which one label for all examples scores"
+
+
+def no_better_than_mean(predictions: Sequence[float], targets: Sequence[float]) -> Optional[str]:
+    """Say so if a regression's root mean squared error is not below the standard deviation of the targets.
+
+    The deviation is the error of the targets' own mean for all examples. Equal targets have none, and give None.
+    """
+    mean = sum(targets) / len(targets)
+    error, deviation = (math.sqrt(sum((target - guess) ** 2 for target, guess in zip(targets, guesses)) / len(targets))
+                        for guesses in (predictions, [mean] * len(targets)))
+    if deviation == 0 or error < deviation:
+        return None
+    return (f"the root mean squared error {error:.4g} is not below {deviation:.4g}, the standard deviation: "
+            "predictions are no better than the mean for all examples")

@@ -9,11 +9,17 @@ from typing import Dict, List, Optional
 import numpy as np
 
 from bort_mx.data.batches import NOBODY, Batches
-from bort_mx.data.constant_predictions import constant_note, constant_scores, no_better_note
+from bort_mx.data.constant_predictions import (
+    constant_note,
+    constant_scores,
+    no_better_note,
+    no_better_than_mean,
+)
 from bort_mx.data.tasks import Examples, Task
 from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
 from bort_mx.finetuning.objective import FineTuningObjective
+from bort_mx.finetuning.target_unit import has_own_unit
 
 
 @dataclasses.dataclass
@@ -64,7 +70,9 @@ def evaluate(task: Task, examples: Examples, scores: np.ndarray) -> Evaluation:
     gold = task.gold(examples)
     single = not task.is_regression and not _has_several(gold)
     constant = constant_scores(found, gold, task.labels) if single else {}
-    said = _constant(predictions, gold) or list(filter(None, [no_better_note(task.criterion, found, constant)]))
+    worth = (no_better_than_mean(predictions, gold) if has_own_unit(task) else
+             no_better_note(task.criterion, found, constant))
+    said = _constant(predictions, gold) or list(filter(None, [worth]))
     return Evaluation(examples, scores, predictions, {**found, "loss": loss}, list(found.notes) + said, constant)
 
 

@@ -17,8 +17,10 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
 from bort_mx.finetuning.best_checkpoint import BestOnDisk
 from bort_mx.finetuning.classifier import classifier_of, released_note
+from bort_mx.finetuning.evaluation import targets_of
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
+from bort_mx.finetuning.target_unit import kept_unit, start_at_mean, unit_of
 from bort_mx.finetuning.task_data import TaskData, read_task_data, remarks, shown_name, task_of
 from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
@@ -60,6 +62,10 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         return workers.gather(finished(run, workers) if workers.is_first else None, "results")[0]
     model, tokenizer, notes, options = _model(settled, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
+    if not options.predict_only:
+        session.unit = kept_unit(run, unit_of(data.task, targets_of(data.task, data.train)))
+    if session.unit is not None:
+        start_at_mean(model, session.unit)
     session.notes += [*notes, *released_note(options.checkpoint)]
     workers.say(*released_note(options.checkpoint))
     teacher = None
@@ -70,7 +76,8 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     if begin is not None:
         begin()
     run.open(gpu=gpu_of(ctx), workers=workers.size)
-    for line in (*remarks(task), *([] if options.predict_only else [settled.line])):
+    for line in (*remarks(task), *([] if options.predict_only else [settled.line]),
+                 *([str(session.unit)] if session.unit else [])):
         workers.say(line)
     if workers.is_first:
         # A finished run that goes back to a checkpoint has results, which no longer hold.

@@ -38,10 +38,12 @@ class FineTuningObjective:
         is_regression: use the squared error instead of the cross-entropy, also of the teacher's outputs.
         ctx: the device.
         soft: a teacher's outputs for the examples that batches' `rows` count; None: the labels alone.
+        deviation: σ; a regression's squared errors are divided by σ².
     """
 
     def __init__(self, model, is_regression: bool, ctx: Optional[mx.Context] = None,
-                 soft: Optional[SoftLabels] = None):
+                 soft: Optional[SoftLabels] = None, deviation: float = 1.0):
+        self._deviation = deviation
         self._model, self._is_regression, self._ctx, self._soft = model, is_regression, ctx or mx.cpu(), soft
 
     def __call__(self, batch: TextBatch, detailed: bool = False) -> Sums:
@@ -50,7 +52,7 @@ class FineTuningObjective:
         """
         targets, weights = to_device(batch.targets, self._ctx), to_device(batch.weights, self._ctx)
         scores = self.scores(batch)  # (B, C)
-        each = squared_error(scores, targets) if self._is_regression else cross_entropy(scores, targets)
+        each = self._squared_error(scores, targets) if self._is_regression else cross_entropy(scores, targets)
         metrics = {}
         if self._soft is not None:
             distilled = self._distillation(scores, batch.rows)  # (B,)
@@ -65,8 +67,13 @@ class FineTuningObjective:
         # A filling row, −1, gets the last example's outputs; its weight is 0.
         teacher = to_device(np.asarray(self._soft.scores[rows], np.float32), self._ctx)  # (B, C)
         if self._is_regression:
-            return squared_error(scores, teacher.reshape(-1))
+            return self._squared_error(scores, teacher.reshape(-1))
         return distillation_cross_entropy(scores, teacher, self._soft.temperature)
+
+    def _squared_error(self, scores: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
+        if self._deviation == 1.0:
+            return squared_error(scores, targets)
+        return squared_error(scores.astype("float32", copy=False) / self._deviation, targets / self._deviation)
 
     def scores(self, batch: TextBatch) -> mx.nd.NDArray:
         """The outputs (B, C) of the model."""

@@ -32,6 +32,9 @@ class OwnFileOptions:
     label_column: Optional[str] = None
     """Column that holds the labels. Default: guessed by its name."""
 
+    id_column: Optional[str] = None
+    """Column that names the rows, as idx, in predictions. Default: id, idx or index, else rows are numbered from 0."""
+
     regression: Optional[bool] = None
     """Predict the labels as numbers. Default: if all are numbers, with a fraction or more than 20 different ones."""
 
@@ -55,7 +58,7 @@ class OwnFileOptions:
             InputError: options for one's own files are given with a task, without files, or in part.
         """
         if not self.own_files:
-            about = ("text_column", "text_pair_column", "label_column", "regression", "name")
+            about = ("text_column", "text_pair_column", "label_column", "id_column", "regression", "name")
             given = [name for name in about if getattr(self, name) is not None]
             if given:
                 raise InputError(f"--{given[0].replace('_', '-')} is about the file of --train; give both, or neither")

@@ -68,7 +68,8 @@ def usual(task: Task, start: Start, examples: int, reason: str) -> Recipe:
     return Recipe("usual", {"learning_rate": rate, "weight_decay": 0.01, "warmup": 0.1, "epochs": epochs,
                             "batch_size": batch, "classifier_init": "normal", "pooler": start.pooler,
                             "extra_layer": False},
-                  f"{reason}; {size / 1e6:.1f} M parameters in its layers, {examples:,} training examples")
+                  f"{reason}; {size / 1e6:.1f} M parameters in the layers, without embeddings; "
+                  f"{examples:,} training examples")
 
 
 def roberta_values(task: Task) -> Dict[str, Any]:

@@ -77,7 +77,7 @@ def task_of(options: FineTuningOptions) -> Tuple[Task, Task]:
         _refuse_to_replace(tasks[0], options.data_dir, options.output_dir)
         return tasks
     sources = Sources(options.own_files, options.text_column, options.text_pair_column, options.label_column,
-                      options.name, options.regression, options.split_seed)
+                      options.name, options.regression, options.split_seed, options.id_column)
     task = OwnFiles(sources, _trained(options.checkpoint) if options.predict_only else None)
     _refuse_to_replace(task, options.data_dir, options.output_dir)
     return task, task
@@ -211,7 +211,8 @@ def _optional(task: Task, folder: Optional[str], split: str, notes: List[str]) -
         return task.read(folder, split)
     except MissingSplit as missing:
         if not isinstance(task, OwnFiles):  # whose user knows which files were given
-            notes.append(f"{missing} (went on without it)")
+            unnamed = isinstance(task, CustomTask) and split not in task.files
+            notes.append(str(missing) if unnamed else f"{missing} (went on without it)")
         return None
 
 

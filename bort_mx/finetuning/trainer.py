@@ -18,6 +18,7 @@ from bort_mx.finetuning.epochs import decay_exponent, decay_note
 from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.target_unit import Unit
 from bort_mx.finetuning.task_data import TaskData, shown_name
 from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
@@ -52,6 +53,8 @@ class Session:
         self.notes: List[str] = list(data.notes)
         self.soft: Optional[SoftLabels] = None
         """A teacher's outputs for `training_set`, if it is trained on them."""
+        self.unit: Optional[Unit] = None
+        """The unit of a regression's targets; None: they are trained on as they are."""
         self._dev: Optional[Batches] = None
 
     def encode(self, task: Task, examples: Examples, split: str) -> EncodedExamples:
@@ -221,7 +224,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     # All workers start from rank 0's weights. This must precede `trainee_of`, which copies rows of the embedding.
     workers.broadcast_([p.list_data()[0] for p in parameters_of(model).values()], "weights")
     trainee = trainee_of(model, session.training_tokens(batches), options.optimizer_settings,
-                         session.data.task.is_regression, session.ctx, session.soft)
+                         session.data.task.is_regression, session.ctx, session.soft,
+                         session.unit.deviation if session.unit else 1.0)
     core = TrainingStep(trainee.objective, trainee.optimizer, workers, options.clip, half=options.dtype == "float16")
     best = BestEpoch(session.criterion, keeper.save, options.patience if options.early_stopping else None)
     # One evaluation and one checkpoint per epoch, unless the options say otherwise.
@@ -255,7 +259,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
 def _summary(session: Session, batches: TrainingBatches, total: int) -> str:
     options, size = session.options, sum(int(np.prod(p.shape)) for p in parameters_of(session.model).values())
     workers, most = session.workers.size, "at most " if options.early_stopping else ""
-    return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters) "
+    return (f"fine-tuning {options.checkpoint} <{session.model.config.architecture}> ({size / 1e6:.2f} M parameters "
+            "in all) "
             f"on {shown_name(session.data.task)}, into {options.output_dir}\n{len(batches):,} examples, "
             f"{most}{total:,} steps of {options.batch_size} on {workers} worker{'s' if workers > 1 else ''}; "
             f"lr {options.learning_rate:g}, decay {options.weight_decay:g}, warm-up {options.warmup:g}, "

@@ -17,6 +17,7 @@ import numpy as np
 
 from bort_mx.data.batches import TextBatch
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
+from bort_mx.finetuning.target_unit import output_layer
 from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
 from bort_mx.training.optimizers import Optimizer, OptimizerSettings, build_optimizer
 
@@ -37,20 +38,26 @@ class Trainee(NamedTuple):
 
 
 def trainee_of(model: BERT, tokens: np.ndarray, settings: OptimizerSettings, is_regression: bool,
-               ctx: mx.Context, soft: Optional[SoftLabels] = None) -> Trainee:
+               ctx: mx.Context, soft: Optional[SoftLabels] = None, deviation: float = 1.0) -> Trainee:
     """Train a classifier with the word embedding of the tokens (T,) only; or as it is, if most tokens occur.
 
-    `is_regression`, `ctx` and `soft` are those of `FineTuningObjective`.
+    `is_regression`, `ctx`, `soft` and `deviation` are those of `FineTuningObjective`.
     """
     if model.encoder.dtype != "float32" or len(tokens) > MOST_TOKENS * model.config.vocab_size:
         # A former training with few tokens may have switched its gradient off.
         parameters_of(model)[WORD_EMBEDDING].grad_req = "write"
-        objective = FineTuningObjective(model, is_regression, ctx, soft)
-        return Trainee(objective, build_optimizer(parameters_of(model), settings), lambda batch: batch)
+        objective = FineTuningObjective(model, is_regression, ctx, soft, deviation)
+        return Trainee(objective, _optimizer(model, settings, deviation), lambda batch: batch)
     subset = VocabularySubset(model, tokens)
-    objective = FineTuningObjective(subset.model, is_regression, ctx, soft)
-    optimizer = SubsetOptimizer(build_optimizer(parameters_of(subset.model), settings), subset)
+    objective = FineTuningObjective(subset.model, is_regression, ctx, soft, deviation)
+    optimizer = SubsetOptimizer(_optimizer(subset.model, settings, deviation), subset)
     return Trainee(objective, optimizer, subset.translate)
+
+
+def _optimizer(model: BERT, settings: OptimizerSettings, deviation: float) -> Optimizer:
+    made = build_optimizer(parameters_of(model), settings)
+    made.units = dict.fromkeys(output_layer(model), deviation)
+    return made
 
 
 class VocabularySubset:

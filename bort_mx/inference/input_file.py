@@ -1,9 +1,12 @@
 """The texts of a file that is to be predicted: one or two in each line, or the columns of a table."""
 
 import logging
+import os
 import pathlib
+import sys
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
+from bort_mx.data.corpora.other_kinds import refuse_by_bytes
 from bort_mx.data.table_files import Tolerances
 from bort_mx.data.table_records import TABLES, is_table, names_of_columns, records_of
 from bort_mx.data.tasks.guessing import guess_texts
@@ -16,11 +19,39 @@ USUAL = (("text", "text_pair"), ("sentence1", "sentence2"), ("text",), ("sentenc
 """Columns that are read where neither the options nor the checkpoint name others, which is said."""
 HINT = ("name the columns by --text-column and --text-pair-column; if the file has no header line, let its name end in "
         ".txt: a line is then one text, or two with a tab between")
+STANDARD_INPUT = "-"
+"""Stands for standard input in place of a file."""
+FIRST_BYTES = 64
 logger = logging.getLogger(__name__)
 
 
+def open_lines(path: pathlib.Path) -> Optional[List[str]]:
+    """The lines of a file, or of standard input, that is no table; None of a table, which `read_texts` reads.
+
+    It is called before the model is read, so that what is wrong with the file is said at once.
+
+    Raises:
+        InputError: no such file, not text, not UTF-8.
+    """
+    if str(path) == STANDARD_INPUT:
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise files.not_utf8(path, error) from None
+        lines = text[text.startswith("\ufeff"):].replace("\r\n", "\n").split("\n")
+        return lines if lines[-1] else lines[:-1]
+    if not os.path.exists(path):  # False for a name that cannot be, for which Path.exists raises
+        raise InputError(f"{path}: no such file; give a file with one text in each line, or - for standard input: "
+                         "echo \"A text.\" | …")
+    if path.is_file():
+        with open(path, "rb") as file:
+            refuse_by_bytes(path, file.read(FIRST_BYTES))
+    lines = files.read_lines(path)
+    return None if is_table(path) else lines
+
+
 def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[str] = (),
-               must_fit: bool = False) -> List[Text]:
+               must_fit: bool = False, lines: Optional[Sequence[str]] = None) -> List[Text]:
     """The texts of a file, in order.
 
     A .tsv, .csv, .jsonl or .json file is a table with named columns. In other files each line is one text, or a pair if
@@ -30,6 +61,7 @@ def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[
         path: the file.
         given: the columns of the one or two texts, as the options name them.
         trained: the columns of the checkpoint's task, where they are known.
+        lines: what `open_lines` found, if it was called before.
         must_fit: refuse pairs where the task has single texts, and the other way round.
     Raises:
         InputError: no such file, not UTF-8, no text in it, a line with more than one tab, no such column, or another
@@ -41,7 +73,7 @@ def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[
         raise InputError(f"--text-column {given[0]}: {path} is no table; a table's name ends in .tsv, .csv, .jsonl or "
                          ".json")
     else:
-        found = list(_of_lines(path))
+        found = list(_of_lines(path, open_lines(path) or [] if lines is None else lines))
     if not any(part and part.strip() for _, text in found for part in text):
         raise InputError(f"{path}: holds no text; put a text in each line")
     for place, text in found if must_fit else ():
@@ -51,8 +83,8 @@ def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[
     return [text for _, text in found]
 
 
-def _of_lines(path: pathlib.Path) -> Iterator[Tuple[str, Text]]:
-    for number, line in enumerate(files.read_lines(path), 1):
+def _of_lines(path: pathlib.Path, lines: Sequence[str]) -> Iterator[Tuple[str, Text]]:
+    for number, line in enumerate(lines, 1):
         parts = line.split("\t")
         if len(parts) > 2:
             raise InputError(f"{path}:{number}: {len(parts) - 1} tabs; a line is one text, or two with one tab between")

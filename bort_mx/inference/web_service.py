@@ -115,6 +115,9 @@ _RESPONSES: Dict[Union[int, str], Dict[str, Any]] = {code: {"model": Error, "des
                                                      for code, text in _PROBLEMS.items()}
 
 
+_NO_OBJECT = 'send the header Content-Type: application/json and a body such as {"texts": ["A text."]}'
+
+
 def application(pipeline: TextPipeline, name: str, limits: Limits = Limits(), wait: float = 0.0) -> fastapi.FastAPI:
     """The application for one model.
 
@@ -245,6 +248,8 @@ def _add_errors(app: fastapi.FastAPI, task: str) -> None:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return JSONResponse({"error": f"the body is not JSON: {first['ctx']['error']}"}, 400)
+        if tuple(first["loc"]) == ("body",):  # no object, or one that the header does not call JSON
+            return JSONResponse({"error": _NO_OBJECT}, 422)
         place = ".".join(str(part) for part in first["loc"] if part != "body")
         return JSONResponse({"error": f"{place or 'body'}: {first['msg']}".encode("ascii", "replace").decode()}, 422)
 

@@ -43,7 +43,7 @@ from bort_mx.sentence_embedding import TENSORS
 from bort_mx.training import budget as budget_file
 from bort_mx.training.budget import Budget
 from bort_mx.training.cost import COST
-from bort_mx.training.earlier_run import earlier_options, refuse_a_run
+from bort_mx.training.earlier_run import earlier_options, refuse_a_run, refuse_other_files
 from bort_mx.training.loop import Cadence, Loop
 from bort_mx.training.micro_batch import bytes_of_sequence, fitting_micro_batch
 from bort_mx.training.optimizers import build_optimizer
@@ -210,6 +210,7 @@ def _refuse_early(options: PretrainingOptions, workers: Workers) -> None:
     """Raises InputError for errors visible without the data. Preparing the data may take hours."""
     if options.resume == "never":
         refuse_a_run(options.output_dir)
+    refuse_other_files(options.output_dir)
     with workers.agreeing("checkpoints"):
         for name in ("teacher", "init"):
             path = getattr(options, name)

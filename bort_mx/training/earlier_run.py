@@ -1,5 +1,7 @@
 """What an output directory holds from an earlier run, before anything is opened there."""
 
+import fcntl
+import fnmatch
 import os
 import pathlib
 from typing import Any, Dict, List, Optional
@@ -9,7 +11,13 @@ from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.io.output import writing
 
-CONFIG = "config.json"
+CONFIG, LOCK = "config.json", ".lock"
+MAY_STAND = (".*", "*.out", "*.err", "*.log", "*.o[0-9]*", "*.e[0-9]*", "lost+found")
+"""Patterns of names that a folder without a run may hold: hidden files, and what schedulers, `nohup` and file systems
+leave."""
+PREPARED = ("data/manifest.json", "data/.bort-mx-prepare", "text/standard-library.txt")
+"""Text that a run prepares before it writes its config.json."""
+MOST_NAMED = 3
 
 
 def lasting(path: pathlib.Path) -> List[pathlib.Path]:
@@ -27,7 +35,46 @@ def refuse_a_run(path: os.PathLike) -> None:
     """Raises InputError if an output directory already holds a run."""
     path = pathlib.Path(path)
     if any(place.exists() for place in lasting(path)):
+        if is_at_work(path):
+            raise InputError(f"{path}: another run is at work there; wait for it, stop it, or choose another "
+                             "--output-dir")
         raise InputError(f"{path}: already holds a run; continue it with --resume auto, or choose another --output-dir")
+
+
+def is_at_work(path: pathlib.Path) -> bool:
+    """Whether another process has locked an output directory."""
+    try:
+        descriptor = os.open(path / LOCK, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:  # no run has begun there
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def refuse_other_files(path: os.PathLike) -> None:
+    """Raises InputError if an output directory holds other files and no run, which would spread its own among them.
+
+    A run is known by its config.json or, killed before it wrote that, by its lock. See `MAY_STAND` for what may be
+    there without a run; so may folders with runs in them.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir() or any((path / name).exists() for name in (CONFIG, LOCK)):
+        return
+    with writing(path, "--output-dir"):
+        found = sorted(entry.name for entry in path.iterdir())
+    own = [*lasting(path), *(path / name for name in PREPARED)]
+    known = {place.relative_to(path).parts[0] for place in own if place.exists()}
+    others = [name for name in found if name not in known and not any(fnmatch.fnmatchcase(name, p) for p in MAY_STAND)]
+    if others:
+        shown = ", ".join(others[:MOST_NAMED]) + (f" and {len(others) - MOST_NAMED:,} more"
+                                                  if len(others) > MOST_NAMED else "")
+        raise InputError(f"{path}: holds other files ({shown}), and no run; choose an empty or new folder as "
+                         "--output-dir")
 
 
 def refuse_foreign(path: os.PathLike, option: Optional[str] = None) -> None:

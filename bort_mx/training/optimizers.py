@@ -22,6 +22,8 @@ class Optimizer:
     Args:
         parameters: Gluon parameters by name.
         weight_decay: λ. A step decays weights by lr·λ (decoupled), but not biases and LayerNorm.
+    Attributes:
+        units: parameter → a size; it is updated as if the parameter were divided by it. Default: 1 for all.
     """
 
     slots: List[str] = []
@@ -31,6 +33,7 @@ class Optimizer:
         self.names = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
         self.parameters = {name: parameters[name] for name in self.names}
         self.weight_decay, self.updates = weight_decay, 0
+        self.units: Dict[str, float] = {}
         weights = {name: self.parameters[name].list_data()[0] for name in self.names}
         # float32 weights are their own master copy.
         self.masters = {n: w if w.dtype == np.float32 else w.astype("float32") for n, w in weights.items()}
@@ -62,7 +65,8 @@ class Optimizer:
             weight = self.masters[name]
             gradient = gradient if gradient.dtype == np.float32 else gradient.astype("float32")
             decay = self.weight_decay if decays(name) else 0.0
-            self._update(weight, gradient, self._state[name], learning_rate, scale, decay)
+            unit = self.units.get(name, 1.0)  # of w/unit the gradient is unit·∂L/∂w
+            self._update(weight, gradient, self._state[name], learning_rate * unit, scale * unit, decay / unit)
         for name in self._half:
             self.parameters[name].list_data()[0][:] = self.masters[name].astype("float16")
 

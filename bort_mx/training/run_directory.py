@@ -21,11 +21,11 @@ from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.io.output import writing
 from bort_mx.provenance import provenance
-from bort_mx.training.earlier_run import CONFIG, has_results, refuse_a_run, refuse_foreign
+from bort_mx.training.earlier_run import CONFIG, LOCK, has_results, refuse_a_run, refuse_foreign, refuse_other_files
 from bort_mx.training.hours import Hours, device_in_words
 from bort_mx.training.options import OTHER_PROGRAM
 
-METRICS, LOCK, EVENTS = "metrics.jsonl", ".lock", "tensorboard"
+METRICS, EVENTS = "metrics.jsonl", "tensorboard"
 logger = logging.getLogger(__name__)
 Kind = Callable[[Mapping[str, Any]], str]
 """Options → a name for the kind of run that has such options, for example "a search"."""
@@ -67,6 +67,7 @@ class RunDirectory:
             self._refuse_another(may_change, kind)
         else:
             refuse_foreign(self.path)
+            refuse_other_files(self.path)
             if kind is not None and (self.path / CONFIG).is_file():
                 self._refuse_another_program(kind)
         self.start_step = checkpoint_directory.read_progress(self.checkpoint)["step"] if self.checkpoint else 0

@@ -1,6 +1,7 @@
 """`bort-mx predict`: masks, classes and embeddings, from a checkpoint and from an ONNX file."""
 
 import collections
+import io
 import json
 import shutil
 
@@ -248,7 +249,14 @@ def test_a_head_that_is_absent_is_an_error_alone(checkpoints, caplog, checkpoint
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--pooling", "first"], "first is for --embed"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--text-column", "a", "--text-pair-column", "a"],
      "--text-pair-column a is the column of --text-column"),
-    (["--checkpoint", "{0}/classifier", "--classify", "{0}/none.txt"], "none.txt: no such file"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/none.txt"],
+     "none.txt: no such file; give a file with one text in each line, or - for standard input: echo"),
+    (["--checkpoint", "{0}/classifier", "--classify", "My parcel is gone. " * 30], "My parcel is gone. : no such file"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/letter.docx"],
+     "letter.docx: a zip archive (or .docx, .xlsx, .epub); take the text out of it"),
+    (["--checkpoint", "{0}/encoder", "--embed", "{0}/letter.docx", "--output", "e.npy"], "letter.docx: a zip archive"),
+    (["--checkpoint", "{0}/mlm", "--input", "{0}/letter.docx"], "letter.docx: a zip archive"),
+    (["--checkpoint", "{0}/mlm", "--input", "{0}/none.txt"], "or - for standard input"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/tabs.txt"], "tabs.txt:2: 2 tabs"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/latin.txt"],
      "latin.txt: not UTF-8 text, byte 0xe9 at byte offset 7; convert the file to UTF-8"),
@@ -259,7 +267,24 @@ def test_a_head_that_is_absent_is_an_error_alone(checkpoints, caplog, checkpoint
 def test_what_cannot_be_done_is_refused(checkpoints, arguments, complaint):
     (checkpoints / "tabs.txt").write_text("a\tb\na\tb\tc\n", encoding="utf-8")
     (checkpoints / "latin.txt").write_bytes(b"\xef\xbb\xbfone\n\xe9")
+    (checkpoints / "letter.docx").write_bytes(b"PK\x03\x04\x14\x00\x06\xff")
     (checkpoints / "blank.txt").write_text(" \n\n", encoding="utf-8")
     with pytest.raises(InputError) as caught:
         predict.main([argument.format(checkpoints) for argument in arguments])
     assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("head, arguments", [
+    ("classifier", ["--classify"]), ("mlm", ["--input"]), ("encoder", ["--output", "{0}/e.npy", "--embed"])])
+def test_standard_input_is_read_like_a_file(checkpoints, head, arguments, tmp_path, capsys, monkeypatch):
+    texts = "\ufeffthe <mask> fox\r\na <mask>\n"
+    (tmp_path / "lines.txt").write_text(texts, encoding="utf-8", newline="")
+    found = []
+    for source in (str(tmp_path / "lines.txt"), "-"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(texts.encode())))
+        predict.main(["--checkpoint", str(checkpoints / head), *(a.format(tmp_path) for a in arguments), source])
+        found.append(np.load(tmp_path / "e.npy").tolist() if head == "encoder" else capsys.readouterr().out)
+    assert found[0] == found[1] and len(found[0]) > 1
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xe9")))
+    with pytest.raises(InputError, match="-: not UTF-8 text"):
+        predict.main(["--checkpoint", str(checkpoints / head), *(a.format(tmp_path) for a in arguments), "-"])

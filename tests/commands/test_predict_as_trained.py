@@ -99,7 +99,7 @@ def test_a_test_file_alone_is_predicted(runs, tmp_path):
     finetune(FineTuningOptions(task=str(tmp_path / "a.yaml"), checkpoint=str(runs / "single"), predict_only=True,
                                device="cpu", output_dir=str(tmp_path / "out")))
     assert len((tmp_path / "out/a.tsv").read_text().splitlines()) == 2
-    with pytest.raises(InputError, match="files names no train set; train and dev are needed for training"):
+    with pytest.raises(InputError, match="no train set under `files`; train and dev are needed for training"):
         finetune(FineTuningOptions(task=str(tmp_path / "a.yaml"), checkpoint=str(runs / "single"), device="cpu",
                                    output_dir=str(tmp_path / "train")))
 

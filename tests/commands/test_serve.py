@@ -150,7 +150,8 @@ def test_health_and_openapi(classifier, folders):
 
 
 @pytest.mark.parametrize("body, status, said", [
-    (b"{", 400, "the body is not JSON: Expecting"), (b"", 422, "body: Field required"), (b"[]", 422, "body: "),
+    (b"{", 400, "the body is not JSON: Expecting"), (b"", 422, "^send the header Content-Type"),
+    (b"[]", 422, r'^send the header Content-Type: application/json and a body such as {"texts": \["A text."\]}$'),
     ({}, 422, "texts: Field required"), ({"texts": 3}, 422, "texts: must be a text, or a list of texts and pairs"),
     ({"texts": None}, 422, "texts: must be a text"), ({"texts": {"a": "b"}}, 422, "texts: must be a text"),
     ({"texts": ["a", 3]}, 422, r"text 2: 3 \(int\): expected a text"),
@@ -166,6 +167,16 @@ def test_bad_requests_have_one_line(classifier, body, status, said):
     found, answer = ask(classifier, "/classify", body)
     assert found == status and list(answer) == ["error"], answer
     assert re.search(said, answer["error"]) and "\n" not in answer["error"], answer
+
+
+def test_a_body_without_its_header_is_told_which_one(classifier):
+    """As `curl -d` sends it, which calls every body a form."""
+    request = urllib.request.Request(classifier + "/classify", json.dumps({"texts": ["a dog"]}).encode(), {
+        "Content-Type": "application/x-www-form-urlencoded"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 422 and json.load(caught.value) == {
+        "error": 'send the header Content-Type: application/json and a body such as {"texts": ["A text."]}'}
 
 
 def test_other_paths_and_methods(classifier):

@@ -49,6 +49,35 @@ def test_labels_are_classes_or_targets_by_the_rule_that_is_said(values, regressi
     assert labels is None or list(found.counts.items()) == list(labels.items())
 
 
+@pytest.mark.parametrize("values, said", [
+    ([i % 300 for i in range(400)], "numbers from 0 to 299: a regression (more than 20 different whole numbers); give "
+                                    "--no-regression if these are classes"),
+    (range(1, 91), "numbers from 1 to 90: a regression (more than 20 different whole numbers); all are different "
+                   "whole numbers, which looks like a row's number or an id: name the column of the labels by "
+                   "--label-column"),
+    ([0.5, *range(30)], "numbers from 0 to 29: a regression (1 of 31 have a fraction)")])
+def test_what_is_taken_for_a_regression_says_the_way_out(values, said):
+    assert guessing.labels_of(list(values), "x").rule == said
+    assert guessing.labels_of([i % 300 for i in range(700)], "x", False).rule == "classes, as --no-regression says"
+    assert guessing.labels_of([0, 40, 1, 41], "x", True).rule.endswith("(as --regression says)")
+
+
+def test_rows_are_named_by_a_column_or_by_numbers_from_0(tmp_path):
+    path = table(tmp_path / "r.csv", ["Nr", "text", "label"], [(f"K{i}", f"film {i}", "ab"[i % 2]) for i in range(20)])
+    task = OwnFiles(Sources({"train": path}, idx="Nr"))
+    assert task.said[0] == "columns: text 'text' (guessed), label 'label' (guessed), idx 'Nr'"
+    assert {e.idx for split in ("train", "dev") for e in task.read(None, split)} == {f"K{i}" for i in range(20)}
+    task = OwnFiles(Sources({"train": path}))
+    assert task.said[0].endswith("; not read: Nr; rows are numbered from 0 in idx; a column id or idx, or --id-column, "
+                                 "would be kept")
+    assert {e.idx for split in ("train", "dev") for e in task.read(None, split)} == set(range(20))
+    with pytest.raises(InputError, match=r"--id-column nr: .* has no such column \(did you mean Nr\?\)"):
+        OwnFiles(Sources({"train": path}, idx="nr"))
+    test = table(tmp_path / "t.csv", ["text"], [("a",)])
+    with pytest.raises(InputError, match="--test .*t.csv: has no column 'Nr', which .*r.csv has"):
+        OwnFiles(Sources({"train": path, "test": test}, idx="Nr"))
+
+
 def test_the_user_decides_over_the_rule():
     assert guessing.labels_of(["1", "2"], "x", True).is_regression
     assert list(guessing.labels_of(["1.5", "2.5"], "x", False).counts) == ["1.5", "2.5"]
@@ -90,8 +119,8 @@ def test_both_sides_are_counted_where_texts_are_there_again(tmp_path):
     train, dev = ([e.label for e in task.read(None, split)] for split in ("train", "dev"))
     # A fifth is 12, 6 of each label; a text of a is there 5 times, one of b 10 times.
     assert [dev.count(label) for label in "ab"] == [5, 10] and [train.count(label) for label in "ab"] == [25, 20]
-    assert task.said[-1].endswith("; a 5, b 10 (train: a 25, b 20); 51 with texts that an earlier example has stay "
-                                  "on its side")
+    assert task.said[-1].endswith("; a 5, b 10 (train: a 25, b 20); equal texts are never on both "
+                                  "sides: 51 examples repeat the texts of another")
 
 
 def test_a_regressions_sides_are_told_by_their_means_and_many_labels_are_cut(tmp_path):

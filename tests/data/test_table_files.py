@@ -194,7 +194,7 @@ def test_a_test_set_alone_is_a_task(tmp_path):
     (tmp_path / "a.yaml").write_text("files: {test: new.tsv}\ncolumns: {text: text}\nlabels: [0, 1]\n")
     task = get_task(tmp_path / "a.yaml")
     assert pairs(task.read(None, "test")) == [("A new one", None)]
-    with pytest.raises(MissingSplit, match="files names no train set; train and dev are needed for training"):
+    with pytest.raises(MissingSplit, match="no train set under `files`; train and dev are needed for training"):
         task.read(None, "train")
     (tmp_path / "b.yaml").write_text("files: {dev: new.tsv}\ncolumns: {text: text}\nlabels: [0, 1]\n")
     with pytest.raises(InputError, match="columns: label is needed"):

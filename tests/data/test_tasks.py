@@ -747,7 +747,7 @@ def test_own_regression(tmp_path):
     task = get_task(path)
     assert [e.label for e in task.read(None, "train")] == [-1, 3.5] and task.num_labels == 1
     assert task.metrics_of(task.read(None, "dev"), [0.1, 0.2]) == {"pearson": pytest.approx(1)}
-    with pytest.raises(MissingSplit, match="files names no test set"):
+    with pytest.raises(MissingSplit, match="no test set under `files`, so none is predicted"):
         task.read(None, "test")
     for target, message in (("old", "is not a number"), ("nan", "is not a finite number in float32"),
                             ("-1e39", "is not a finite number in float32"), ("1_0", "is not a number")):

@@ -20,7 +20,7 @@ def test_regression_without_a_test_set(small, regression, tmp_path):
     found = finetune(dataclasses.replace(small, task=str(regression), epochs=6, learning_rate=3e-3,
                                          output_dir=str(tmp_path / "run")))
     assert found["history"][-1]["loss"] < found["history"][0]["loss"]
-    assert found["submissions"] == [] and any("names no test set" in note for note in found["notes"])
+    assert found["submissions"] == [] and any("no test set under `files`" in note for note in found["notes"])
     header, first = (tmp_path / "run/predictions.tsv").read_text().splitlines()[:2]
     assert header.split("\t") == ["idx", "text", "label", "prediction"] and float(first.split("\t")[-1])
     assert (tmp_path / "run/scatter.png").is_file() and "pearson" in found["dev"]

@@ -12,6 +12,7 @@ import pytest
 from finetuning_runs import ROOT, results_of, start
 
 from bort_mx import hub
+from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import load, loading
 from bort_mx.commands import finetune as command
@@ -115,6 +116,20 @@ def test_resume_does_not_overwrite_what_a_directory_holds(small, superglue, tmp_
             command.run(dataclasses.replace(options, output_dir=str(tmp_path / name)))
     assert {name: [(tmp_path / name / file).read_bytes() for file in ("results.json", "config.json")]
             for name in places} == found
+
+
+@pytest.mark.parametrize("of, changes", [
+    ("own", {}), ("own", {"seeds": 2}), ("own", {"resume": "auto"}), ("superglue", {}), ("own", {"agora": True})])
+def test_a_folder_of_other_files_is_no_output_directory(small, superglue, encoder, tmp_path, of, changes):
+    (tmp_path / "urlaub.jpg").write_text("mine")
+    options = dataclasses.replace(small, output_dir=str(tmp_path), **{k: v for k, v in changes.items() if k != "agora"})
+    if of == "superglue":
+        options = dataclasses.replace(options, task="superglue", data_dir=str(superglue))
+    if "agora" in changes:
+        options = AgoraRunOptions(**dataclasses.asdict(options), agora=True, socrates=str(encoder))
+    with pytest.raises(InputError, match=r"holds other files \(urlaub.jpg\), and no run; choose an empty"):
+        command.run(options)
+    assert [path.name for path in tmp_path.iterdir()] == ["urlaub.jpg"]
 
 
 def test_what_came_to_nothing_is_begun_again_with_other_options(small, tmp_path, monkeypatch):

@@ -90,7 +90,8 @@ def by_default(small, tmp_path_factory):
 def test_what_is_used_is_recorded_and_said(by_default, tmp_path, capsys):
     command.run(dataclasses.replace(by_default, output_dir=str(tmp_path / "run")))
     line = capsys.readouterr().out.splitlines()[0]
-    assert line.startswith("recipe usual (the checkpoint is not Bort's; 0.0 M parameters in its layers, 96 training")
+    assert line.startswith("recipe usual (the checkpoint is not Bort's; 0.0 M parameters in the layers, without "
+                           "embeddings; 96 training")
     assert "lr 0.0003, 1 epoch of batches of 16, warm-up 0.1" in line and line.endswith("given: --epochs")
     command.run(dataclasses.replace(by_default, output_dir=str(tmp_path / "run"),
                                     resume=str(tmp_path / "run/checkpoints/step-6")))

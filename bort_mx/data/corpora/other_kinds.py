@@ -33,12 +33,17 @@ def refuse_other_kinds(path: pathlib.Path, beginning: bytes) -> None:
     Raises:
         InputError: it is such a file; says what it is and what to do.
     """
-    for magic, name, remedy in BY_BYTES:
-        if beginning.startswith(magic):
-            raise InputError(f"{path}: {name}; {remedy}")
+    refuse_by_bytes(path, beginning)
     if beginning[257:262] == b"ustar":
         raise InputError(f"{path}: a tar archive; unpack it and give the folder")
     text = beginning.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
     for mark, name in MARKUP:
         if text.startswith(mark):
             raise InputError(f"{path}: {name}; extract its text, or its tags become sentences")
+
+
+def refuse_by_bytes(path: pathlib.Path, beginning: bytes) -> None:
+    """As `refuse_other_kinds`, but by bytes that no text begins with: a text may well be of HTML."""
+    for magic, name, remedy in BY_BYTES:
+        if beginning.startswith(magic):
+            raise InputError(f"{path}: {name}; {remedy}")

@@ -138,8 +138,9 @@ class CustomTask(Task):
 
     def _names(self, split: str):
         if split in ("train", "dev", "test") and split not in self.files:
-            why = "" if split == "test" else "; train and dev are needed for training"
-            raise MissingSplit(f"{self._path}: files names no {split} set{why}")
+            if split == "test":
+                raise MissingSplit(f"{self._path}: no test set under `files`, so none is predicted")
+            raise MissingSplit(f"{self._path}: no {split} set under `files`; train and dev are needed for training")
         return super()._names(split)
 
     def parse(self, path: pathlib.Path, split: str) -> Examples:

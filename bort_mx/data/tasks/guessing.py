@@ -111,7 +111,8 @@ def labels_of(values: Sequence[Any], where: str, is_regression: Optional[bool] =
         if is_regression or fractions or len(set(numbers)) > MOST_CLASSES:
             why = ("as --regression says" if is_regression else f"{fractions:,} of {len(values):,} have a fraction"
                    if fractions else f"more than {MOST_CLASSES} different whole numbers")
-            return Labels(True, {}, f"numbers from {min(numbers):g} to {max(numbers):g}: a regression ({why})")
+            return Labels(True, {}, f"numbers from {min(numbers):g} to {max(numbers):g}: a regression ({why})"
+                          + ("" if is_regression else _way_out(numbers)))
     if is_regression:
         other = next((value for value in values if _number(value) is None), None)
         raise InputError(f"{where}: {other!r:.60} is not a number; leave out --regression, or name another column")
@@ -123,8 +124,19 @@ def labels_of(values: Sequence[Any], where: str, is_regression: Optional[bool] =
     order = sorted(counts, key=(lambda label: float(label)) if whole else str.casefold)
     missing = next((label for label in order if label.lower() in MISSING), None)
     doubt = f", {missing!r} too: if it means that there is none, leave its rows out" if missing else ""
-    return Labels(False, {label: counts[label] for label in order},
-                  "whole numbers of few values: classes" if whole else f"words: classes{doubt}")
+    rule = ("classes, as --no-regression says" if numbers and is_regression is False else
+            "whole numbers of few values: classes" if whole else f"words: classes{doubt}")
+    return Labels(False, {label: counts[label] for label in order}, rule)
+
+
+def _way_out(numbers: Sequence[float]) -> str:
+    """What to do if numbers that are taken for a regression's targets are something else."""
+    if any(not number.is_integer() for number in numbers):
+        return ""
+    if len(set(numbers)) == len(numbers):
+        return ("; all are different whole numbers, which looks like a row's number or an id: name the column of the "
+                "labels by --label-column")
+    return "; give --no-regression if these are classes"
 
 
 def _check_numbers(values: Sequence[Any], where: str) -> None:

@@ -16,6 +16,8 @@ from bort_mx.errors import InputError
 from bort_mx.io.near_names import missing
 from bort_mx.suggestions import hint
 
+OPTIONS = {"idx": "id"}
+"""Kinds of columns whose option has another name."""
 PLACES = ("train", "training", "data", "dev", "test", "labels")
 """Names of files and folders that do not name a task."""
 FEWEST = 10
@@ -39,6 +41,8 @@ class Sources(NamedTuple):
     """Whether labels are numbers to predict. Default: from the labels."""
     split_seed: int = 0
     """Seed of the dev set that is split off the training set."""
+    idx: Optional[str] = None
+    """The column that names rows. Default: guessed by its name."""
 
 
 class Trained(NamedTuple):
@@ -102,18 +106,19 @@ class OwnFiles(CustomTask):
 
     def _guess_columns(self) -> Dict[str, str]:
         """Kind of column → name: text, text_pair, label, idx; those that are there."""
-        given = {kind: getattr(self._sources, kind) for kind in ("text", "text_pair", "label")}
+        given = {kind: getattr(self._sources, kind) for kind in ("text", "text_pair", "label", "idx")}
         headers = {split: guessing.header_of(path) for split, path in self._paths.items()}
         header = next(headers[split] for split in SPLITS if split in headers)
         for kind, name in given.items():
             if name is not None and name not in header:
-                raise InputError(f"--{kind.replace('_', '-')}-column {name}: {self._path} has no such column"
+                option = OPTIONS.get(kind, kind.replace("_", "-"))
+                raise InputError(f"--{option}-column {name}: {self._path} has no such column"
                                  f"{hint(name, header)}; found {', '.join(header) or 'none'}")
         trained = list(self._trained.text_columns) if self._trained else []
         texts = [name for name in (given["text"], given["text_pair"]) if name is not None]
         if not texts:
             texts = trained if trained and set(trained) <= set(header) else guessing.guess_texts(
-                header, [given["label"]])
+                header, [given["label"], given["idx"]])
         label = given["label"] or self._guess_label(header, texts)
         if self._labelled and len(header) == 1:
             raise InputError(f"{self._path}: has one column, {header[0]!r:.60}; a column of texts and one of labels "
@@ -127,10 +132,10 @@ class OwnFiles(CustomTask):
         if label is None and self._labelled:
             raise InputError(f"{self._path}: no column whose name tells that it is the label; found "
                              f"{', '.join(header)}; name it by --label-column")
-        index = guessing.guess_index(list(headers.values()), [*texts, label])
+        index = given["idx"] or guessing.guess_index(list(headers.values()), [*texts, label])
         found = {"text": texts[0], "text_pair": texts[1] if len(texts) > 1 else None, "label": label, "idx": index}
         for split, names in headers.items():
-            self._check_columns(split, names, texts if split == "test" else [*texts, label])
+            self._check_columns(split, names, [*texts, given["idx"], *([] if split == "test" else [label])])
         self._say_columns(found, given, header)
         return {kind: name for kind, name in found.items() if name is not None}
 
@@ -156,7 +161,7 @@ class OwnFiles(CustomTask):
 
     def _guess_label(self, header: Sequence[str], texts: Sequence[str]) -> Optional[str]:
         if self._labelled:
-            return guessing.guess_label(header, texts)
+            return guessing.guess_label([name for name in header if name != self._sources.idx], texts)
         plain = [name for name in header if name.strip().lower() in guessing.LABELS[:2]]  # a test set may have none
         return plain[0] if plain else None
 
@@ -165,7 +170,9 @@ class OwnFiles(CustomTask):
         parts = [f"{kind.replace('_', ' ')} {name!r}{'' if given.get(kind) else ' (guessed)'}"
                  for kind, name in found.items() if name is not None]
         unused = [name for name in header if name not in found.values()]
-        self.said.append("columns: " + ", ".join(parts) + (f"; not read: {', '.join(unused)}" if unused else ""))
+        self.said.append("columns: " + ", ".join(parts) + (f"; not read: {', '.join(unused)}" if unused else "")
+                         + ("" if found["idx"] else "; rows are numbered from 0 in idx; a column id or idx, or "
+                                                    "--id-column, would be kept"))
         if found["label"] is None and unused:
             self.said.append("no labels are read, so there will be no score; if a column has them, name it by "
                              "--label-column")
@@ -229,7 +236,8 @@ class OwnFiles(CustomTask):
             self.said.append(
                 f"dev: {len(self._dev_rows):,} of {len(examples):,} examples split off {path} by --split-seed {seed}; "
                 + self._shares(examples, set(self._dev_rows))
-                + (f"; {again:,} with texts that an earlier example has stay on its side" if again else ""))
+                + (f"; equal texts are never on both sides: {again:,} examples repeat the texts of another"
+                   if again else ""))
         return self._dev_rows
 
     def _shares(self, examples: Examples, held: Set[int]) -> str:
