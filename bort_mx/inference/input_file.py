@@ -13,6 +13,7 @@ from bort_mx.data.tasks.guessing import guess_texts
 from bort_mx.errors import InputError
 from bort_mx.inference.pipeline import Text, wrong_number_of_texts
 from bort_mx.io import files
+from bort_mx.io.near_names import missing
 from bort_mx.suggestions import hint
 
 USUAL = (("text", "text_pair"), ("sentence1", "sentence2"), ("text",), ("sentence",))
@@ -41,8 +42,8 @@ def open_lines(path: pathlib.Path) -> Optional[List[str]]:
         lines = text[text.startswith("\ufeff"):].replace("\r\n", "\n").split("\n")
         return lines if lines[-1] else lines[:-1]
     if not os.path.exists(path):  # False for a name that cannot be, for which Path.exists raises
-        raise InputError(f"{path}: no such file; give a file with one text in each line, or - for standard input: "
-                         "echo \"A text.\" | …")
+        raise InputError(f"{missing(path)}; give a file with one text in each line, or - for standard input: echo "
+                         "\"A text.\" | …")
     if path.is_file():
         with open(path, "rb") as file:
             refuse_by_bytes(path, file.read(FIRST_BYTES))
