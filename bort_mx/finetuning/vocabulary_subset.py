@@ -16,6 +16,7 @@ import mxnet as mx
 import numpy as np
 
 from bort_mx.data.batches import TextBatch
+from bort_mx.distributed import Workers
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.target_unit import output_layer
 from bort_mx.models.bert import BERT, WORD_EMBEDDING, parameters_of
@@ -128,6 +129,10 @@ class SubsetOptimizer(Optimizer):
         self.names, self.parameters, self.masters = inner.names, inner.parameters, inner.masters
         self.weight_decay = inner.weight_decay
         self._kept = 1.0  # Π(1 − lr·λ) since the last `settle`: the decay still to be applied to the other rows
+
+    def agree(self, workers: Workers) -> None:
+        """See `Optimizer`."""
+        self._inner.agree(workers)
 
     def weights(self) -> List[mx.nd.NDArray]:
         """See `Optimizer`."""
