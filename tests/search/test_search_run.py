@@ -453,7 +453,7 @@ def test_a_teacher_without_a_trained_head_is_refused(data, space, tmp_path, toke
 
 def test_sequences_longer_than_ts_positions(data, checkpoint, space, tmp_path):
     with pytest.raises(InputError, match="--seq-len 48: longer than the 32 positions"):
-        running.run_search(options_of(data, checkpoint, tmp_path, "--space", space, "--seq-len", 48))
+        running.run_search(options_of(data, checkpoint, tmp_path / "out", "--space", space, "--seq-len", 48))
 
 
 def test_other_options_are_refused_in_the_same_directory(finished):
