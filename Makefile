@@ -15,7 +15,7 @@ export TORCH
 
 help:
 	@echo "make demo     fine-tune and deploy a real model, then the paper's Figure 1 in small (about ten minutes)"
-	@echo "make test     all tests, in WORKERS=2 processes (about 13 minutes on two cores)"
+	@echo "make test     all tests, in WORKERS=2 processes (about 18 minutes on two cores)"
 	@echo "make fuzz     every reader on damaged input, FUZZ_ROUNDS=1000 times each (about 40 minutes)"
 	@echo "make install  .venv with bort_mx, MXNet, GluonNLP, Horovod, ONNX and FastAPI"
 	@echo "make lint     ruff"

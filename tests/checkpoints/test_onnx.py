@@ -273,6 +273,22 @@ def test_static_int8_is_near_float32_and_half_the_size(head, bits, tmp_path):
     assert 0 < np.sqrt(np.square(got - want).mean() / np.square(want).mean()) < 0.15
 
 
+@pytest.mark.parametrize("head", ["encoder", "classifier"])
+def test_static_int8_answers_a_text_alone_as_in_a_batch(head, tmp_path):
+    """A dynamic form does not: its ranges are those of the whole batch."""
+    _, weights = random_weights(head=head, architecture=(2, 4, 64, 128))
+    rng = np.random.default_rng(1)
+    ids, lengths = rng.integers(0, 97, (8, 12)), np.full(8, 12)
+    ranges = calibrate(weights, [{"ids": ids, "lengths": lengths, "types": None}]).ranges
+    differences = {}
+    for name, form in (("static", Quantization(7, ranges)), ("dynamic", Quantization(7))):
+        onnx_export.export(weights, tmp_path / f"{name}.onnx", int8=form)
+        model = OnnxModel(tmp_path / f"{name}.onnx")
+        alone = np.concatenate([model(ids[i:i + 1], lengths[i:i + 1]) for i in range(8)])
+        differences[name] = np.abs(alone - model(ids, lengths)).max()
+    assert differences["static"] < 1e-5 < differences["dynamic"]
+
+
 def test_the_range_of_least_error_is_found_by_trying_all():
     rng = np.random.default_rng(0)
     values = rng.normal(size=100_000).astype(np.float32)
