@@ -37,7 +37,7 @@ def torch_model(folder: pathlib.Path):
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(THREADS)
-    return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval().requires_grad_(False)
 
 
 def torch_call(model):

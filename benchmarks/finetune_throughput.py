@@ -1,11 +1,12 @@
-"""Throughput of fine-tuning at Bort's size beside transformers' Trainer on PyTorch.
+"""Throughput of fine-tuning beside transformers' Trainer on PyTorch.
 
-Both train a classifier on <4,8,1024,768> with RoBERTa's vocabulary of 50,265 on the real texts of SST-2 (batch 16) and
-RTE (batch 8), dropout 0.1, AdamW, gradients clipped to 1, a linear schedule. Ours is what run_finetune.py runs: the
-step core and batches of similar length. The other is `transformers.Trainer` as it comes, with the
-DataCollatorWithPadding (to the longest of a random batch) that it takes when given a tokenizer; its data are tokenised
-beforehand, as ours are. Runs of the two alternate, in one process with the same threads; an example is counted once it
-has been trained on. Compilation of shapes, data order and schedule are inside the clock; building the models is not.
+Both train a classifier on <4,8,1024,768>, or another --architecture, with RoBERTa's vocabulary of 50,265 on the real
+texts of SST-2 (batch 16) and RTE (batch 8), dropout 0.1, AdamW, gradients clipped to 1, a linear schedule. Ours is what
+run_finetune.py runs: the step core and batches of similar length. The other is `transformers.Trainer` as it comes, with
+the DataCollatorWithPadding (to the longest of a random batch) that it takes when given a tokenizer; its data are
+tokenised beforehand, as ours are. Runs of the two alternate, in one process with the same threads; an example is
+counted once it has been trained on. Compilation of shapes, data order and schedule are inside the clock; building the
+models is not.
 
     python benchmarks/finetune_throughput.py --data-dir ../shared/data --vocab ../shared/data/vocab/roberta \
         --tasks SST-2 RTE --steps 60 --repeats 5
@@ -25,7 +26,7 @@ from typing import Callable, Tuple
 
 import numpy as np
 
-from bort_mx import PRESETS, runtime
+from bort_mx import PRESETS, Architecture, runtime
 from bort_mx.data.encoding import EncodedExamples, encode_examples
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.data.tokenizers import Tokenizer, load_tokenizer
@@ -41,7 +42,8 @@ def now() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_size: int, steps: int) -> Run:
+def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_size: int, steps: int,
+            architecture: Architecture) -> Run:
     """This project's step core and batches."""
     import mxnet as mx
 
@@ -53,7 +55,7 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
     from bort_mx.training.optimizers import OptimizerSettings
     from bort_mx.training.step import TrainingStep
 
-    model = build_model(PRESETS["bort"], 50265, "classifier", num_labels=2)
+    model = build_model(architecture, 50265, "classifier", num_labels=2)
     tokens = TrainingBatches(encoded, targets, pad_id, batch_size, 0).tokens()
     trainee = trainee_of(model, tokens, OptimizerSettings(weight_decay=0.01), False, mx.cpu())
     core = TrainingStep(trainee.objective, trainee.optimizer, Workers(), clip=1.0)
@@ -71,7 +73,7 @@ def our_run(encoded: EncodedExamples, targets: np.ndarray, pad_id: int, batch_si
 
 
 def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, batch_size: int, steps: int,
-                tuned: bool) -> Run:
+                architecture: Architecture, tuned: bool) -> Run:
     """transformers' Trainer; the clock runs from its first training step to its end. `tuned`: see --tuned-peer."""
     import accelerate  # noqa: F401  the Trainer needs it, and says so only when it starts
     import torch
@@ -79,7 +81,7 @@ def trainer_run(encoded: EncodedExamples, targets: np.ndarray, vocabulary: str, 
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     transformers.utils.logging.set_verbosity_error()
-    D, A, H, I = PRESETS["bort"].as_tuple()
+    D, A, H, I = architecture.as_tuple()
     model = transformers.RobertaForSequenceClassification(transformers.RobertaConfig(
         vocab_size=50265, hidden_size=H, num_hidden_layers=D, num_attention_heads=A, intermediate_size=I,
         max_position_embeddings=514, type_vocab_size=1))
@@ -138,22 +140,23 @@ def widths(name: str, data_dir: str, vocabulary: str) -> dict:
             "similar_lengths": mean(True), "random_batches": mean(False)}
 
 
-def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int, tuned: bool) -> dict:
+def compare(name: str, data_dir: str, vocabulary: str, steps: int, repeats: int, architecture: Architecture,
+            tuned: bool) -> dict:
     """One task; the first run of each is left out."""
     tokenizer = load_tokenizer(vocabulary)
     task, encoded, targets = training_set(name, data_dir, tokenizer)
-    ours = our_run(encoded, targets, tokenizer.pad_id, task.batch_size, steps)
+    ours = our_run(encoded, targets, tokenizer.pad_id, task.batch_size, steps, architecture)
     missing = {}
     try:
-        runs = [ours, trainer_run(encoded, targets, vocabulary, task.batch_size, steps, tuned)]
+        runs = [ours, trainer_run(encoded, targets, vocabulary, task.batch_size, steps, architecture, tuned)]
     except ImportError as reason:
         runs, missing = [ours], {"transformers' Trainer": str(reason)}
     for run in runs:
         run(0)
     measured = np.array([[run(seed) for run in runs] for seed in range(1, repeats + 1)])  # (repeats, runs, two clocks)
     examples = steps * task.batch_size / np.median(measured[:, :, 0], axis=0)  # a second, of each
-    found = {"task": name, "batch_size": task.batch_size, "steps": steps, "repeats": repeats,
-             "tuned_peer": tuned, "threads": int(os.environ["OMP_NUM_THREADS"]),
+    found = {"task": name, "architecture": list(architecture.as_tuple()), "batch_size": task.batch_size, "steps": steps,
+             "repeats": repeats, "tuned_peer": tuned, "threads": int(os.environ["OMP_NUM_THREADS"]),
              "bort_mx_examples_per_s": round(float(examples[0]), 1), "missing": missing}
     if missing:
         return found
@@ -172,6 +175,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["SST-2", "RTE"])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--architecture", default=",".join(map(str, PRESETS["bort"].as_tuple())))
     parser.add_argument("--tuned-peer", action="store_true",
                         help="let the Trainer group texts by length, and use bf16 autocast where the processor has it")
     parser.add_argument("--widths", action="store_true", help="count the batches' widths, train nothing")
@@ -180,7 +184,7 @@ def main() -> None:
     for name in options.tasks:
         found = (widths(name, options.data_dir, options.vocab) if options.widths else
                  compare(name, options.data_dir, options.vocab, options.steps, options.repeats,
-                         options.tuned_peer))
+                         Architecture.parse(options.architecture), options.tuned_peer))
         print(json.dumps(found), flush=True)
 
 

@@ -1,8 +1,8 @@
-"""Pre-training on one and on two workers of this machine, one thread each: tokens a second, and the share of twice one.
+"""Pre-training on two workers of one thread each beside one worker of one thread, and one of two: tokens a second.
 
     python benchmarks/scaling.py [--steps 30] [--rounds 3]
 
-Runs of the two alternate; a run is `run_pretraining.py` on the built-in text with a small model. Its speed is the
+Runs of the three alternate; a run is `run_pretraining.py` on the built-in text with a small model. Its speed is the
 median over the log steps after the first.
 """
 
@@ -28,7 +28,11 @@ prepare(PrepareOptions([str(sample_text.write_corpus(sys.argv[1]))], sys.argv[2]
 """
 
 
-def speed(output: pathlib.Path, workers: int, data: pathlib.Path, steps: int) -> float:
+CASES = {"1 worker": (1, 1), "2 workers": (2, 1), "1 worker of 2 threads": (1, 2)}
+"""Name → workers, and threads of each."""
+
+
+def speed(output: pathlib.Path, workers: int, threads: int, data: pathlib.Path, steps: int) -> float:
     """Tokens a second of one run.
 
     Raises:
@@ -40,7 +44,7 @@ def speed(output: pathlib.Path, workers: int, data: pathlib.Path, steps: int) ->
         horovodrun = pathlib.Path(sys.executable).with_name("horovodrun")
         command = [str(horovodrun), "--gloo", "-np", str(workers), "-H", f"localhost:{workers}", *command]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                   env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+                   env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)})
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     return statistics.median(row["tokens_per_s"] for row in rows[1:] if "tokens_per_s" in row)
 
@@ -58,14 +62,15 @@ def main() -> None:
         place = pathlib.Path(folder)
         subprocess.run([sys.executable, "-c", PREPARE, str(place / "text"), str(place / "data")], check=True,
                        stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        speeds = {workers: [] for workers in (1, 2)}
+        speeds = {name: [] for name in CASES}
         for number in range(options.rounds):
-            for workers, found in speeds.items():
-                found.append(speed(place / f"{workers}-{number}", workers, place / "data", options.steps))
-    shares = [two / (2 * one) for one, two in zip(speeds[1], speeds[2])]
-    print(json.dumps({"cores": os.cpu_count(), "tokens_per_s": {f"{n} workers" if n > 1 else "1 worker": spread(values)
-                                                                for n, values in speeds.items()},
-                      "share_of_twice_one": spread(shares)}))
+            for name, (workers, threads) in CASES.items():
+                found = speed(place / f"{number} {name}", workers, threads, place / "data", options.steps)
+                speeds[name].append(found)
+    one, two, threaded = speeds.values()
+    print(json.dumps({"cores": os.cpu_count(), "tokens_per_s": {name: spread(found) for name, found in speeds.items()},
+                      "share_of_twice_one": spread([b / (2 * a) for a, b in zip(one, two)]),
+                      "over_one_of_two_threads": spread([b / a for a, b in zip(threaded, two)])}))
 
 
 if __name__ == "__main__":

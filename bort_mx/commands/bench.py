@@ -26,20 +26,22 @@ Scripts = List[List[str]]
 SUITES: Dict[str, Dict[str, Scripts]] = {
     "latency": {"full": [["latency.py"]], "quick": [["latency.py", "--quick"]]},
     "training": {"full": [["training_throughput.py"]], "quick": [["training_throughput.py", "--quick"]]},
-    "finetuning": {"full": [["finetune_throughput.py", "--steps", "12", "--repeats", "3"]],
-                   "quick": [["finetune_throughput.py", "--steps", "4", "--repeats", "2", "--tasks", "RTE"]]},
+    "finetuning": {"full": [["finetune_throughput.py", "--tuned-peer", "--steps", "30", "--repeats", "3",
+                             "--architecture", of] for of in ("4,8,1024,768", "6,12,384,1536")],
+                   "quick": [["finetune_throughput.py", "--tuned-peer", "--steps", "4", "--repeats", "2", "--tasks",
+                              "RTE"]]},
     "data": {"full": [["prepare.py", "--megabytes", "100"], ["loading_share.py"], ["tokenizer_speed.py"]],
              "quick": [["prepare.py", "--megabytes", "10", "--rounds", "1"], ["loading_share.py", "--shapes", "8x128",
                                                                              "--repeats", "3"],
                        ["tokenizer_speed.py", "--rounds", "3", "--paragraphs", "500"]]},
     "search": {"full": [["search_speed.py"]], "quick": [["search_speed.py", "--quick"]]},
-    "scaling": {"full": [["scaling.py", "--rounds", "2"]], "quick": [["scaling.py", "--steps", "15", "--rounds", "1"]]},
+    "scaling": {"full": [["scaling.py"]], "quick": [["scaling.py", "--steps", "15", "--rounds", "1"]]},
     "memory": {"full": [["load_large.py"]], "quick": [["load_large.py", "--architecture", "bort"]]},
 }
 """The scripts of benchmarks/ and their arguments. A script prints one JSON object a line, whatever else it prints."""
-MINUTES = {"full": {"latency": 23.0, "training": 8.0, "finetuning": 4.5, "data": 3.0, "search": 1.0, "scaling": 1.5,
+MINUTES = {"full": {"latency": 30.0, "training": 11.0, "finetuning": 11.0, "data": 3.0, "search": 1.0, "scaling": 3.0,
                     "memory": 0.5},
-           "quick": {"latency": 1.0, "training": 1.0, "finetuning": 0.7, "data": 1.0, "search": 0.4, "scaling": 0.7,
+           "quick": {"latency": 1.0, "training": 1.0, "finetuning": 0.7, "data": 1.0, "search": 0.4, "scaling": 1.0,
                      "memory": 0.2}}
 """About how long the suites take with all peers, estimated from their passes and rounds: two cores of an AMD EPYC, on
 which a matrix product reaches `REFERENCE` GFLOP/s."""

@@ -29,17 +29,21 @@ def test_every_row_of_a_suite_has_its_line():
                      {"shape": "8x128", "share_percent": 0.4},
                      {"megabytes": 1.5, "missing": {}, "megabytes_per_s": {"bort_mx": spread}}],
             "search": [{"candidates": 6, "phases_s": {"candidates": 3.5}}],
-            "scaling": [{"share_of_twice_one": spread}, {"missing": {"two workers": "Horovod is not installed"}}],
+            "scaling": [{"share_of_twice_one": spread, "over_one_of_two_threads": spread},
+                        {"missing": {"two workers": "Horovod is not installed"}}],
             "memory": [{"architecture": "bort", "file_bytes": 2e9, "load_s": 1.25, "peak_over_file": 1.5}],
-            "finetuning": [{"task": "RTE", "bort_mx_examples_per_s": 30.5, "ratio_median": 2.0,
-                            "ratio_quartiles": [1.9, 2.1], "missing": {}},
-                           {"task": "CB", "bort_mx_examples_per_s": 9.0, "missing": {"Trainer": "no accelerate"}}]}
+            "finetuning": [{"task": "RTE", "architecture": [1, 2, 4, 8], "bort_mx_examples_per_s": 30.5,
+                            "ratio_median": 2.0, "ratio_quartiles": [1.9, 2.1], "tuned_peer": True, "missing": {}},
+                           {"task": "CB", "architecture": [1, 2, 4, 8], "bort_mx_examples_per_s": 9.0,
+                            "missing": {"Trainer": "no accelerate"}}]}
     found = {"results": {name: [{"rows": of}] for name, of in rows.items()}}
     assert tool().data(found).splitlines()[2:] == [
-        "| prepare 30 MB on 2 cores | 4.5 MB/s, 0.9 times the speed of the bare tokenizer |",
+        "| prepare 30 MB, a short text repeated, on 2 cores | 4.5 MB/s, 0.9 times the speed of the bare tokenizer; real text: "
+        "[corpora.md](experiments/corpora.md) |",
         "| load and mask 8x128 | 0.4 % of a training step |", "| tokenize 1.5 MB, bort_mx | 2 (1.5–2.5) MB/s |"]
     assert [line.split(" | ")[-1].strip(" |") for line in tool().others(found).splitlines()[2:] if line] == [
-        "candidates 3.5", "2 (1.5–2.5)", "1.2 s, peak memory 1.50 times the file", "30.5", "2 (1.9–2.1)", "9",
+        "candidates 3.5", "2 (1.5–2.5)", "2 (1.5–2.5)", "1.2 s, peak memory 1.50 times the file", "30.5",
+        "2 (1.9–2.1)", "9",
         "Left out: Trainer: no accelerate.", "Left out: two workers: Horovod is not installed."]
     assert tool().latency(found) == "Not measured yet.\n"
 
@@ -67,8 +71,10 @@ def test_a_document_that_does_not_match_is_found_and_written(tmp_path, monkeypat
 def test_readmes_line_is_of_a_full_run_or_stays(tmp_path):
     module = tool()
     text = "<!-- bench: summary -->\n- old\n<!-- end of bench -->"
-    row = {"work": "MLM, Bort", "shape": "8x128", "ratio": {"transformers, stock": {"median": 2.96}}}
-    new = "- A training step at Bort's size is 3.0 times as fast"
+    row = {"work": "MLM, Bort", "shape": "8x128", "ratio": {
+        "transformers, stock": {"median": 2.96}, "transformers, gathered, compiled": {"median": 1.08}}}
+    new = ("- A training step at Bort's size is 3.0 times as fast as transformers' on PyTorch as it comes, and 1.08 times "
+           "as fast as a compiled one")
     for runs, line in (([{"rows": [row], "quick": False}], new), ([{"rows": [row], "quick": True}], "- old"),
                        ([], "- old")):
         assert module.filled(text, {"results": {"training": runs}}).splitlines()[1].startswith(line)
