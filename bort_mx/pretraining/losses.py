@@ -8,7 +8,9 @@ import math
 
 import mxnet as mx
 
+from bort_mx import compiled
 from bort_mx.models.encoder import MASKED_SCORE
+from bort_mx.pretraining import compiled_relations
 from bort_mx.training.cross_entropy import cross_entropy, distillation_cross_entropy
 
 
@@ -44,17 +46,10 @@ def relation_loss(student: mx.nd.NDArray, teacher: mx.nd.NDArray, lengths: mx.nd
     Inputs: queries, keys and values side by side, (s, B, 3H); H may differ between student and teacher, and R must
     divide both. lengths (B,), at least 1; `heads` is R. No gradient flows into the teacher's. Output: (B,).
     """
-    with mx.autograd.pause():
-        length = student.shape[0]
-        padding = _padding(lengths, length)  # (B, s)
-        row = mx.nd.repeat(padding * MASKED_SCORE, repeats=3 * heads, axis=0).expand_dims(1)  # (B·3R, 1, s)
-        logs = _log_relations(teacher, row, heads)  # (B·3R, s, s)
-        # Every term gets its weight in the means here. The student's part is then one dot product a sequence.
-        share = (1 - padding) / (3 * heads * lengths.reshape((-1, 1)))  # (B, s)
-        share = mx.nd.repeat(share, repeats=3 * heads, axis=0).expand_dims(2)  # (B·3R, s, 1)
-        target = mx.nd.broadcast_mul(mx.nd.exp(logs), share)
-        entropy = _dot_a_sequence(target, logs, lengths)
-    return entropy - _dot_a_sequence(target, _log_relations(student, row, heads), lengths)
+    student, teacher, lengths = _float32(student), _float32(teacher), _float32(lengths)
+    if compiled.fits(student, teacher, lengths) and compiled_relations.relations() is not None:
+        return _compiled_relation_loss(student, teacher, lengths, heads)
+    return _composed_relation_loss(student, teacher, lengths, heads)
 
 
 def hidden_loss(student: mx.nd.NDArray, teacher: mx.nd.NDArray, lengths: mx.nd.NDArray) -> mx.nd.NDArray:
@@ -111,6 +106,32 @@ def mean_pooled(states: mx.nd.NDArray, lengths: mx.nd.NDArray) -> mx.nd.NDArray:
     with mx.autograd.pause():
         share = (1 - _padding(lengths, states.shape[0])) / lengths.reshape((-1, 1))  # (B, s)
     return mx.nd.batch_dot(share.expand_dims(1), _float32(states).swapaxes(0, 1)).reshape((0, -1))
+
+
+def _compiled_relation_loss(student, teacher, lengths, heads):
+    """`relation_loss` by the compiled loop."""
+    with mx.autograd.pause():
+        found, gradient = compiled_relations.loss_and_gradient(
+            compiled_relations.relations(), student, teacher, lengths, 3 * heads)
+        found, gradient = found.mean(axis=1), (gradient / (3 * heads)).swapaxes(0, 1)
+    # A product with the gradient has this gradient. Less itself it is 0, and leaves the loss.
+    product = _dot_a_sequence(gradient, student.swapaxes(0, 1), lengths)
+    return found + (product - mx.nd.BlockGrad(product))
+
+
+def _composed_relation_loss(student, teacher, lengths, heads):
+    """`relation_loss` by MXNet's operators."""
+    with mx.autograd.pause():
+        length = student.shape[0]
+        padding = _padding(lengths, length)  # (B, s)
+        row = mx.nd.repeat(padding * MASKED_SCORE, repeats=3 * heads, axis=0).expand_dims(1)  # (B·3R, 1, s)
+        logs = _log_relations(teacher, row, heads)  # (B·3R, s, s)
+        # Every term gets its weight in the means here. The student's part is then one dot product a sequence.
+        share = (1 - padding) / (3 * heads * lengths.reshape((-1, 1)))  # (B, s)
+        share = mx.nd.repeat(share, repeats=3 * heads, axis=0).expand_dims(2)  # (B·3R, s, 1)
+        target = mx.nd.broadcast_mul(mx.nd.exp(logs), share)
+        entropy = _dot_a_sequence(target, logs, lengths)
+    return entropy - _dot_a_sequence(target, _log_relations(student, row, heads), lengths)
 
 
 def _log_relations(projected: mx.nd.NDArray, row: mx.nd.NDArray, heads: int) -> mx.nd.NDArray:

@@ -10,9 +10,10 @@ from typing import Callable, Dict, Iterator, List, Sequence
 import mxnet as mx
 import numpy as np
 
+from bort_mx import compiled
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
-from bort_mx.training import compiled
+from bort_mx.training import compiled_adamw
 from bort_mx.training.options import OptimizerSettings
 
 
@@ -132,7 +133,7 @@ class AdamW(Optimizer):
     def agree(self, workers: Workers) -> None:
         """The compiled update if all workers have a compiler: MXNet's operator rounds otherwise."""
         if workers.size > 1:
-            self._compiled = all(workers.gather(compiled.adamw() is not None, "compiled AdamW"))
+            self._compiled = all(workers.gather(compiled_adamw.adamw() is not None, "compiled AdamW"))
 
     def _update(self, weight, gradient, state, learning_rate, scale, decay):
         mean, variance = state
@@ -141,7 +142,7 @@ class AdamW(Optimizer):
         root, correction = 1.0, 1.0
         if self._bias_correction:
             root, correction = math.sqrt(1 - self._beta2 ** self.updates), 1 - self._beta1 ** self.updates
-        update = compiled.adamw() if self._compiled and compiled.fits(weight, gradient, mean, variance) else None
+        update = compiled_adamw.adamw() if self._compiled and compiled.fits(weight, gradient, mean, variance) else None
         if update is not None:
             update((weight, gradient, mean, variance), (scale, self._beta1, self._beta2, root / correction,
                                                         self._epsilon * root, learning_rate, decay))

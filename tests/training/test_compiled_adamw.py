@@ -4,12 +4,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from bort_mx import compiled
 from bort_mx.distributed import Workers
 from bort_mx.finetuning.vocabulary_subset import SubsetOptimizer
-from bort_mx.training import compiled
+from bort_mx.training import compiled_adamw
 from bort_mx.training.optimizers import AdamW
 
-needs_compiler = pytest.mark.skipif(compiled.adamw() is None, reason="no C compiler")
+needs_compiler = pytest.mark.skipif(compiled_adamw.adamw() is None, reason="no C compiler")
 
 
 def trained(shape, steps=4):
@@ -33,7 +34,7 @@ def trained(shape, steps=4):
 @needs_compiler
 def test_it_equals_the_formula_whatever_the_threads(monkeypatch):
     shape, results = (1009, 101), []
-    assert np.prod(shape) > compiled.SMALL  # so threads share it
+    assert np.prod(shape) > compiled_adamw.SMALL  # so threads share it
     for threads in (1, 3):
         monkeypatch.setattr(compiled.runtime, "set_threads", lambda threads=threads: threads)
         found, expected = trained(shape)
@@ -44,7 +45,7 @@ def test_it_equals_the_formula_whatever_the_threads(monkeypatch):
 
 def test_without_it_mxnet_updates_the_weights(monkeypatch):
     by_default, _ = trained((7, 5))
-    monkeypatch.setattr(compiled, "adamw", lambda: None)
+    monkeypatch.setattr(compiled_adamw, "adamw", lambda: None)
     found, expected = trained((7, 5))
     np.testing.assert_allclose(found, expected, atol=2e-6)
     np.testing.assert_allclose(found, by_default, atol=1e-6)
@@ -58,7 +59,7 @@ def test_a_lacking_compiler_is_told(monkeypatch, caplog, tmp_path, compiler, sai
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
         monkeypatch.setenv("CC", compiler)
-    assert compiled.adamw.__wrapped__() is None and said in caplog.text
+    assert compiled_adamw.adamw.__wrapped__() is None and said in caplog.text
 
 
 @needs_compiler
@@ -73,12 +74,12 @@ def test_all_workers_round_alike(monkeypatch, others, is_compiled):
             return others
 
     calls = []
-    monkeypatch.setattr(compiled, "adamw", lambda: calls.append)
+    monkeypatch.setattr(compiled_adamw, "adamw", lambda: calls.append)
     parameter = mx.gluon.Parameter("dense.weight", shape=(3,))
     parameter.initialize(mx.init.One())
     optimizer = AdamW({"dense.weight": parameter})
     SubsetOptimizer(optimizer, None).agree(Two())  # as fine-tuning wraps it
-    monkeypatch.setattr(compiled, "adamw", lambda: lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(compiled_adamw, "adamw", lambda: lambda *arguments: calls.append(arguments))
     optimizer.step(0.1, 1.0, optimizer.gradients())
     assert bool(calls) is is_compiled
 
@@ -92,7 +93,7 @@ def test_every_processor_rounds_alike():
     v = rng.random(1003).astype(f)
     scale, beta1, beta2, factor, epsilon, rate, decay = map(f, (0.3, 0.9, 0.999, 1.7, 1e-8, 0.01, 0.1))
     arrays = [mx.nd.array(array) for array in (w, g, m, v)]
-    compiled.adamw()(arrays, list(map(float, (scale, beta1, beta2, factor, epsilon, rate, decay))))
+    compiled_adamw.adamw()(arrays, list(map(float, (scale, beta1, beta2, factor, epsilon, rate, decay))))
     gradient = g * scale
     m = beta1 * m + (f(1) - beta1) * gradient
     v = beta2 * v + (f(1) - beta2) * gradient * gradient
