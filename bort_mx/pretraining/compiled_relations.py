@@ -1,7 +1,7 @@
 """The relation loss compiled for this processor. Without a C compiler MXNet's operators compute it.
 
-They write and read some twenty arrays of a number for each pair of tokens and relation head. The compiled loop keeps one
-head's in the processor's cache, and leaves the gradient with the loss.
+They write and read some twenty arrays of a number for each pair of tokens and relation head. The compiled loop keeps
+one head's in the processor's cache, and leaves the gradient with the loss.
 """
 
 import ctypes

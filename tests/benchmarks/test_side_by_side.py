@@ -165,8 +165,8 @@ def test_the_forecast_is_scaled_by_the_machines_speed(monkeypatch):
     assert bench.product_gflops(64, 2) > 0
 
 
-def test_the_whole_bench_is_forecast_to_take_about_forty_minutes():
-    for size, most in (("full", 45), ("quick", 6)):
+def test_the_whole_bench_is_forecast_to_take_about_an_hour():
+    for size, most in (("full", 65), ("quick", 6)):
         assert set(bench.MINUTES[size]) == set(bench.SUITES) and sum(bench.MINUTES[size].values()) <= most
 
 
