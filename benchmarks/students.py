@@ -71,8 +71,9 @@ class Step(NamedTuple):
 
 def plan() -> List[Step]:
     """All steps, in order."""
-    students = [(name, 1) for name in MAIN] + [("relations", 1), ("hidden", 1), ("inner-fresh", 1), ("inner-lower", 1)]
-    students += [("inner", hours) for hours in (2, 4, 8)] + [(name, 1) for name in ABLATIONS]
+    students = [("inner", 1), ("inner", 8), *((name, 1) for name in MAIN)]
+    students += [("relations", 1), ("hidden", 1), ("inner-fresh", 1), ("inner-lower", 1)]
+    students += [("inner", hours) for hours in (2, 4)] + [(name, 1) for name in ABLATIONS]
     students += [(name, hours) for hours in (2, 4, 8) for name in ("paper", "mlm")]
     steps: List[Step] = []
     for name, hours in dict.fromkeys(students):
