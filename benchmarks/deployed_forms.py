@@ -62,10 +62,14 @@ def peers(folder: pathlib.Path, tools: str) -> dict:
     exported = folder / "torch.onnx"
 
     class Logits(torch.nn.Module):
-        def forward(self, input_ids, attention_mask):
-            return model(input_ids=input_ids, attention_mask=attention_mask)[0]
+        def __init__(self):
+            super().__init__()
+            self.model = model  # a part of it, so that the weights become initializers, which quantizing looks at
 
-    torch.onnx.export(Logits(), (ids, torch.ones_like(ids)), str(exported), dynamo=False, opset_version=17,
+        def forward(self, input_ids, attention_mask):
+            return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+
+    torch.onnx.export(Logits().eval(), (ids, torch.ones_like(ids)), str(exported), dynamo=False, opset_version=17,
                       input_names=["input_ids", "attention_mask"], output_names=["logits"],
                       dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}})
     files = {"ONNX Runtime": exported}

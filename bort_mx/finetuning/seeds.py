@@ -79,14 +79,21 @@ def parent_directory(options: FineTuningOptions, workers: Workers) -> RunDirecto
 
     Raises:
         InputError: the directory already holds a run and --resume is not given; or it holds a run with other options,
-            or something else.
+            or something else; or a new run has options without effect.
     """
     run = RunDirectory(options.output_dir, options, options.MAY_CHANGE, workers.is_first, options.resume,
                        kind=kind_of)
+    if not run.before:
+        options.refuse_unused()
     run.agree(workers)
     return run
 
 
 def child_options(options: FineTuningOptions, name: str, **changes: Any) -> FineTuningOptions:
-    """The options of one of several runs. If the whole is resumed, the run is resumed."""
-    return dataclasses.replace(options, output_dir=str(pathlib.Path(options.output_dir) / name), **changes)
+    """The options of one of several runs. If the whole is resumed, the run is resumed.
+
+    A patience without effect, as the whole's config.json has it from an older version, is left out: a run that has begun
+    takes its own, and a new one is not refused for it.
+    """
+    patience, place = options.patience if options.early_stopping else None, pathlib.Path(options.output_dir) / name
+    return dataclasses.replace(options, patience=patience, output_dir=str(place), **changes)

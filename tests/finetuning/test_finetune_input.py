@@ -70,6 +70,24 @@ def test_several_runs_with_bad_input_leave_nothing(small, tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").glob("seed-*")) == ["seed-0", "seed-1"]
 
 
+def test_several_runs_of_an_older_version_go_on(small, tmp_path):
+    """Its config.json has a patience without early stopping, which a new run is refused for."""
+    options = dataclasses.replace(small, epochs=1, seeds=2, output_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="--patience 1 requires --early-stopping"):
+        command.run(dataclasses.replace(options, resume="auto", patience=1))
+    assert not (tmp_path / "run").exists()
+    command.run(options)
+    shutil.rmtree(tmp_path / "run/seed-1")
+    for config in (tmp_path / "run/config.json", tmp_path / "run/seed-0/config.json"):
+        values = json.loads(config.read_text())
+        values["options"]["patience"] = 1
+        config.write_text(json.dumps(values))
+    first = (tmp_path / "run/seed-0/results.json").read_bytes()
+    found = command.run(dataclasses.replace(options, resume="auto"))
+    assert len(found["seeds"]) == 2 and (tmp_path / "run/seed-0/results.json").read_bytes() == first
+    assert json.loads((tmp_path / "run/config.json").read_text())["options"]["patience"] == 1
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_an_output_directory_that_cannot_be_is_one_line(small, tmp_path, seeds):
     (tmp_path / "file").write_text("a file")
