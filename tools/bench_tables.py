@@ -10,7 +10,6 @@ that nothing is measured. With --check nothing is written; the exit code is 1 if
 import json
 import pathlib
 import re
-import shutil
 import sys
 from typing import Any, Callable, Dict, Iterable, List, Sequence
 
@@ -139,8 +138,8 @@ def summary(found: Dict) -> str:
             if known and not run.get("quick"):
                 best = min(gathered, compiled)
                 return (f"- A training step at Bort's size is {stock:.1f} times as fast as transformers' on PyTorch as "
-                        f"it comes, and {best:.2f} times as fast as one that computes masked positions only, compiled "
-                        "or not.\n")
+                        f"it comes, and {best:.2f}\n  times as fast as one that computes masked positions only, "
+                        "compiled or not.\n")
     return ""
 
 
@@ -151,6 +150,15 @@ TABLES: Dict[str, Callable[[Dict], str]] = {"machine": machine, "latency": laten
 def filled(text: str, found: Dict) -> str:
     """A document with its tables written anew; a block that comes out empty is left as it stands."""
     return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]](found) or match[3]}{match[4]}", text)
+
+
+def without_folders(value: Any) -> Any:
+    """The same with the last name of each absolute path only: where data lay on that machine is nobody's business."""
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    return re.sub(r"(?<!\S)/\S*/(?=[^\s/])", "", value) if isinstance(value, str) else value
 
 
 def main(arguments: List[str]) -> int:
@@ -164,7 +172,7 @@ def main(arguments: List[str]) -> int:
             print(f"{path.relative_to(ROOT)}: does not match {KEPT.relative_to(ROOT)}; run tools/bench_tables.py")
         return int(bool(stale))
     if paths:
-        shutil.copyfile(paths[0], KEPT)
+        KEPT.write_text(json.dumps(without_folders(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for path in stale:
         path.write_text(filled(path.read_text(encoding="utf-8"), found), encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")

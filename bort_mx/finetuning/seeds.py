@@ -92,8 +92,8 @@ def parent_directory(options: FineTuningOptions, workers: Workers) -> RunDirecto
 def child_options(options: FineTuningOptions, name: str, **changes: Any) -> FineTuningOptions:
     """The options of one of several runs. If the whole is resumed, the run is resumed.
 
-    A patience without effect, as the whole's config.json has it from an older version, is left out: a run that has begun
-    takes its own, and a new one is not refused for it.
+    A patience without effect, as the whole's config.json has it from an older version, is left out: a run that has
+    begun takes its own, and a new one is not refused for it.
     """
     patience, place = options.patience if options.early_stopping else None, pathlib.Path(options.output_dir) / name
     return dataclasses.replace(options, patience=patience, output_dir=str(place), **changes)
