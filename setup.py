@@ -77,8 +77,8 @@ ONNX = [
 ]
 
 SERVE = [  # bort-mx serve
-    *pins("fastapi", "0.165.0", py310="0.162.5", py39="0.142.2"),
-    *pins("uvicorn", "0.54.0"),
+    *pins("fastapi", "0.165.0", py310="0.162.5", py39="0.128.8"),
+    *pins("uvicorn", "0.54.0", py39="0.39.0"),
 ]
 OPENVINO = pins("openvino", "2026.4.1", py39="2025.3.0")  # another engine for ONNX files
 

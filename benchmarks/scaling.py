@@ -2,11 +2,13 @@
 
     python benchmarks/scaling.py [--steps 30] [--rounds 3]
 
-Runs of the three alternate; a run is `run_pretraining.py` on the built-in text with a small model. Its speed is the
-median over the log steps after the first.
+Two runs at once that know nothing of each other show what the processor allows. The four take turns; a run is
+`run_pretraining.py` on the built-in text with a small model. Its speed is the median over the log steps after the
+first.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -28,11 +30,19 @@ prepare(PrepareOptions([str(sample_text.write_corpus(sys.argv[1]))], sys.argv[2]
 """
 
 
-CASES = {"1 worker": (1, 1), "2 workers": (2, 1), "1 worker of 2 threads": (1, 2)}
-"""Name → workers, and threads of each."""
+CASES = {"1 worker": (1, 1, 1), "2 workers": (2, 1, 1), "1 worker of 2 threads": (1, 2, 1),
+         "2 runs at once": (1, 1, 2)}
+"""Name → workers, threads of each, and how many such runs at once."""
 
 
-def speed(output: pathlib.Path, workers: int, threads: int, data: pathlib.Path, steps: int) -> float:
+def speed(output: pathlib.Path, workers: int, threads: int, runs: int, data: pathlib.Path, steps: int) -> float:
+    """Tokens a second of all runs together."""
+    with concurrent.futures.ThreadPoolExecutor(runs) as pool:
+        return sum(pool.map(lambda number: speed_of_run(output / str(number), workers, threads, data, steps),
+                            range(runs)))
+
+
+def speed_of_run(output: pathlib.Path, workers: int, threads: int, data: pathlib.Path, steps: int) -> float:
     """Tokens a second of one run.
 
     Raises:
@@ -64,13 +74,13 @@ def main() -> None:
                        stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
         speeds = {name: [] for name in CASES}
         for number in range(options.rounds):
-            for name, (workers, threads) in CASES.items():
-                found = speed(place / f"{number} {name}", workers, threads, place / "data", options.steps)
-                speeds[name].append(found)
-    one, two, threaded = speeds.values()
+            for name, case in CASES.items():
+                speeds[name].append(speed(place / f"{number} {name}", *case, place / "data", options.steps))
+    one, two, threaded, apart = speeds.values()
     print(json.dumps({"cores": os.cpu_count(), "tokens_per_s": {name: spread(found) for name, found in speeds.items()},
                       "share_of_twice_one": spread([b / (2 * a) for a, b in zip(one, two)]),
-                      "over_one_of_two_threads": spread([b / a for a, b in zip(threaded, two)])}))
+                      "over_one_of_two_threads": spread([b / a for a, b in zip(threaded, two)]),
+                      "over_two_runs_at_once": spread([b / a for a, b in zip(apart, two)])}))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 
+import mxnet as mx
 import pytest
 
+from bort_mx import distributed
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.pretraining.options import PretrainingOptions
@@ -51,6 +53,18 @@ def of_all(work):
     for thread in threads:
         thread.join()
     return raised
+
+
+@pytest.mark.parametrize("device, gpus, given, pace", [
+    ("cpu", 1, None, distributed.CYCLE), ("auto", 0, None, distributed.CYCLE), ("auto", 1, None, None),
+    ("gpu", 1, None, None), ("cpu", 0, "3", "3")])
+def test_on_a_cpu_horovod_looks_for_work_less_often(monkeypatch, device, gpus, given, pace):
+    monkeypatch.setenv("HOROVOD_CYCLE_TIME", given or "")
+    if given is None:
+        monkeypatch.delenv("HOROVOD_CYCLE_TIME")
+    monkeypatch.setattr(mx.context, "num_gpus", lambda: gpus)
+    distributed._pace(device)
+    assert os.environ.get("HOROVOD_CYCLE_TIME") == pace
 
 
 def test_equal_values_agree():
