@@ -46,7 +46,7 @@ def loss_and_gradient(function: Callable, student: mx.nd.NDArray, teacher: mx.nd
         MemoryError: there is no memory for a head.
     """
     length, rows, width = student.shape
-    losses, gradient = mx.nd.zeros((rows, heads)), mx.nd.zeros(student.shape)
+    losses, gradient = (mx.nd.zeros(shape, ctx=student.context) for shape in ((rows, heads), student.shape))
     places = [compiled.address(array) for array in (student, teacher, lengths)]
     results = [compiled.address(array) for array in (losses, gradient)]
 
