@@ -111,6 +111,8 @@ def others(found: Dict) -> str:
             body.append(["two workers, share of twice one worker's tokens/s", with_spread(row["share_of_twice_one"])])
             body.append(["two workers of one thread, speed over one of two threads",
                          with_spread(row["over_one_of_two_threads"])])
+            body.append(["two workers of one thread, speed over two runs at once without Horovod",
+                         with_spread(row["over_two_runs_at_once"])])
     for row in rows_of(found, "memory"):
         body.append([f"load a checkpoint of {row['architecture']}, {row['file_bytes'] / 1e9:.2f} GB",
                      f"{row['load_s']:.1f} s, peak memory {row['peak_over_file']:.2f} times the file"])

@@ -29,7 +29,8 @@ def test_every_row_of_a_suite_has_its_line():
                      {"shape": "8x128", "share_percent": 0.4},
                      {"megabytes": 1.5, "missing": {}, "megabytes_per_s": {"bort_mx": spread}}],
             "search": [{"candidates": 6, "phases_s": {"candidates": 3.5}}],
-            "scaling": [{"share_of_twice_one": spread, "over_one_of_two_threads": spread},
+            "scaling": [{"share_of_twice_one": spread, "over_one_of_two_threads": spread,
+                         "over_two_runs_at_once": spread},
                         {"missing": {"two workers": "Horovod is not installed"}}],
             "memory": [{"architecture": "bort", "file_bytes": 2e9, "load_s": 1.25, "peak_over_file": 1.5}],
             "finetuning": [{"task": "RTE", "architecture": [1, 2, 4, 8], "bort_mx_examples_per_s": 30.5,
@@ -42,7 +43,7 @@ def test_every_row_of_a_suite_has_its_line():
         "real text: [corpora.md](experiments/corpora.md) |",
         "| load and mask 8x128 | 0.4 % of a training step |", "| tokenize 1.5 MB, bort_mx | 2 (1.5–2.5) MB/s |"]
     assert [line.split(" | ")[-1].strip(" |") for line in tool().others(found).splitlines()[2:] if line] == [
-        "candidates 3.5", "2 (1.5–2.5)", "2 (1.5–2.5)", "1.2 s, peak memory 1.50 times the file", "30.5",
+        "candidates 3.5", *3 * ["2 (1.5–2.5)"], "1.2 s, peak memory 1.50 times the file", "30.5",
         "2 (1.9–2.1)", "9",
         "Left out: Trainer: no accelerate.", "Left out: two workers: Horovod is not installed."]
     assert tool().latency(found) == "Not measured yet.\n"
