@@ -17,7 +17,7 @@ import numpy as np
 from bort_mx import runtime
 
 # Without contraction every processor rounds alike, however many numbers it takes at once.
-FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-shared", "-fPIC"]
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC"]
 logger = logging.getLogger(__name__)
 
 

@@ -14,7 +14,7 @@ import mxnet as mx
 from bort_mx import compiled
 
 SOURCE = pathlib.Path(__file__).with_name("relations.c")
-SLOWER = "MXNet's operators compute the relation loss; a step takes up to a third longer"
+SLOWER = "MXNet's operators compute the relation loss; a step takes up to a quarter longer"
 FEW = 8
 """Heads that one thread computes alone."""
 

@@ -79,7 +79,7 @@ def test_readmes_line_is_of_a_full_run_or_stays(tmp_path):
     text = "<!-- bench: summary -->\n- old\n<!-- end of bench -->"
     row = {"work": "MLM, Bort", "shape": "8x128", "ratio": {
         "transformers, stock": {"median": 2.96}, "transformers, gathered": {"median": 1.18},
-        "transformers, gathered, compiled": {"median": 1.081}}}
+        "transformers, gathered, compiled": {"median": 1.2}, "transformers, gathered, bf16": {"median": 1.081}}}
     new = ("- A training step at Bort's size is 3.0 times as fast as transformers' on PyTorch as it comes, and 1.08")
     for runs, line in (([{"rows": [row], "quick": False}], new), ([{"rows": [row], "quick": True}], "- old"),
                        ([], "- old")):
