@@ -14,7 +14,7 @@ import numpy as np
 from bort_mx.errors import InputError
 
 CYCLE = "20"
-"""Milliseconds. With Horovod's own 1 its thread takes a fifth of the core that the worker computes on."""
+"""Milliseconds. With Horovod's own 1 its thread takes up to a fifth of the core that the worker computes on."""
 
 NAMED, SHOWN = 3, 40
 """How many differences between workers one message names, and how many characters of a value it shows."""
