@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md and a line of README.md from the JSON that `bort-mx bench` has written.
+"""Write the tables of docs/benchmarks.md and docs/reproduce.md, and a line of README.md, from what `bort-mx bench` wrote.
 
     python tools/bench_tables.py [--check] [RESULTS.json]
 
@@ -14,8 +14,12 @@ import sys
 from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import predict_hours  # noqa: E402
+
 KEPT = ROOT / "docs" / "experiments" / "bench.json"
-DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "README.md")
+DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "reproduce.md", ROOT / "README.md")
 BLOCK = re.compile(r"(<!-- bench: ([\w-]+) -->\n)(.*?)(<!-- end of bench -->)", re.DOTALL)
 Rows = List[Dict[str, Any]]
 
@@ -146,7 +150,8 @@ def summary(found: Dict) -> str:
 
 
 TABLES: Dict[str, Callable[[Dict], str]] = {"machine": machine, "latency": latency, "training": training, "data": data,
-                                            "others": others, "summary": summary}
+                                            "others": others, "summary": summary,
+                                            "predicted": predict_hours.predicted}
 
 
 def filled(text: str, found: Dict) -> str:

@@ -1,6 +1,6 @@
-"""Predict hours and disk of the steps of docs/reproduce.md, and write its table.
+"""Predict hours and disk of the steps of docs/reproduce.md: prints the table that tools/bench_tables.py writes there.
 
-    python tools/predict_hours.py [--check] [--share 0.5]
+    python tools/predict_hours.py [--share 0.5]
 
 Work is counted in multiply-adds (`Architecture.multiply_adds`, and the output layer at masked positions; a backward
 pass counts twice; of the search, as `bort_mx.search.cost_model` counts). A device reaches a share of its peak: the
@@ -12,9 +12,8 @@ No GPU has run these commands here.
 import argparse
 import json
 import pathlib
-import re
 import sys
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -25,9 +24,7 @@ from bort_mx.data.tasks.tables import load_table  # noqa: E402
 from bort_mx.report.published import SCORES  # noqa: E402
 from bort_mx.search.cost_model import Workload, candidate_work, paper_candidates, teacher_work  # noqa: E402
 
-DOCUMENT = ROOT / "docs" / "reproduce.md"
 KEPT = ROOT / "docs" / "experiments" / "bench.json"
-BLOCK = re.compile(r"(<!-- predicted -->\n)(.*?)(<!-- end of predicted -->)", re.DOTALL)
 PEAKS = {"8 x V100": (8 * 125e12, 8 * 15.7e12), "1 x A100": (312e12, 19.5e12)}
 """Peaks of the devices in operations a second, from their data sheets: half precision, and float32."""
 HALF, SINGLE = 0, 1
@@ -72,13 +69,11 @@ def paper_share() -> float:
     return pretraining_work(True) / (PAPER_HOURS["distillation"] * 3600 * PEAKS["8 x V100"][HALF])
 
 
-def measured_share() -> Optional[float]:
-    """The share of the matrix product's speed that the training step of 8 x 128 tokens reaches, from bench.json.
-
-    None if that file is not there or has not both.
+def measured_share(found: Dict) -> Optional[float]:
+    """The share of the matrix product's speed that the training step of 8 x 128 tokens reaches; None if the results
+    of `bort-mx bench` have not both.
     """
-    found = json.loads(KEPT.read_text(encoding="utf-8"))["results"] if KEPT.is_file() else {}
-    rows = [row for suite in ("latency", "training") for run in found.get(suite, []) for row in run["rows"]]
+    rows = [row for suite in ("latency", "training") for run in found["results"].get(suite, []) for row in run["rows"]]
     peak = next((row["gemm_peak_gflops"] for row in rows if "gemm_peak_gflops" in row), None)
     row = next((row for row in rows if row.get("shape") == "8x128"), None)
     if peak is None or row is None:
@@ -117,25 +112,25 @@ def table(shares: Sequence[float]) -> str:
     lines += [[name, f"{work:.1e}", *(hours(work, peaks[kind], shares) for peaks in PEAKS.values()), disk]
               for name, work, kind, disk in rows()]
     shown = " and ".join(f"{share:.0%}" for share in shares)
-    others = (", and what the training step\nreaches of the matrix product here ([benchmarks.md](benchmarks.md))"
-              if len(shares) > 1 else "")
+    others = (", and what the training step reaches\nof the matrix product on a CPU ([benchmarks.md](benchmarks.md)). "
+              "A GPU is far from that in half precision:\nplan with the longer time" if len(shares) > 1 else "")
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
         f"\nThe hours are for {shown} of the devices' peak, in half precision (the search: in float32): what the "
         f"paper's own\n36 hours of distillation mean{others}.\n")
 
 
-def main(arguments: List[str]) -> int:
-    """Write the table, or compare it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="compare only; exit code 1 if the document differs")
+def predicted(found: Dict, share: Optional[float] = None) -> str:
+    """The table for the paper's share, and for `share` or the one measured by `bort-mx bench`, where there is one."""
+    other = share or measured_share(found)
+    return table([paper_share(), *([other] if other else [])])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--share", type=float, help="in place of the share from bench.json")
-    options = parser.parse_args(arguments)
-    text = DOCUMENT.read_text(encoding="utf-8")
-    other = options.share or measured_share()
-    new = BLOCK.sub(lambda match: match[1] + table([paper_share(), *([other] if other else [])]) + match[3], text)
-    if options.check:
-        return int(new != text)
-    DOCUMENT.write_text(new, encoding="utf-8")
+    found = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {"results": {}}
+    print(predicted(found, parser.parse_args(arguments).share), end="")
     return 0
 
 

@@ -106,4 +106,8 @@ def test_predicted_hours():
     teacher = 2 * 1024 * (D * (4 * 512 * H * H + 2 * 512 * H * I + 2 * 512 ** 2 * H) + 77 * H * (50265 + H))
     assert tool.pretraining_work(True) - tool.pretraining_work(False) == pytest.approx(25000 * teacher)
     assert tool.hours(tool.pretraining_work(True), tool.PEAKS["8 x V100"][0], (tool.paper_share(), 1.0)).endswith(" 36")
-    assert tool.main(["--check"]) == 0
+    assert tool.measured_share({"results": {}}) is None
+    rows = [{"gemm_peak_gflops": 100.0}, {"shape": "8x128", "tokens_per_s": {"bort_mx": 10.0}}]
+    one_token = 3 * tool.pass_work(tool.PRESETS["bort"], 1, 128, 19) / 128
+    share = tool.measured_share({"results": {"latency": [{"rows": rows[:1]}], "training": [{"rows": rows[1:]}]}})
+    assert share == pytest.approx(10 * one_token / 100e9)
