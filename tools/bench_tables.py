@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md and docs/reproduce.md, and a line of README.md, from what `bort-mx bench` wrote.
+"""Write the tables of docs/benchmarks.md and docs/reproduce.md, and README.md's line, from what `bort-mx bench` wrote.
 
     python tools/bench_tables.py [--check] [RESULTS.json]
 
