@@ -121,7 +121,7 @@ def main(argv: List[str]) -> int:
               f"{_how(options.auto, options.int8, options.task)}")
     from bort_mx import checkpoints  # MXNet is loaded only now: --help and bad options stay quick
     from bort_mx.checkpoints.onnx_export import export
-    from bort_mx.inference.input_file import read_texts
+    from bort_mx.data.input_texts import read_texts
     from bort_mx.inference.int8_quality import form_of, judge
 
     weights = checkpoints.read(options.checkpoint, options.num_heads)

@@ -6,13 +6,14 @@ from bort_mx.checkpoints.onnx_calibration import calibrate
 from bort_mx.checkpoints.onnx_export import with_head
 from bort_mx.checkpoints.onnx_model import optional_package
 from bort_mx.checkpoints.quantization import Calibration, Quantization
+from bort_mx.data.input_texts import Text
 from bort_mx.data.tasks import MissingSplit
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.finetuning.task_data import prepare_folder, resolve
 from bort_mx.inference import deployment
 from bort_mx.inference.int8_quality import MOST_TEXTS, batches_of, calibrated, sample_texts
-from bort_mx.inference.pipeline import Text, evenly, texts_of
+from bort_mx.inference.pipeline import evenly, texts_of
 from bort_mx.inference.yardstick import Yardstick, of_task, of_texts
 
 

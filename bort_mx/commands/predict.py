@@ -13,11 +13,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 
 from bort_mx.commands.answer_tally import Tally
 from bort_mx.commands.last_lines import say_first, say_last
+from bort_mx.data.input_texts import open_lines, read_texts
 from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.inference import fill_mask, pipeline, text_pipelines
-from bort_mx.inference.input_file import open_lines, read_texts
 from bort_mx.io import files
 from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing

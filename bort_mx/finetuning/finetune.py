@@ -24,6 +24,7 @@ from bort_mx.finetuning.target_unit import kept_unit, start_at_mean, unit_of
 from bort_mx.finetuning.task_data import TaskData, read_task_data, remarks, shown_name, task_of
 from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
+from bort_mx.finetuning.unlabelled import with_unlabelled
 from bort_mx.models.bert import BERT
 from bort_mx.training.run_directory import RunDirectory
 
@@ -46,6 +47,9 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     ctx = device_of(options.device, workers, options.dtype)
     seed = options.resolved(task, asked).seed
     data = read_task_data(task, asked, options.data_dir, seed, workers, not options.predict_only)
+    added: List[str] = []
+    if options.unlabelled is not None:
+        data, added = with_unlabelled(data, options.unlabelled)
     settled = settle(options, asked, data, workers)
     options = settled.options
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
@@ -76,7 +80,8 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     if begin is not None:
         begin()
     run.open(gpu=gpu_of(ctx), workers=workers.size)
-    for line in (*remarks(task), *([] if options.predict_only else [settled.line]),
+    session.notes += added
+    for line in (*remarks(task), *added, *([] if options.predict_only else [settled.line]),
                  *([str(session.unit)] if session.unit else [])):
         workers.say(line)
     if workers.is_first:

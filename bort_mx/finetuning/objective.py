@@ -23,6 +23,15 @@ class SoftLabels(NamedTuple):
     """w in w · distillation + (1 − w) · the loss of the labels."""
     temperature: float
     """τ; the distillation is τ² · CE(softmax(teacher/τ), softmax(student/τ)). A regression has none."""
+    labelled: Optional[np.ndarray] = None
+    """(N,) 1, or 0 for an example without a label, on which only the distillation counts. None: all have one."""
+
+    def targets(self, targets: np.ndarray, is_regression: bool) -> np.ndarray:
+        """The targets (N,), for examples without a label the teacher's answer."""
+        if self.labelled is None:
+            return targets
+        answers = self.scores[:, 0] if is_regression else self.scores.argmax(axis=1)
+        return np.where(self.labelled > 0, targets, answers).astype(np.float32)
 
 
 def squared_error(scores: mx.nd.NDArray, targets: mx.nd.NDArray) -> mx.nd.NDArray:
@@ -48,7 +57,8 @@ class FineTuningObjective:
 
     def __call__(self, batch: TextBatch, detailed: bool = False) -> Sums:
         """Sums over the examples of weight 1: the loss; if `detailed`, also a classifier's accuracy, and with soft
-        labels the distillation ("kd_loss") and the loss of the labels ("label_loss").
+        labels the distillation ("kd_loss") and the loss of the labels ("label_loss"), where there are none that of the
+        teacher's answers.
         """
         targets, weights = to_device(batch.targets, self._ctx), to_device(batch.weights, self._ctx)
         scores = self.scores(batch)  # (B, C)
@@ -58,10 +68,15 @@ class FineTuningObjective:
             distilled = self._distillation(scores, batch.rows)  # (B,)
             if detailed:
                 metrics.update(kd_loss=(distilled * weights).sum(), label_loss=(each * weights).sum())
-            each = self._soft.weight * distilled + (1 - self._soft.weight) * each
+            each = self._soft.weight * distilled + (1 - self._soft.weight) * self._of_labelled(each, batch.rows)
         if detailed and not self._is_regression:
             metrics["accuracy"] = number_right(scores.astype("float32", copy=False), targets, weights)
         return Sums((each * weights).sum(), float(batch.weights.sum()), metrics)
+
+    def _of_labelled(self, each: mx.nd.NDArray, rows: np.ndarray) -> mx.nd.NDArray:
+        if self._soft.labelled is None:
+            return each
+        return each * to_device(np.asarray(self._soft.labelled[rows], np.float32), self._ctx)
 
     def _distillation(self, scores: mx.nd.NDArray, rows: np.ndarray) -> mx.nd.NDArray:
         # A filling row, −1, gets the last example's outputs; its weight is 0.

@@ -50,7 +50,7 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
                                         "learning_rate", "batch_size", "resume")
     """What --help shows first."""
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, *OwnFileOptions.FILES, "data_dir", "checkpoint",
-                                             "transfer_from", "teacher", "seeds", "evaluation_batch_size")
+                                             "transfer_from", "teacher", "unlabelled", "seeds", "evaluation_batch_size")
     """Options that may differ when a run is resumed. Of checkpoints and files, the content is compared instead of the
     path."""
 
@@ -71,6 +71,10 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     teacher: Optional[str] = None
     """A checkpoint fine-tuned on this task, whose outputs for the training set are soft labels: the loss is w · τ² ·
     cross-entropy(teacher/τ, student/τ) + (1 − w) · the loss of the labels. A regression has the squared distance."""
+
+    unlabelled: Optional[str] = None
+    """With --teacher: a file of more texts, without labels, in the form that predict --classify reads. On these the
+    loss is w · the distillation alone."""
 
     kd_weight: float = 0.5
     """With --teacher, or with --soft-labels of --agora: w in the loss."""
@@ -167,6 +171,11 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
             self._take_transfer()
         if self.teacher is not None and self.predict_only:
             raise InputError("--predict-only does not train; leave out --teacher")
+        if self.unlabelled is not None:
+            if self.teacher is None:
+                raise InputError(f"--unlabelled {self.unlabelled} requires --teacher, which labels the texts")
+            if self.kd_weight == 0:
+                raise InputError("--unlabelled has no effect with --kd-weight 0; leave one of them out")
         at_least(self, 8, "max_length")
         self.check_own_files(self.task, self.data_dir, self.predict_only)
         if self.predict_only and (self.seeds > 1 or self.chs):

@@ -42,6 +42,8 @@ class TaskData:
     diagnostics: List[Diagnostic]
     notes: List[str]
     """What was dropped or corrected, and what is missing."""
+    unlabelled: Examples = dataclasses.field(default_factory=Examples)
+    """Texts without labels, to learn from a teacher on."""
 
     def identity(self) -> Dict[str, Any]:
         """The entries of config.json that must be unchanged when a run is resumed."""
@@ -52,7 +54,8 @@ class TaskData:
 
     def digests(self) -> Dict[str, str]:
         """Split → SHA-256 of its examples."""
-        splits = {"train": self.train or None, "dev": self.dev, "test": self.test}
+        splits = {"train": self.train or None, "dev": self.dev, "test": self.test,
+                  "unlabelled": self.unlabelled or None}
         for diagnostic in self.diagnostics:
             splits[f"{diagnostic.task.key} test"] = diagnostic.test
         return {name: examples_digest(examples) for name, examples in splits.items() if examples is not None}

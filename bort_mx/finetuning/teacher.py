@@ -77,7 +77,9 @@ class Teacher:
 
     def soft_labels(self, how: Distillation, examples: Sequence[Example], workers: Workers) -> SoftLabels:
         """The teacher's outputs for examples, to train a student on, with how they count."""
-        return SoftLabels(self.scores([example.texts for example in examples], workers), how.weight, how.temperature)
+        labelled = np.array([example.label is not None for example in examples], np.float32)
+        return SoftLabels(self.scores([example.texts for example in examples], workers), how.weight, how.temperature,
+                          None if labelled.all() else labelled)
 
 
 def soft_note(path: str, how: Distillation) -> List[str]:

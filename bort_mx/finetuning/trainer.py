@@ -71,12 +71,15 @@ class Session:
     @property
     def training_set(self) -> Examples:
         """The examples to train on."""
-        return self.data.train
+        return Examples([*self.data.train, *self.data.unlabelled]) if self.data.unlabelled else self.data.train
 
     def training_batches(self) -> TrainingBatches:
         """The encoded training set, as batches."""
         task, train, options = self.data.task, self.training_set, self.options
-        return TrainingBatches(self.encode(task, train, "train"), targets_of(task, train), self.tokenizer.pad_id,
+        targets = targets_of(task, train)
+        if self.soft is not None:
+            targets = self.soft.targets(targets, task.is_regression)
+        return TrainingBatches(self.encode(task, train, "train"), targets, self.tokenizer.pad_id,
                                options.batch_size, options.seed, options.group_by_length)
 
     def training_tokens(self, batches: TrainingBatches) -> np.ndarray:

@@ -19,9 +19,10 @@ import numpy as np
 from bort_mx import machine, runtime
 from bort_mx.checkpoints.onnx_export import write_graph
 from bort_mx.checkpoints.quantization import Calibration, Quantization
+from bort_mx.data.input_texts import Text
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import describe_cpu, open_by
-from bort_mx.inference.pipeline import Text, encode_texts, evenly, pad
+from bort_mx.inference.pipeline import encode_texts, evenly, pad
 from bort_mx.inference.yardstick import Yardstick
 
 SAMPLE, BATCH = 32, 16

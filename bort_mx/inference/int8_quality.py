@@ -15,9 +15,10 @@ from bort_mx.checkpoints.onnx_calibration import calibrate
 from bort_mx.checkpoints.onnx_export import with_head
 from bort_mx.checkpoints.quantization import Calibration, Quantization
 from bort_mx.data import sample_text
+from bort_mx.data.input_texts import Text
 from bort_mx.errors import InputError, RunError
 from bort_mx.inference.engines import forward
-from bort_mx.inference.pipeline import Text, encode_texts, evenly, pad, problem_type
+from bort_mx.inference.pipeline import encode_texts, evenly, pad, problem_type
 
 SAMPLE, STRIDE = 64, 8
 """Number of paragraphs of the built-in text, and the distance between two of them."""

@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 import numpy as np
 
 from bort_mx.data.encoding import encode_examples
+from bort_mx.data.input_texts import Text, wrong_number_of_texts
 from bort_mx.data.tasks.examples import Example
 from bort_mx.data.text import clean_text
 from bort_mx.errors import InputError
@@ -27,8 +28,6 @@ END = object()
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Text = Tuple[str, Optional[str]]
-"""One text, or two."""
 
 
 def texts_of(examples: Iterable[Example]) -> List[Text]:
@@ -106,19 +105,6 @@ def classify(model: Any, tokenizer: Any, texts: Sequence[Text],
 def problem_type(config: Any) -> str:
     """How a classifier's outputs are read, one of `bort_mx.models.config.PROBLEM_TYPES`."""
     return config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
-
-
-def wrong_number_of_texts(text: Text, columns: Sequence[str]) -> str:
-    """What to say of a text where the training had pairs, and the other way round; "" where it fits.
-
-    Args:
-        text: one text or two.
-        columns: names of the training's texts; () where they are not known.
-    """
-    if not columns or (text[1] is None) == (len(columns) == 1):
-        return ""
-    found, due = ("one text", "pairs") if text[1] is None else ("two texts", "single texts")
-    return f"{found}, but the classifier was trained on {due} ({', '.join(columns)})"
 
 
 def embedding_of(config: Any, pooling: Optional[str] = None) -> SentenceEmbedding:

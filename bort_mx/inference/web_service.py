@@ -15,10 +15,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from typing_extensions import Annotated
 
+from bort_mx.data.input_texts import Text, wrong_number_of_texts
 from bort_mx.errors import InputError
 from bort_mx.inference import fill_mask
 from bort_mx.inference.body_limit import BodyLimit, Problem
-from bort_mx.inference.pipeline import Text, wrong_number_of_texts
 from bort_mx.inference.text_pipelines import Classify, Embed, FillMask, TextPipeline, as_texts
 from bort_mx.inference.waiting_texts import TooManyWaiting, WaitingTexts
 

@@ -7,12 +7,13 @@ from typing import Any, Callable, List, NamedTuple, Sequence
 
 import numpy as np
 
+from bort_mx.data.input_texts import Text
 from bort_mx.data.tasks import Task
 from bort_mx.data.tasks.examples import Examples
 from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward
 from bort_mx.inference.int8_quality import MASK_EVERY
-from bort_mx.inference.pipeline import Text, classify, embed, encode_texts, pad, problem_type, texts_of
+from bort_mx.inference.pipeline import classify, embed, encode_texts, pad, problem_type, texts_of
 
 
 class Yardstick(NamedTuple):

@@ -67,6 +67,59 @@ def test_a_regression_has_the_squared_distance():
     assert sums.loss.asscalar() == pytest.approx(expected)
 
 
+def test_without_a_label_only_the_distillation_counts_and_right_is_the_teachers_answer():
+    rng = np.random.default_rng(1)
+    student, teacher = rng.normal(size=(3, 3)) * 3, rng.normal(size=(3, 3)) * 3
+    soft = SoftLabels(teacher, 0.4, 1.0, np.array([1, 0, 1], np.float32))
+    answers = soft.targets(np.zeros(3, np.float32), False)
+    np.testing.assert_array_equal(answers, [0, teacher[1].argmax(), 0])
+    np.testing.assert_array_equal(soft.targets(np.full(3, 9.0), True), np.float32([9, teacher[1, 0], 9]))
+    objective = FineTuningObjective(model_of(mx.nd.array(student)), False, soft=soft)
+    sums = objective(batch(answers, [0, 1, 2]), detailed=True)
+    each = -(softmax(teacher) * np.log(softmax(student))).sum(axis=1)
+    hard = -np.log(softmax(student))[[0, 2], 0]
+    assert sums.loss.asscalar() == pytest.approx(0.4 * each.sum() + 0.6 * hard.sum(), rel=1e-5)
+    right = sum(student[i].argmax() == answers[i] for i in range(3))
+    assert sums.metrics["accuracy"].asscalar() == right
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    path = tmp_path_factory.mktemp("texts") / "texts.tsv"
+    path.write_text("first\tsecond\n" + "".join(f"a word {i}\tanother {i}\n" for i in range(20)) + "only\t \n")
+    return path
+
+
+def test_texts_without_labels_are_learnt_too(small, finished, texts, tmp_path):
+    options = dataclasses.replace(small, teacher=str(finished), unlabelled=str(texts), epochs=1,
+                                  output_dir=str(tmp_path / "run"))
+    results = finetune(options)
+    plain = finetune(dataclasses.replace(options, unlabelled=None, output_dir=str(tmp_path / "plain")))
+    assert results["train_examples"] == plain["train_examples"] == 96
+    assert results["steps_per_epoch"] == plain["steps_per_epoch"] + 20 // 8 + 1
+    assert any("20 texts without labels" in note and "beside 96" in note for note in results["notes"])
+    assert "1 of 21 lines of" in " ".join(results["notes"])
+    first = rows(tmp_path / "run")[0]
+    assert first["loss"] < 0.5 * first["kd_loss"] + 0.5 * first["label_loss"]  # some have no label
+    with open(texts, "a") as file:
+        file.write("one more\tpair\n")
+    with pytest.raises(InputError, match="unlabelled"):
+        finetune(dataclasses.replace(options, resume="auto"))
+
+
+@pytest.mark.parametrize("content, message", [
+    ("a text\n", "one text, but the classifier was trained on pairs"),
+    ("", "holds no text"),
+    ("a\tb\tc\n", ":1: 2 tabs"),
+])
+def test_texts_that_do_not_fit_are_refused_before_anything_is_written(small, finished, tmp_path, content, message):
+    (tmp_path / "texts.txt").write_text(content)
+    with pytest.raises(InputError, match=f"^--unlabelled: .*{message}"):
+        finetune(dataclasses.replace(small, teacher=str(finished), unlabelled=str(tmp_path / "texts.txt"),
+                                     output_dir=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture(scope="module")
 def distilled(small, finished, tmp_path_factory):
     out = tmp_path_factory.mktemp("distilled") / "run"
@@ -124,6 +177,8 @@ def test_transfer_replaces_the_classifier(small, finished, encoder, tmp_path):
     ({"checkpoint": "a", "transfer_from": "b"}, "give one of them"),
     ({"transfer_from": "b", "keep_classifier": True}, "leave out --keep-classifier"),
     ({"teacher": "b", "predict_only": True, "checkpoint": "a"}, "leave out --teacher"),
+    ({"unlabelled": "texts.txt"}, "--unlabelled texts.txt requires --teacher"),
+    ({"unlabelled": "texts.txt", "teacher": "a", "kd_weight": 0.0}, "no effect with --kd-weight 0"),
     ({"kd_weight": 1.5}, r"--kd-weight 1.5: must be in \[0, 1\]"),
     ({"temperature": 0.0}, "--temperature 0.0: must be positive"),
 ])

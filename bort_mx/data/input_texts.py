@@ -1,4 +1,4 @@
-"""The texts of a file that is to be predicted: one or two in each line, or the columns of a table."""
+"""Texts without labels, as users give them: a file with one or two in each line, or a table with columns of them."""
 
 import logging
 import os
@@ -11,11 +11,12 @@ from bort_mx.data.table_files import Tolerances
 from bort_mx.data.table_records import TABLES, is_table, names_of_columns, records_of
 from bort_mx.data.tasks.guessing import guess_texts
 from bort_mx.errors import InputError
-from bort_mx.inference.pipeline import Text, wrong_number_of_texts
 from bort_mx.io import files
 from bort_mx.io.near_names import missing
 from bort_mx.suggestions import hint
 
+Text = Tuple[str, Optional[str]]
+"""One text, or two."""
 USUAL = (("text", "text_pair"), ("sentence1", "sentence2"), ("text",), ("sentence",))
 """Columns that are read where neither the options nor the checkpoint name others, which is said."""
 HINT = ("name the columns by --text-column and --text-pair-column; if the file has no header line, let its name end in "
@@ -141,3 +142,16 @@ def _usual(there: Sequence[str], count: Optional[int]) -> Optional[Sequence[str]
 
 def _count(texts: int) -> str:
     return "one column" if texts == 1 else "two columns"
+
+
+def wrong_number_of_texts(text: Text, columns: Sequence[str]) -> str:
+    """What to say of a text where the training had pairs, and the other way round; "" where it fits.
+
+    Args:
+        text: one text or two.
+        columns: names of the training's texts; () where they are not known.
+    """
+    if not columns or (text[1] is None) == (len(columns) == 1):
+        return ""
+    found, due = ("one text", "pairs") if text[1] is None else ("two texts", "single texts")
+    return f"{found}, but the classifier was trained on {due} ({', '.join(columns)})"
