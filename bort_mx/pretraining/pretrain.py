@@ -19,6 +19,7 @@ from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
+from bort_mx.pretraining import compiled_relations
 from bort_mx.pretraining.objective import evaluate
 from bort_mx.pretraining.options import OF_TEACHER, PretrainingOptions, kind_of
 from bort_mx.pretraining.recipe import (
@@ -191,7 +192,8 @@ def _fitting(share: int, seq_len: int, recipe: Recipe, parts: _Ingredients, work
     masked, config = parts.batches.max_masked, parts.model.config
     free = free_memory(ctx)
     teacher = parts.teacher.config.architecture if parts.teacher is not None else None
-    scores = scores_of_sequence(recipe, config.architecture, teacher, seq_len)
+    scores = scores_of_sequence(recipe, config.architecture, teacher, seq_len,
+                                ctx.device_type == "cpu" and compiled_relations.relations() is not None)
     with workers.agreeing("micro-batch"):
         found = fitting_micro_batch(share, max(masked * config.vocab_size, scores), bytes_of_sequence(
             config.architecture, seq_len, masked, config.vocab_size, teacher, scores), free)

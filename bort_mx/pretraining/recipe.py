@@ -81,13 +81,15 @@ def relation_heads(own: int, theirs: int) -> int:
     return max(heads for heads in range(1, MOST_RELATION_HEADS + 1) if own % heads == 0 and theirs % heads == 0)
 
 
-def scores_of_sequence(recipe: Recipe, own: Architecture, theirs: Optional[Architecture], seq_len: int) -> int:
+def scores_of_sequence(recipe: Recipe, own: Architecture, theirs: Optional[Architecture], seq_len: int,
+                       compiled: bool = False) -> int:
     """Elements of the arrays of scores that the losses compare for one sequence.
 
-    Relations have (3R, s, s), attention (A, s, s) for each layer that is compared; the other losses have none.
+    Relations have (3R, s, s), or none if their loss is `compiled`; attention has (A, s, s) for each layer that is
+    compared; the other losses have none.
     """
     weights, heads = recipe.weights or {}, 0
-    if "relations" in weights:
+    if "relations" in weights and not compiled:
         heads += 3 * (recipe.relation_heads or relation_heads(own.hidden_size, theirs.hidden_size))
     if "attention" in weights:
         heads += own.num_heads * (own.num_layers if recipe.every_layer else 1)

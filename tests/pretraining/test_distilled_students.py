@@ -306,6 +306,7 @@ def test_scores_of_relations_count_in_the_micro_batch():
     bort, large = PRESETS["bort"], PRESETS["roberta-large"]
     assert scores_of_sequence(Recipe({"relations": 1.0}), bort, large, 512) == 3 * 32 * 512 ** 2
     assert scores_of_sequence(Recipe({"relations": 1.0}, relation_heads=16), bort, large, 64) == 3 * 16 * 64 ** 2
+    assert scores_of_sequence(Recipe({"relations": 1.0, "attention": 1.0}), bort, large, 64, True) == 8 * 64 ** 2
     assert scores_of_sequence(Recipe({"attention": 1.0}, every_layer=True), bort, bort, 64) == 4 * 8 * 64 ** 2
     assert scores_of_sequence(Recipe(), bort, None, 512) == scores_of_sequence(Recipe({"mlm": 1.0}), bort, None, 9) == 0
 
