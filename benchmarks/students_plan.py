@@ -41,7 +41,6 @@ RECIPES: Dict[str, Recipe] = {
     "inner-128": Recipe([*SPREAD, *INNER, *DISTILLED, "--seq-len", "128", "--batch-size", "16"]),
     "inner-warmed": Recipe([*SPREAD, *INNER, *DISTILLED, "--seq-len", "128", "--first-seq-len", "64",
                             "--length-warmup", "0.9"]),
-    "inner-cached": Recipe([*SPREAD, *INNER, *DISTILLED, "--teacher-cache", "8"]),
     "mlm-40": Recipe(["--learning-rate", "1e-3", "--mask-probability", "0.4"], NONE),
     "replaced": Recipe(["--losses", "replaced=50", "--learning-rate", "1e-3"], NONE),
 }
