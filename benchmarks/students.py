@@ -91,6 +91,9 @@ class Driver:
                         self._do(step)
                         break
             else:
+                waiting = [step for step in plan(self._only) if step not in self.done()]
+                if waiting:
+                    print(f"{len(waiting)} steps are left, which others do or which wait for others' steps", flush=True)
                 return
 
     def _do(self, step: Step) -> None:
@@ -173,7 +176,7 @@ class Driver:
         with open(log, "a") as output:
             self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / script), *options, "--resume", "auto"], stdout=output,
-                stderr=subprocess.STDOUT, env={"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **os.environ})
+                stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
             if self.stopping:
                 self.stop()
             code = self._process.wait()
@@ -233,6 +236,14 @@ def scores(results: Dict[str, Any], metric: str) -> List[float]:
     return results["dev_over_seeds"][metric]["values"]
 
 
+def next_time(text: str) -> datetime.datetime:
+    """The next time that a clock shows HH:MM."""
+    now = datetime.datetime.now()
+    clock = datetime.datetime.strptime(text, "%H:%M")
+    then = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+    return then if then > now else then + datetime.timedelta(days=1)
+
+
 def main() -> None:
     """Run or tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -242,24 +253,24 @@ def main() -> None:
     parser.add_argument("--runs", default="runs/students")
     parser.add_argument("--record", default=str(RECORD))
     parser.add_argument("--students", nargs="+", help='only these, each as "RECIPE HOURS"')
-    parser.add_argument("--until", help="HH:MM: stop then, after a checkpoint")
+    parser.add_argument("--until", type=next_time, help="HH:MM: stop then, after a checkpoint")
     arguments = parser.parse_args()
+    unknown = set(arguments.students or ()) - {f"{step.recipe} {step.hours}" for step in plan()}
+    if unknown:
+        parser.error(f"--students: no {', '.join(sorted(unknown))} in the plan")
     if arguments.action == "table":
         print(table(arguments.record))
         return
     driver = Driver(arguments)
     if arguments.action == "plan":
         done = driver.done()
-        for step in plan():
+        for step in plan(arguments.students):
             print("done" if step in done else "    ", *(part for part in step if part))
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, driver.stop)
     if arguments.until:
-        hour, minute = map(int, arguments.until.split(":"))
-        now = datetime.datetime.now()
-        end = now.replace(hour=hour, minute=minute, second=0)
-        timer = threading.Timer(max(0.0, (end - now).total_seconds()), driver.stop)
+        timer = threading.Timer((arguments.until - datetime.datetime.now()).total_seconds(), driver.stop)
         timer.daemon = True
         timer.start()
     driver.run()

@@ -11,6 +11,7 @@ cost.json beside it. A run that was stopped goes on from its last checkpoint.
 
 import argparse
 import contextlib
+import fcntl
 import os
 import pathlib
 import signal
@@ -59,6 +60,9 @@ class Run:
     def __init__(self, options: argparse.Namespace):
         self._options, self._out = options, pathlib.Path(options.output_dir)
         self._out.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self._out / ".lock", "w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._told = {name: value for name, value in vars(options).items() if name not in ("output_dir", "resume")}
         shards = TokenShards(options.data, "train")
         self._tokenizer = shards.tokenizer()
         self._batches = MaskedBatches(shards, self._tokenizer, options.seq_len, 0)
@@ -68,7 +72,7 @@ class Run:
         self._model = transformers.BertForMaskedLM(transformers.BertConfig(
             vocab_size=self._tokenizer.vocab_size, hidden_size=width, num_hidden_layers=layers,
             num_attention_heads=heads, intermediate_size=inner, pad_token_id=self._tokenizer.pad_id))
-        self._optimizer = torch.optim.AdamW(groups(self._model), lr=options.learning_rate, eps=1e-6, foreach=True)
+        self._optimizer = torch.optim.AdamW(groups(self._model), lr=options.learning_rate, eps=1e-8, foreach=True)
         self._schedule = transformers.get_linear_schedule_with_warmup(
             self._optimizer, round(0.1 * options.max_steps), options.max_steps)
         self._step, self._spent, self._began = 0, 0.0, time.process_time()
@@ -117,13 +121,15 @@ class Run:
                                                    "torch": torch.__version__, "bf16": instructions()["bf16"]})
 
     def _keep(self) -> None:
-        state = {"step": self._step, "spent": self._seconds, "model": self._model.state_dict(),
+        state = {"options": self._told, "step": self._step, "spent": self._seconds, "model": self._model.state_dict(),
                  "optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict(),
                  "rng": torch.get_rng_state()}
         torch.save(state, self._checkpoint.with_suffix(".new"))
         os.replace(self._checkpoint.with_suffix(".new"), self._checkpoint)
 
     def _restore(self, state: Dict[str, Any]) -> None:
+        if state["options"] != self._told:
+            raise SystemExit(f"{self._out} was started with {state['options']}; start anew in another --output-dir")
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])

@@ -11,32 +11,35 @@ from bort_mx.cli import COMMANDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-PROGRAM = re.compile(r"(?:^|[\s;(])(?:bort-mx|python -m bort_mx) ([a-z]+)(?= |$)(.*)|"
-                     r"(?:^|[\s;(])python ((?:benchmarks/|tools/)?\w+\.py)(.*)")
+PROGRAM = re.compile(r"(?:^|[\s;(/])(?:bort-mx|python -m bort_mx) ([a-z]+)(?= |$)(.*)|"
+                     r"(?:^|[\s;(/])python ((?:[a-z]+/)*\w+\.py)(.*)")
 STAGES = {"run_pretraining.py": "pretrain", "run_finetune.py": "finetune", "run_search.py": "search"}
 OPTION = re.compile(r"(?<=\s)--[a-z][a-z0-9-]*")
 
 
 def printed(text):
     """The commands of a page's blocks and of its `inline code`: (program or script, the rest of the line)."""
-    lines = text.replace("\\\n", " ").splitlines()
-    fenced, found = False, []
-    for line in lines:
+    fenced, codes, prose = False, [], []
+    for line in text.replace("\\\n", " ").splitlines():
         fenced ^= line.startswith("```")
         block = fenced or line.startswith("    ")
-        for code in [re.sub(r"\s#\s.*$", "", line)] if block else re.findall(r"`([^`]+)`", line):
-            for match in PROGRAM.finditer(code):
-                program, rest = match.groups()[:2] if match[1] else match.groups()[2:]
-                found.append((program, re.split(r"[|;&>]", rest)[0]))
+        codes += [re.sub(r"\s#\s.*$", "", line)] if block else []
+        prose += [] if block else [line]
+    codes += [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", "\n".join(prose))]
+    found = []
+    for match in (match for code in codes for match in PROGRAM.finditer(code)):
+        program, rest = match.groups()[:2] if match[1] else match.groups()[2:]
+        found.append((program, re.split(r"[|;&>]| -- ", rest)[0]))  # after -- another program's
     return found
 
 
 def test_the_finder_sees_commands():
-    text = ("    for x in a; do python run_search.py --data d \\\n      --seed 1; done\n`python run_x.py --inline`\n"
+    text = ("    for x in a; do python run_search.py --data d \\\n      --seed 1; done\n"
+            "`.venv/bin/python a/b/run_x.py\n--inline`\n"
             "```\nbort-mx predict --classify f > out  # --no\n```\n    horovodrun -np 8 python benchmarks/a.py --b 1\n")
     assert [(program, OPTION.findall(rest)) for program, rest in printed(text)] == [
-        ("run_search.py", ["--data", "--seed"]), ("run_x.py", ["--inline"]), ("predict", ["--classify"]),
-        ("benchmarks/a.py", ["--b"])]
+        ("run_search.py", ["--data", "--seed"]), ("predict", ["--classify"]), ("benchmarks/a.py", ["--b"]),
+        ("a/b/run_x.py", ["--inline"])]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,8 @@ def options_of():
         if program not in asked:
             text = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT,
                                   check=True).stdout
-            asked[program] = set(re.findall(r"--[a-z][a-z0-9-]*", text))
+            places = "\n".join(re.findall(r"^ {2,4}-.*", text, re.MULTILINE))  # not what other options' texts name
+            asked[program] = set(re.findall(r"--[a-z][a-z0-9-]*", places)) | {"--help"}
         return asked[program]
     return ask
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 from bort_mx.data.corpora.other_kinds import refuse_by_bytes
-from bort_mx.data.table_files import Tolerances
+from bort_mx.data.table_files import Tolerances, refuse_packed
 from bort_mx.data.table_records import TABLES, is_table, names_of_columns, records_of
 from bort_mx.data.tasks.guessing import guess_texts
 from bort_mx.errors import InputError
@@ -47,7 +47,9 @@ def open_lines(path: pathlib.Path) -> Optional[List[str]]:
                          "\"A text.\" | …")
     if path.is_file():
         with open(path, "rb") as file:
-            refuse_by_bytes(path, file.read(FIRST_BYTES))
+            first = file.read(FIRST_BYTES)
+        refuse_by_bytes(path, first)
+        refuse_packed(path, first)
     lines = files.read_lines(path)
     return None if is_table(path) else lines
 

@@ -90,12 +90,17 @@ def read_lines(path: pathlib.Path, tolerated: Optional[Tolerances] = None) -> It
 def _refuse_no_text(path: pathlib.Path, first: bytes) -> None:
     """Refuse a file by its first line: a workbook, an archive, another encoding with zero bytes."""
     refuse_other_kinds(path, first)
-    packed = next((name for magic, name in MAGIC.items() if first.startswith(magic)), None)
-    if packed:
-        raise InputError(f"{path}: {packed}-compressed; decompress it")
+    refuse_packed(path, first)
     if b"\x00\x00\x00" in first or first[1::2].count(0) > len(first) / 4 or first[::2].count(0) > len(first) / 4:
         raise InputError(f"{path}: not UTF-8 text (its first line has zero bytes, as UTF-16 without its mark has); "
                          "convert it to UTF-8: iconv -f UTF-16LE -t UTF-8")
+
+
+def refuse_packed(path: pathlib.Path, first: bytes) -> None:
+    """Refuse a compressed file by its first bytes."""
+    packed = next((name for magic, name in MAGIC.items() if first.startswith(magic)), None)
+    if packed:
+        raise InputError(f"{path}: {packed}-compressed; decompress it")
 
 
 def _raw_lines(file: Iterable[bytes]) -> Iterator[bytes]:

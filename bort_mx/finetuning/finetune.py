@@ -26,6 +26,7 @@ from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
 from bort_mx.finetuning.unlabelled import with_unlabelled
 from bort_mx.models.bert import BERT
+from bort_mx.training.earlier_run import earlier_options
 from bort_mx.training.run_directory import RunDirectory
 
 
@@ -47,9 +48,9 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     ctx = device_of(options.device, workers, options.dtype)
     seed = options.resolved(task, asked).seed
     data = read_task_data(task, asked, options.data_dir, seed, workers, not options.predict_only)
-    added: List[str] = []
+    refuse_other_teaching(options)
     if options.unlabelled is not None:
-        data, added = with_unlabelled(data, options.unlabelled)
+        data = with_unlabelled(data, options.unlabelled)
     settled = settle(options, asked, data, workers)
     options = settled.options
     micro = workers.micro_batch(options.batch_size, options.micro_batch_size)
@@ -80,8 +81,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     if begin is not None:
         begin()
     run.open(gpu=gpu_of(ctx), workers=workers.size)
-    session.notes += added
-    for line in (*remarks(task), *added, *([] if options.predict_only else [settled.line]),
+    for line in (*remarks(task), *data.unlabelled.notes, *([] if options.predict_only else [settled.line]),
                  *([str(session.unit)] if session.unit else [])):
         workers.say(line)
     if workers.is_first:
@@ -90,7 +90,8 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     try:
         if teacher is not None:
             how = Distillation(options.kd_weight, options.temperature)
-            session.notes += [*teacher.notes, *soft_note(options.teacher, how)]
+            session.notes += [*teacher.notes, *soft_note(options.teacher, how),
+                              *teacher.score_notes(data.dev, workers)]
             session.soft = teacher.soft_labels(how, session.training_set, workers)
         found = {} if options.predict_only else _train(session, run, micro)
     finally:
@@ -111,6 +112,18 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
                          "auto writes it again") from None
     workers.say(f"{run.path} is already finished:\n{said}")
     return results
+
+
+def refuse_other_teaching(options: FineTuningOptions) -> None:
+    """Raises InputError for a run that is resumed without what taught it, or with what did not."""
+    before = earlier_options(options.output_dir, options.resume)
+    for name in ("teacher", "unlabelled") if before else ():
+        then, now = before.get(name), getattr(options, name)
+        if then is not None and now is None:
+            raise InputError(f"--resume: {options.output_dir} was started with --{name} {then}; give it again")
+        if then is None and now is not None:
+            raise InputError(f"--resume: {options.output_dir} was started without --{name}; leave it out, or start "
+                             "anew in another --output-dir")
 
 
 def check_same_checkpoint(run: RunDirectory, checkpoint: str, name: str = "checkpoint") -> None:
@@ -186,7 +199,8 @@ def _training_results(session: Session, run: RunDirectory, done: Training) -> Di
             "best_epoch": done.best.best_step / done.steps_per_epoch, "stopped_early": done.best.stopped,
             "stop_reason": stop_reason(done, criterion), "last_step": done.last_step,
             "planned_steps": done.total, "steps_per_epoch": done.steps_per_epoch,
-            "train_examples": len(session.data.train), "history": history}
+            "train_examples": len(session.data.train), "unlabelled_examples": len(session.data.unlabelled),
+            "history": history}
 
 
 def stop_reason(done: Training, criterion: str) -> Optional[str]:

@@ -57,8 +57,8 @@ class FineTuningObjective:
 
     def __call__(self, batch: TextBatch, detailed: bool = False) -> Sums:
         """Sums over the examples of weight 1: the loss; if `detailed`, also a classifier's accuracy, and with soft
-        labels the distillation ("kd_loss") and the loss of the labels ("label_loss"), where there are none that of the
-        teacher's answers.
+        labels the distillation ("kd_loss") and the loss of the labels ("label_loss"; 0 for an example without one,
+        whose right answer is the teacher's).
         """
         targets, weights = to_device(batch.targets, self._ctx), to_device(batch.weights, self._ctx)
         scores = self.scores(batch)  # (B, C)
@@ -66,9 +66,10 @@ class FineTuningObjective:
         metrics = {}
         if self._soft is not None:
             distilled = self._distillation(scores, batch.rows)  # (B,)
+            each = self._of_labelled(each, batch.rows)
             if detailed:
                 metrics.update(kd_loss=(distilled * weights).sum(), label_loss=(each * weights).sum())
-            each = self._soft.weight * distilled + (1 - self._soft.weight) * self._of_labelled(each, batch.rows)
+            each = self._soft.weight * distilled + (1 - self._soft.weight) * each
         if detailed and not self._is_regression:
             metrics["accuracy"] = number_right(scores.astype("float32", copy=False), targets, weights)
         return Sums((each * weights).sum(), float(batch.weights.sum()), metrics)

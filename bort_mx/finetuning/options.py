@@ -73,8 +73,8 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     cross-entropy(teacher/τ, student/τ) + (1 − w) · the loss of the labels. A regression has the squared distance."""
 
     unlabelled: Optional[str] = None
-    """With --teacher: a file of more texts, without labels, in the form that predict --classify reads. On these the
-    loss is w · the distillation alone."""
+    """With --teacher: a file of more texts, without labels: a table with the columns of the task's texts, or one text
+    in a line, or two with a tab between. On these the loss is w · the distillation alone."""
 
     kd_weight: float = 0.5
     """With --teacher, or with --soft-labels of --agora: w in the loss."""
@@ -172,10 +172,7 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         if self.teacher is not None and self.predict_only:
             raise InputError("--predict-only does not train; leave out --teacher")
         if self.unlabelled is not None:
-            if self.teacher is None:
-                raise InputError(f"--unlabelled {self.unlabelled} requires --teacher, which labels the texts")
-            if self.kd_weight == 0:
-                raise InputError("--unlabelled has no effect with --kd-weight 0; leave one of them out")
+            self._check_unlabelled()
         at_least(self, 8, "max_length")
         self.check_own_files(self.task, self.data_dir, self.predict_only)
         if self.predict_only and (self.seeds > 1 or self.chs):
@@ -191,6 +188,15 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         if self.seeds > 1 and self.resume not in ("never", "auto"):
             raise InputError(f"--resume {self.resume} is the checkpoint of one run, but --seeds {self.seeds} means "
                              "several runs; give --resume auto")
+
+    def _check_unlabelled(self) -> None:
+        """--unlabelled is for a training with a teacher that counts."""
+        if self.predict_only:
+            raise InputError("--predict-only does not train; leave out --unlabelled")
+        if self.teacher is None:
+            raise InputError(f"--unlabelled {self.unlabelled} requires --teacher, which answers for the texts")
+        if self.kd_weight == 0:
+            raise InputError("--unlabelled has no effect with --kd-weight 0; leave one of them out")
 
     def _take_transfer(self) -> None:
         """--transfer-from stands for --checkpoint."""

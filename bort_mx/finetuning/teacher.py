@@ -16,7 +16,7 @@ from bort_mx.data.tasks import Example, Examples, Task
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.finetuning.classifier import classifier_of
-from bort_mx.finetuning.evaluation import compute_scores
+from bort_mx.finetuning.evaluation import compute_scores, evaluate
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.trainer import longest_sequence, outputs_of
 
@@ -74,6 +74,15 @@ class Teacher:
         if not np.isfinite(scores).all():
             raise InputError(f"{self._option} {self._path}: gives scores that are not finite; give another checkpoint")
         return scores
+
+    def score_notes(self, dev: Examples, workers: Workers) -> List[str]:
+        """Lines on the teacher's own score on dev, and a warning where one answer for all would do as well."""
+        scores = self.scores([example.texts for example in dev], workers)
+        found = evaluate(self._task, dev, scores)
+        values = ", ".join(f"{name} {value:.4f}" for name, value in found.metrics.items())
+        line = f"the teacher {self._path} on dev: {values}"
+        workers.say(line, *(f"the teacher on dev: {note}" for note in found.notes))
+        return [line, *(f"the teacher on dev: {note}" for note in found.notes)]
 
     def soft_labels(self, how: Distillation, examples: Sequence[Example], workers: Workers) -> SoftLabels:
         """The teacher's outputs for examples, to train a student on, with how they count."""

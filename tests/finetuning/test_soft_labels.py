@@ -9,6 +9,7 @@ import pytest
 from finetuning_runs import results_of, rows, weights
 
 from bort_mx.data.batches import NOBODY, TextBatch
+from bort_mx.data.tasks import get_task
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.finetuning.finetune import finetune, read_weights
@@ -16,6 +17,7 @@ from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.task_data import read_task_data, resolve
 from bort_mx.finetuning.teacher import Distillation, Teacher
+from bort_mx.finetuning.unlabelled import read_unlabelled
 
 
 def batch(targets, rows):
@@ -86,7 +88,8 @@ def test_without_a_label_only_the_distillation_counts_and_right_is_the_teachers_
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     path = tmp_path_factory.mktemp("texts") / "texts.tsv"
-    path.write_text("first\tsecond\n" + "".join(f"a word {i}\tanother {i}\n" for i in range(20)) + "only\t \n")
+    path.write_text("first\tsecond\n" + "".join(f"a word {i}\tanother {i}\n" for i in range(20))
+                    + "only\t\u200b\na word 0\tanother 0\n")
     return path
 
 
@@ -97,27 +100,59 @@ def test_texts_without_labels_are_learnt_too(small, finished, texts, tmp_path):
     plain = finetune(dataclasses.replace(options, unlabelled=None, output_dir=str(tmp_path / "plain")))
     assert results["train_examples"] == plain["train_examples"] == 96
     assert results["steps_per_epoch"] == plain["steps_per_epoch"] + 20 // 8 + 1
+    assert (results["unlabelled_examples"], plain["unlabelled_examples"]) == (20, 0)
     assert any("20 texts without labels" in note and "beside 96" in note for note in results["notes"])
-    assert "1 of 21 lines of" in " ".join(results["notes"])
-    first = rows(tmp_path / "run")[0]
-    assert first["loss"] < 0.5 * first["kd_loss"] + 0.5 * first["label_loss"]  # some have no label
+    assert "1 of 22 left out, as a text is empty" in " ".join(results["notes"])
+    assert "1 of 22 left out, as they stand there before" in " ".join(results["notes"])
+    assert any(note.startswith(f"the teacher {finished} on dev: accuracy") for note in results["notes"])
+    for row in rows(tmp_path / "run"):
+        assert "kd_loss" not in row or row["loss"] == pytest.approx(0.5 * row["kd_loss"] + 0.5 * row["label_loss"],
+                                                                    rel=1e-5)
     with open(texts, "a") as file:
         file.write("one more\tpair\n")
     with pytest.raises(InputError, match="unlabelled"):
         finetune(dataclasses.replace(options, resume="auto"))
+    for name in ("teacher", "unlabelled"):
+        absent = dataclasses.replace(options, resume="auto", **{"teacher": str(finished), "unlabelled": None,
+                                                                name: None})
+        with pytest.raises(InputError, match=f"was started with --{name} .*; give it again"):
+            finetune(absent)
+    with pytest.raises(InputError, match="was started without --teacher; leave it out"):
+        finetune(dataclasses.replace(small, resume="auto", teacher=str(finished), output_dir=str(finished)))
 
 
 @pytest.mark.parametrize("content, message", [
     ("a text\n", "one text, but the classifier was trained on pairs"),
     ("", "holds no text"),
+    ("\u200b\t\u200b\n", "holds no text"),
     ("a\tb\tc\n", ":1: 2 tabs"),
+    (b"\x1f\x8b\x08\x00", "gzip-compressed; decompress it"),
+    (None, "no such file"),
+    ("a folder", "no regular file"),
 ])
 def test_texts_that_do_not_fit_are_refused_before_anything_is_written(small, finished, tmp_path, content, message):
-    (tmp_path / "texts.txt").write_text(content)
-    with pytest.raises(InputError, match=f"^--unlabelled: .*{message}"):
-        finetune(dataclasses.replace(small, teacher=str(finished), unlabelled=str(tmp_path / "texts.txt"),
+    path = tmp_path / "texts.txt"
+    if content == "a folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=f"^--unlabelled .*{message}"):
+        finetune(dataclasses.replace(small, teacher=str(finished), unlabelled=str(path),
                                      output_dir=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_a_tasks_form_is_read_as_the_task_reads_it(shared, tmp_path):
+    """GLUE's quotes are ordinary characters; where a task marks words, its own file is not what it asks for."""
+    rows = 'id\tquestion1\tquestion2\n0\t"Who" is it?\t"Who was\n1\t"quoted"\tb\n'
+    (tmp_path / "test.tsv").write_text(rows)
+    texts = [example.texts for example in read_unlabelled(str(tmp_path / "test.tsv"), get_task("QQP"))]
+    assert texts == [('"Who" is it?', '"Who was'), ('"quoted"', "b")]
+    wic = shared / "data/superglue/WiC/test.jsonl"
+    if not wic.is_file():
+        pytest.skip("the shared data have no WiC")
+    with pytest.raises(InputError, match="no column 'sentence1 with the word marked' .*name the columns as superglue/WiC"):
+        read_unlabelled(str(wic), get_task("superglue/WiC"))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +212,7 @@ def test_transfer_replaces_the_classifier(small, finished, encoder, tmp_path):
     ({"checkpoint": "a", "transfer_from": "b"}, "give one of them"),
     ({"transfer_from": "b", "keep_classifier": True}, "leave out --keep-classifier"),
     ({"teacher": "b", "predict_only": True, "checkpoint": "a"}, "leave out --teacher"),
+    ({"unlabelled": "texts.txt", "predict_only": True, "checkpoint": "a"}, "leave out --unlabelled"),
     ({"unlabelled": "texts.txt"}, "--unlabelled texts.txt requires --teacher"),
     ({"unlabelled": "texts.txt", "teacher": "a", "kd_weight": 0.0}, "no effect with --kd-weight 0"),
     ({"kd_weight": 1.5}, r"--kd-weight 1.5: must be in \[0, 1\]"),

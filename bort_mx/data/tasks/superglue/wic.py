@@ -21,7 +21,7 @@ class WiC(JsonTask):
     folders = ("WiC",)
     labels = ("false", "true")
     label_kind = bool
-    text_fields = ("sentence1", "sentence2")
+    text_fields = ("sentence1 with the word marked", "sentence2 with the word marked")
     submission_name = "WiC.jsonl"
 
     def texts(self, record: Mapping[str, Any], where: str, notes: List[str]) -> Tuple[str, ...]:

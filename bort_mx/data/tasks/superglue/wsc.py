@@ -20,7 +20,7 @@ class WSC(JsonTask):
     folders = ("WSC",)
     labels = ("False", "True")
     label_kind = bool
-    text_fields = ("text",)
+    text_fields = ("text with both spans marked",)
     submission_name = "WSC.jsonl"
 
     def texts(self, record: Mapping[str, Any], where: str, notes: List[str]) -> Tuple[str, ...]:
