@@ -58,6 +58,10 @@ LIBRARIES = [
     *pins("pooch", "1.9.0"),  # fetches the official data
 ]
 
+DISTUTILS = f"{BUILD_TOOLS[0]}; python_version>='3.12'"  # MXNet imports distutils, which is setuptools' from 3.12 on
+
+REQUIRED = [*ARRAYS, *GLUONNLP, *LIBRARIES, DISTUTILS]
+
 CUDA_11_8 = [  # the libraries that mxnet-cu112 loads, from PyPI
     "nvidia-cublas-cu11==11.11.3.6",
     "nvidia-cuda-nvrtc-cu11==11.8.89",
@@ -140,7 +144,7 @@ if __name__ == "__main__":
         packages=find_packages(include=["bort_mx", "bort_mx.*"]),
         package_data={"": ["*.yaml", "*.json", "*.txt", "*.tsv", "*.csv", "*.html", "*.c"]},
         include_package_data=True,
-        install_requires=ARRAYS + GLUONNLP + LIBRARIES,
+        install_requires=REQUIRED,
         extras_require=EXTRAS,
         entry_points={"console_scripts": ["bort-mx = bort_mx.cli:script"]},
         zip_safe=False,

@@ -94,6 +94,14 @@ def test_a_gpu_wheel_takes_the_place_of_the_cpu_wheel(monkeypatch):
     assert metadata["ARRAYS"] == [*NUMPY, "mxnet-cu112==1.9.1"]
 
 
+def test_an_empty_environment_of_python_3_12_gets_distutils(metadata):
+    """`pip install .` there: MXNet imports distutils, which Python has no more and a new environment no setuptools."""
+    found = [Requirement(text) for text in metadata["REQUIRED"]]
+    of = {version: {one.name for one in found if one.marker is None or one.marker.evaluate({"python_version": version})}
+          for version in ("3.11", "3.12")}
+    assert of["3.12"] - of["3.11"] == {"setuptools"} and of["3.11"] >= {"mxnet", "numpy", "gluonnlp", "sentencepiece"}
+
+
 def test_the_version_is_that_of_the_package():
     import bort_mx
 
