@@ -1,11 +1,11 @@
-"""How long the paper trained, and what its weight decay then does to weights that get no gradient.
+"""How long the paper trained, and what its weight decay then does to weights.
 
 [P] The paper states no epochs. Its author, asked on the tracker of the released code (alexa/bort, issue 2), spoke of 50
 to 100 epochs for small problems and up to 1,000 for large ones; the released script stops early after 200 evaluations.
 """
 
 import math
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 from bort_mx.training import schedules
 
@@ -54,10 +54,20 @@ def decay_exponent(learning_rate: float, weight_decay: float, warmup: int, total
     return -sum(math.log1p(-shrink(step)) for step in steps) * total / max(len(steps), 1)
 
 
-def decay_note(exponent: float) -> str:
-    """A line on the decay, or "" if it is tolerable."""
+def decay_note(exponent: float, adams_decay: Optional[float] = None) -> str:
+    """A line on the decay, or "" if it is tolerable.
+
+    Where it is not, the weights that do get gradients vanish under AdamW as well: a step is lr · m/√v with |m/√v| of 1
+    at most, but for rare jumps, so that w comes to rest where λ·|w| = |m/√v|, at 1/λ or below (measured in
+    docs/experiments/epochs.md).
+
+    Args:
+        exponent: as `decay_exponent` gives it.
+        adams_decay: λ, where the optimizer is AdamW.
+    """
     if exponent <= TOLERATED:
         return ""
+    others = f", and leaves the others no larger than about 1/decay = {1 / adams_decay:.2g}" if adams_decay else ""
     return (f"weight decay alone (lr · decay, summed over the steps) multiplies weights without gradient by "
-            f"e^-{exponent:.3g}, such as the embeddings of words that the training set lacks; fewer --epochs or a "
-            "smaller --weight-decay keep them")
+            f"e^-{exponent:.3g}, such as the embeddings of words that the training set lacks{others}; fewer --epochs "
+            "or a smaller --weight-decay keep them")

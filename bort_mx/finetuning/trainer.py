@@ -246,7 +246,8 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
     loop.restore()
     if run.start_step:
         keeper.resume(best, run.start_step)
-    shrinking = decay_note(decay_exponent(options.learning_rate, options.weight_decay, warmup, total))
+    shrinking = decay_note(decay_exponent(options.learning_rate, options.weight_decay, warmup, total),
+                           options.weight_decay if options.optimizer == "adamw" else None)
     session.notes += [shrinking] if shrinking else []
     if workers.is_first and begin is not None:
         begin("\n".join(filter(None, [_summary(session, batches, total), shrinking])))

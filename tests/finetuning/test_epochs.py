@@ -2,11 +2,13 @@
 
 import math
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 from bort_mx.finetuning.epochs import decay_exponent, decay_note, paper_epochs
 from bort_mx.training import schedules
+from bort_mx.training.optimizers import AdamW
 
 
 @pytest.mark.parametrize("examples, epochs", [(10, 50), (1_000, 50), (10_000, 100), (100_000, 1_000), (400_000, 1_000),
@@ -44,4 +46,21 @@ def test_a_long_training_is_summed_at_some_steps(total, warmup):
 
 
 def test_it_is_said_from_e_to_the_minus_5_on():
-    assert decay_note(4.9) == "" and "e^-6.9," in decay_note(6.9)
+    assert decay_note(4.9, 100.0) == "" and "e^-6.9," in decay_note(6.9)
+    assert "no larger than about 1/decay = 0.01;" in decay_note(6.9, 100.0)
+
+
+@pytest.mark.parametrize("of", ["one sign", "random"])
+def test_weights_with_gradients_come_to_rest_below_one_over_the_decay(of):
+    """Of AdamW, lr 1e-4 and λ 100 as in MRPC's set: −1/λ under gradients of one sign, nearer 0 under random ones."""
+    parameter = mx.gluon.Parameter("dense.weight", shape=(50,))
+    parameter.initialize(mx.init.One())
+    optimizer, rng = AdamW({"dense.weight": parameter}, weight_decay=100.0), np.random.default_rng(0)
+    for _ in range(1500):
+        parameter.list_grad()[0][:] = rng.normal(size=50) * (of == "random") + (of == "one sign")
+        optimizer.step(1e-4, 1.0, optimizer.gradients())
+    found = parameter.data().asnumpy()
+    if of == "one sign":
+        np.testing.assert_allclose(found, -0.01, atol=1e-5)
+    else:
+        assert abs(found).max() < 0.005
