@@ -48,7 +48,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     ctx = device_of(options.device, workers, options.dtype)
     seed = options.resolved(task, asked).seed
     data = read_task_data(task, asked, options.data_dir, seed, workers, not options.predict_only)
-    refuse_other_teaching(options)
+    refuse_other_teaching(options.output_dir, options.resume, teacher=options.teacher, unlabelled=options.unlabelled)
     if options.unlabelled is not None:
         data = with_unlabelled(data, options.unlabelled)
     settled = settle(options, asked, data, workers)
@@ -114,16 +114,16 @@ def finished(run: RunDirectory, workers: Workers) -> Dict[str, Any]:
     return results
 
 
-def refuse_other_teaching(options: FineTuningOptions) -> None:
-    """Raises InputError for a run that is resumed without what taught it, or with what did not."""
-    before = earlier_options(options.output_dir, options.resume)
-    for name in ("teacher", "unlabelled") if before else ():
-        then, now = before.get(name), getattr(options, name)
+def refuse_other_teaching(output_dir: str, resume: str, **given: Optional[str]) -> None:
+    """Raises InputError for a run that is resumed without what taught it, or with what did not: `given` options."""
+    before = earlier_options(output_dir, resume)
+    for name, now in given.items() if before else ():
+        then = before.get(name)
         if then is not None and now is None:
-            raise InputError(f"--resume: {options.output_dir} was started with --{name} {then}; give it again")
+            raise InputError(f"--resume: {output_dir} was started with --{name} {then}; give it again")
         if then is None and now is not None:
-            raise InputError(f"--resume: {options.output_dir} was started without --{name}; leave it out, or start "
-                             "anew in another --output-dir")
+            raise InputError(f"--resume: {output_dir} was started without --{name}; leave it out, or start anew in "
+                             "another --output-dir")
 
 
 def check_same_checkpoint(run: RunDirectory, checkpoint: str, name: str = "checkpoint") -> None:
