@@ -44,11 +44,11 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
         NonFiniteError: ten steps in a row had no finite loss and gradient, or no step had.
     """
     workers = connect(options)
+    refuse_other_teaching(options.output_dir, options.resume, teacher=options.teacher, unlabelled=options.unlabelled)
     task, asked = task_of(options)
     ctx = device_of(options.device, workers, options.dtype)
     seed = options.resolved(task, asked).seed
     data = read_task_data(task, asked, options.data_dir, seed, workers, not options.predict_only)
-    refuse_other_teaching(options.output_dir, options.resume, teacher=options.teacher, unlabelled=options.unlabelled)
     if options.unlabelled is not None:
         data = with_unlabelled(data, options.unlabelled)
     settled = settle(options, asked, data, workers)

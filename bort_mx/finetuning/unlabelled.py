@@ -5,6 +5,7 @@ learns the task from the teacher on more texts than have labels.
 """
 
 import dataclasses
+import logging
 import pathlib
 from typing import List, Tuple
 
@@ -18,6 +19,7 @@ from bort_mx.finetuning.task_data import TaskData, shown_name
 from bort_mx.io.near_names import missing
 
 OPTION = "--unlabelled"
+logger = logging.getLogger(__name__)
 
 
 def read_unlabelled(path: str, task: Task) -> Examples:
@@ -58,15 +60,19 @@ def _texts(path: pathlib.Path, task: Task) -> List[Tuple[str, ...]]:
     names = task.text_names
     if not is_table(path):
         return [tuple(part for part in text if part is not None)
-                for text in read_texts(path, trained=names or ("text",), must_fit=True)]
+                for text in read_texts(path, trained=names, must_fit=True)]
     there = names_of_columns(path, names)
     absent = [name for name in names if name not in there]
-    if absent or not names:
+    if absent:
         raise InputError(f"{path}: no column {' and no '.join(map(repr, absent))}; found {', '.join(map(str, there))}; "
                          f"name the columns as {shown_name(task)} does, in whose form its texts must be")
     if isinstance(task, TableTask) and path.suffix.lower() == ".tsv":
-        return [tuple(fields[name] for name in names)
-                for _, fields in read_table(path, needed=names, tolerated=Tolerances())]
+        tolerated = Tolerances()
+        found = [tuple(fields[name] for name in names)
+                 for _, fields in read_table(path, needed=names, tolerated=tolerated)]
+        for note in tolerated.notes():
+            logger.warning("%s: %s", path, note)
+        return found
     return [tuple(part for part in text if part is not None) for text in read_texts(path, given=names)]
 
 
