@@ -1,5 +1,6 @@
 """The command line of `run_finetune.py`."""
 
+import functools
 import pathlib
 import re
 from typing import Callable, List, Optional, Tuple
@@ -90,7 +91,7 @@ def _single(by_agora: bool) -> Callable[..., dict]:
         from bort_mx.agora.run import run_agora
         return run_agora
     from bort_mx.finetuning.finetune import finetune
-    return finetune
+    return functools.partial(finetune, answers={})
 
 
 def _demo_checkpoint() -> str:

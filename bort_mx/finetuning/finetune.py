@@ -22,7 +22,7 @@ from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
 from bort_mx.finetuning.target_unit import kept_unit, start_at_mean, unit_of
 from bort_mx.finetuning.task_data import TaskData, read_task_data, remarks, shown_name, task_of
-from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
+from bort_mx.finetuning.teacher import Answers, Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
 from bort_mx.finetuning.unlabelled import with_unlabelled
 from bort_mx.models.bert import BERT
@@ -30,7 +30,8 @@ from bort_mx.training.earlier_run import earlier_options
 from bort_mx.training.run_directory import RunDirectory
 
 
-def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None) -> Dict[str, Any]:
+def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = None,
+             answers: Optional[Dict[str, Answers]] = None) -> Dict[str, Any]:
     """Fine-tune on one task with one seed. Writes results.json, and returns its content.
 
     If `resume` finds a finished run, it is not repeated.
@@ -38,6 +39,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     Args:
         options: options of the run.
         begin: called when all checks have passed, before anything is written.
+        answers: outputs of the teacher, kept between runs that differ in their seeds only: by its fingerprint.
     Raises:
         InputError: data, checkpoint or options do not fit together.
         StopRequested: the user stopped the run; a checkpoint has been written.
@@ -76,7 +78,8 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     teacher = None
     if options.teacher is not None:
         teacher = Teacher(read_weights(options.teacher, workers), options.teacher, data.task, ctx,
-                          options.evaluation_batch_size, options.dtype == "float16")
+                          options.evaluation_batch_size, options.dtype == "float16",
+                          answers=None if answers is None else answers.setdefault(run.config["teacher"], {}))
     run.agree(workers, vocabulary=tokenizer.digest, model=model.config.to_dict())
     if begin is not None:
         begin()

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from finetuning_runs import results_of, rows, weights
 
+from bort_mx.commands.finetune import run
 from bort_mx.data.batches import NOBODY, TextBatch
 from bort_mx.data.tasks import get_task
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
+from bort_mx.finetuning import teacher as teacher_module
+from bort_mx.finetuning.evaluation import compute_scores
 from bort_mx.finetuning.finetune import finetune, read_weights
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
@@ -175,6 +178,26 @@ def test_a_run_with_a_teacher(distilled, finished, small):
     assert soft.scores.shape == (len(data.train), 2) and np.isfinite(soft.scores).all()
     entropy = -4 * (softmax(soft.scores / 2) * np.log(softmax(soft.scores / 2))).sum(axis=1)
     assert all(row["kd_loss"] > entropy.min() for row in rows(distilled) if "kd_loss" in row)
+
+
+def test_several_seeds_ask_the_teacher_once(small, finished, tmp_path, monkeypatch):
+    """And learn what a run of one seed learns."""
+    asked = []
+
+    def counted(objective, batches, *arguments):
+        asked.append(len(batches))
+        return compute_scores(objective, batches, *arguments)
+
+    monkeypatch.setattr(teacher_module, "compute_scores", counted)
+    options = dataclasses.replace(small, teacher=str(finished), epochs=1, seeds=2, seed=3,
+                                  output_dir=str(tmp_path / "two"))
+    run(options)
+    assert len(asked) == 2  # the dev set and the training set
+    run(dataclasses.replace(options, seeds=1, seed=4, output_dir=str(tmp_path / "one")))
+    assert len(asked) == 4
+    second, alone = (results_of(tmp_path / name) for name in ("two/seed-4", "one"))
+    assert second["dev"] == alone["dev"] and second["notes"] == alone["notes"]
+    assert rows(tmp_path / "two" / "seed-4") == rows(tmp_path / "one")
 
 
 def test_it_goes_back_to_a_checkpoint_and_ends_the_same(distilled, small, finished):
