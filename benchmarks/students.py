@@ -42,7 +42,7 @@ from students_plan import (
 
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
-from bort_mx.provenance import provenance
+from bort_mx.provenance import provenance, without_folders
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "experiments" / "students.jsonl"
@@ -104,7 +104,8 @@ class Driver:
             return
         with locked(self._runs / "locks" / "record", wait=True):
             JsonlLog(self._record, "delete the line").append({
-                "step": step._asdict(), **found, "data": self._hashes(step), "commit": provenance()["git_commit"]})
+                "step": step._asdict(), **without_folders(found), "data": self._hashes(step),
+                "commit": provenance()["git_commit"]})
 
     def _mine(self, step: Step) -> Any:
         return locked(self._runs / "locks" / "-".join(str(part).replace(" ", "_") for part in step if part))

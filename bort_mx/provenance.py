@@ -3,10 +3,11 @@
 import importlib.metadata
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 PACKAGES = ("mxnet", "gluonnlp", "numpy", "horovod", "tokenizers", "sentencepiece", "safetensors")
 
@@ -33,6 +34,15 @@ def git_commit() -> Optional[str]:
         return git("rev-parse", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno").strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def without_folders(value: Any) -> Any:
+    """The same with the last name of each absolute path only: where data lay on that machine is nobody's business."""
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    return re.sub(r"(?<!\S)/\S*/(?=[^\s/])", "", value) if isinstance(value, str) else value
 
 
 def _version(name: str) -> Optional[str]:

@@ -14,9 +14,11 @@ import sys
 from typing import Any, Callable, Dict, Iterable, List, Sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import predict_hours  # noqa: E402
+
+from bort_mx.provenance import without_folders  # noqa: E402
 
 KEPT = ROOT / "docs" / "experiments" / "bench.json"
 DOCUMENTS = (ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "reproduce.md", ROOT / "README.md")
@@ -157,15 +159,6 @@ TABLES: Dict[str, Callable[[Dict], str]] = {"machine": machine, "latency": laten
 def filled(text: str, found: Dict) -> str:
     """A document with its tables written anew; a block that comes out empty is left as it stands."""
     return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]](found) or match[3]}{match[4]}", text)
-
-
-def without_folders(value: Any) -> Any:
-    """The same with the last name of each absolute path only: where data lay on that machine is nobody's business."""
-    if isinstance(value, dict):
-        return {key: without_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_folders(item) for item in value]
-    return re.sub(r"(?<!\S)/\S*/(?=[^\s/])", "", value) if isinstance(value, str) else value
 
 
 def main(arguments: List[str]) -> int:

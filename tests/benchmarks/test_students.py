@@ -6,6 +6,8 @@ import pytest
 
 from bort_mx.io.jsonl_log import JsonlLog
 
+TEACHER = "/somewhere/TEACHER"
+
 
 @pytest.fixture
 def students(load_benchmark):
@@ -14,7 +16,7 @@ def students(load_benchmark):
 
 def driver(students, folder, seen, stop_at=None, only=None):
     """A driver whose programs do nothing but write what the real ones write."""
-    made = students.Driver(argparse.Namespace(action="run", data_dir="data", teacher="TEACHER", runs=str(folder),
+    made = students.Driver(argparse.Namespace(action="run", data_dir="data", teacher=TEACHER, runs=str(folder),
                                               record=str(folder / "record.jsonl"), students=only))
 
     def program(script, options):
@@ -74,8 +76,8 @@ def test_a_task_teacher_and_the_wide_ones_are_fine_tuned_from_their_folders(stud
     assert last[last.index("--checkpoint") + 1] == str(tmp_path / "inner-1h") and "STS-B" in last
     assert last[last.index("--teacher") + 1] == str(tmp_path / "tasks" / "teacher-0h" / "STS-B" / "seed-0")
     assert last[last.index("--seeds") + 1] == "3"
-    own = next(options for script, options in seen if "TEACHER" in options and script == "run_finetune.py")
-    assert own[own.index("--checkpoint") + 1] == "TEACHER" and own[own.index("--learning-rate") + 1] == "1e-4"
+    own = next(options for script, options in seen if TEACHER in options and script == "run_finetune.py")
+    assert own[own.index("--checkpoint") + 1] == TEACHER and own[own.index("--learning-rate") + 1] == "1e-4"
 
 
 def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(students, tmp_path):
@@ -86,7 +88,10 @@ def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(stu
     assert record.records[0][1]["cpu_seconds_a_step"] == pytest.approx(2.0)  # whatever starting takes
     student = seen[2][1]
     assert student[student.index("--max-steps") + 1] == "1800" and student.count("--max-steps") == 1
-    assert student[student.index("--teacher") + 1] == "TEACHER"
+    assert student[student.index("--teacher") + 1] == TEACHER
+    kept = record.records[1][1]["options"]
+    assert kept[kept.index("--teacher") + 1] == "TEACHER" and kept[kept.index("--max-steps") + 1] == "1800"
+    assert str(tmp_path) not in (tmp_path / "record.jsonl").read_text()
     again = []
     driver(students, tmp_path, again, stop_at=4).run()
     assert again[0] == seen[4]  # the task that was stopped
