@@ -137,7 +137,7 @@ def table(options: argparse.Namespace) -> None:
     for task in [task for task in TASKS if any(row["task"] == task for row in rows)]:
         for metric in next(row["metrics"] for row in rows if row["task"] == task):
             values = {program: scores(rows, task, program, metric) for program in PROGRAMS}
-            panels[f"{task}, dev {metric}"] = values
+            panels[f"{task}, dev {metric}"] = {program: v for program, v in values.items() if len(v)}
             cells = [f"{np.median(v):.1f} ({v.min():.1f} to {v.max():.1f})" if len(v) else "not run"
                      for v in values.values()]
             here, there = values["default"], values["transformers"]
