@@ -75,17 +75,20 @@ class Teacher:
         Raises:
             InputError: a score that is not finite.
         """
+        if self._answers is None:
+            return self._scores(inputs, workers)
         digest = hashlib.sha256(json.dumps([list(texts) for texts in inputs]).encode()).hexdigest()
-        if self._answers is not None and digest in self._answers:
-            return self._answers[digest]
+        if digest not in self._answers:
+            self._answers[digest] = self._scores(inputs, workers)
+        return self._answers[digest]
+
+    def _scores(self, inputs: Sequence[Sequence[str]], workers: Workers) -> np.ndarray:
         examples = Examples([Example(i, tuple(texts)) for i, texts in enumerate(inputs)])
         encoded = encode_examples(self._tokenizer, examples, self._longest, self._task.cut)
         batches = Batches(encoded, np.zeros(len(examples)), self._tokenizer.pad_id)
         scores = compute_scores(self._objective, batches, self._task.num_labels, self._batch_size, workers)
         if not np.isfinite(scores).all():
             raise InputError(f"{self._option} {self._path}: gives scores that are not finite; give another checkpoint")
-        if self._answers is not None:
-            self._answers[digest] = scores
         return scores
 
     def score_notes(self, dev: Examples, workers: Workers) -> List[str]:
