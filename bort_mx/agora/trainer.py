@@ -27,7 +27,14 @@ from bort_mx.errors import RunError
 from bort_mx.finetuning.objective import SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.task_data import TaskData
-from bort_mx.finetuning.trainer import Session, build_classifier, longest_sequence, outputs_of, train
+from bort_mx.finetuning.trainer import (
+    Session,
+    build_classifier,
+    longest_sequence,
+    outputs_of,
+    pooling_of,
+    train,
+)
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 
@@ -172,6 +179,7 @@ class JobTrainer:
     def _config(self) -> ModelConfig:
         return self.weights.config.replace(head="classifier", **outputs_of(self.data.task),
                                            pooler=self.options.pooler, extra_layer=self.options.extra_layer,
+                                           pooling=pooling_of(self.options.pooling, self.data.task),
                                            dropout=self.options.dropout)
 
     def measure(self, examples: Sequence[Example], workers: Workers) -> float:

@@ -21,7 +21,7 @@ import mxnet as mx
 
 from bort_mx.checkpoints import mxnet_file, tensor_names
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
-from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config
+from bort_mx.checkpoints.weights import Format, Weights, check_fit, model_config, refuse_pooling
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.config import ModelConfig
@@ -113,10 +113,11 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
     """Write model.params, which GluonNLP's `load_parameters` reads, and config.json into an empty directory.
 
     Raises:
-        InputError: the tensors do not fit the configuration.
+        InputError: the tensors do not fit the configuration, or no model of theirs computes it.
         OSError: the disk is full.
     """
     check_fit(weights.tensors, weights.config, weights.source)
+    refuse_pooling(weights)
     arrays = {name: mx.nd.array(weights.float32(name)) for name in weights.tensors}
     if "decoder.3.bias" in arrays:
         arrays["decoder.3.weight"] = arrays["word_embed.0.weight"]  # tied, and written twice by GluonNLP too

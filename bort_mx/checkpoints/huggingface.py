@@ -28,7 +28,7 @@ from bort_mx.checkpoints.cross_encoder import problem_type_of
 from bort_mx.checkpoints.huggingface_config import MODEL_TYPES, names_of_outputs, number_of_labels
 from bort_mx.checkpoints.huggingface_files import WEIGHT_FILES, read_tensors
 from bort_mx.checkpoints.tokenizer_files import read_tokenizer
-from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit
+from bort_mx.checkpoints.weights import Format, Weights, check_depth, check_fit, refuse_pooling
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.config import ModelConfig
@@ -230,9 +230,10 @@ def write(directory: pathlib.Path, weights: Weights) -> None:
     """Write config.json and model.safetensors into an empty directory (tokenizer: `huggingface_tokenizer.write`).
 
     Raises:
-        InputError: the tensors do not fit the configuration.
+        InputError: the tensors do not fit the configuration, or no model of theirs computes it.
     """
     check_fit(weights.tensors, weights.config, weights.source)
+    refuse_pooling(weights)
     tensors, mark = _theirs(weights, huggingface_config.offset_of(weights))
     safetensors.numpy.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     values = {**huggingface_config.values_of(weights), **({MARK: mark} if mark else {})}

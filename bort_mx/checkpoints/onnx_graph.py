@@ -18,6 +18,7 @@ from bort_mx.checkpoints.onnx_nodes import NATIVE_LAYER_NORM, Nodes
 from bort_mx.checkpoints.quantization import Quantization
 from bort_mx.checkpoints.weights import Weights, check_fit
 from bort_mx.errors import InputError
+from bort_mx.models.bert import LEAST_SQUARE
 from bort_mx.sentence_embedding import NORMALIZE, TENSORS, SentenceEmbedding
 
 OPSETS = range(13, 20)
@@ -119,7 +120,7 @@ class _Graph(Nodes):
         kept = self._add("Cast", expanded, to=TensorProto.FLOAT)  # (B, 1, 1, s)
         mask = self._add("Mul", self._add("Sub", self._number(1.0), kept), self._number(MASKED))
         states = self._embeddings()
-        D, first_only = self._config.architecture.num_layers, self._config.head == "classifier"
+        D, first_only = self._config.architecture.num_layers, self._config.reads_first
         for i in range(D):
             states = self._layer(states, mask, f"encoder.transformer_cells.{i}", first_only and i == D - 1)
         return states
@@ -176,14 +177,35 @@ class _Graph(Nodes):
         return self._add("MatMul", x, self._add("Transpose", self._weight(name), perm=[1, 0]))
 
     def _classifier(self, states: str) -> str:
-        """Logits (B, num_labels) of the first token."""
-        x = self._add("Gather", states, self._constant(0, np.int64), axis=1)  # (B, H)
+        """Logits (B, num_labels) of what the configuration's pooling says."""
+        if self._config.reads_first:
+            x = self._add("Gather", states, self._constant(0, np.int64), axis=1)  # (B, H)
+        else:
+            x = self._means(states)
         if self._config.pooler:
             x = self._add("Tanh", self._dense(x, "pooler"))
         if self._config.extra_layer:
             x = self._dense(x, "classifier.1")
         last = "classifier.3" if self._config.extra_layer else "classifier.1"
         return self._dense(x, last, name=OUTPUTS["classifier"])
+
+    def _means(self, states: str) -> str:
+        """What `ModelConfig.pooling` says of hidden states (B, s, H): (B, H or 4H)."""
+        kept = self._add("Cast", "attention_mask", to=TensorProto.FLOAT)  # (B, s)
+        if self._config.pooling == "mean":
+            return self._mean(states, kept)
+        second = self._add("Mul", self._add("Cast", "token_type_ids", to=TensorProto.FLOAT), kept)
+        u, v = self._mean(states, self._add("Sub", kept, second)), self._mean(states, second)
+        return self._add("Concat", u, v, self._add("Abs", self._add("Sub", u, v)), self._add("Mul", u, v), axis=1)
+
+    def _mean(self, states: str, own: str) -> str:
+        """Mean over the tokens where own (B, s) is 1, brought to a mean square of 1: (B, H)."""
+        weighted = self._add("Mul", states, self._add("Unsqueeze", own, self._ints(2)))
+        count = self._add("Max", self._add("ReduceSum", own, self._ints(1), keepdims=1), self._number(1.0))  # (B, 1)
+        mean = self._add("Div", self._add("ReduceSum", weighted, self._ints(1), keepdims=0), count)
+        squares = self._add("ReduceSum", self._add("Mul", mean, mean), self._ints(1), keepdims=1)
+        square = self._add("Div", squares, self._number(float(self._config.architecture.hidden_size)))
+        return self._add("Div", mean, self._add("Sqrt", self._add("Max", square, self._number(LEAST_SQUARE))))
 
     # -- the embedding of a text -------------------------------------------------------------------------------------
 

@@ -103,12 +103,13 @@ def encoder_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
 def head_shapes(config: ModelConfig) -> Dict[str, Tuple[int, ...]]:
     """The heads' tensors: name → shape. A checkpoint holds a head whole or not at all."""
     H = config.architecture.hidden_size
-    last = 3 if config.extra_layer else 1
+    last, read = 3 if config.extra_layer else 1, config.classifier_inputs
     return {"pooler.weight": (H, H), "pooler.bias": (H,),
             "decoder.0.weight": (H, H), "decoder.0.bias": (H,), "decoder.2.gamma": (H,), "decoder.2.beta": (H,),
             "decoder.3.bias": (config.vocab_size,),
-            **({"classifier.1.weight": (H, H), "classifier.1.bias": (H,)} if config.extra_layer else {}),
-            f"classifier.{last}.weight": (config.num_labels, H), f"classifier.{last}.bias": (config.num_labels,),
+            **({"classifier.1.weight": (H, read), "classifier.1.bias": (H,)} if config.extra_layer else {}),
+            f"classifier.{last}.weight": (config.num_labels, H if config.extra_layer else read),
+            f"classifier.{last}.bias": (config.num_labels,),
             **(config.embedding.shapes(H) if config.embedding else {})}
 
 

@@ -133,6 +133,18 @@ def check_shapes(tensors: Mapping[str, Any], shapes: Mapping[str, Tuple[int, ...
         raise InputError(f"{source}: the tensors do not fit {model}: {'; '.join(said)}")
 
 
+def refuse_pooling(weights: Weights) -> None:
+    """For formats of programs whose classifiers read the first token only.
+
+    Raises:
+        InputError: this one reads means.
+    """
+    if weights.config.pooling != "first":
+        raise InputError(f"{weights.source}: its classifier reads means (--pooling {weights.config.pooling}); those of "
+                         "transformers and GluonNLP read the first token and would answer otherwise; export it to ONNX "
+                         "(bort-mx export), or fine-tune with --pooling first")
+
+
 def check_depth(num_layers: int, tensors: Mapping[str, Any], source: str) -> None:
     """Refuse more layers than there are tensors, before anything is made for each layer.
 

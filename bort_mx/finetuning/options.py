@@ -131,6 +131,11 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     extra_layer: Optional[bool] = None
     """Add one more linear layer before the classifier. Default: usual never; paper only for CoLA."""
 
+    pooling: Literal["first", "mean", "segments"] = "first"
+    """What a new classifier reads. first: the first token, as BERT does. mean: the mean over all tokens. segments: of a
+    pair of texts the means u and v over each, as (u, v, |u − v|, u·v); of one text its mean. For students of
+    sentence-transformers models, whose first token was never trained: see docs/finetuning.md."""
+
     clean_multirc: bool = False
     """MultiRC: mend typos in all sets, as the paper did by rules that it does not give (§5.2). A note counts them.
     Other tasks are read as they are."""
@@ -182,12 +187,24 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         if self.keep_classifier and (self.head or self.pooler or self.extra_layer or self.classifier_init == "normal"):
             raise InputError("--keep-classifier uses the classifier as it was trained; leave out --head, --pooler, "
                              "--extra-layer and --classifier-init")
+        if self.pooling != "first":
+            self._check_pooling()
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
             raise InputError("--checkpoint fresh has no classifier; leave out --"
                              + ("predict-only" if self.predict_only else "keep-classifier"))
         if self.seeds > 1 and self.resume not in ("never", "auto"):
             raise InputError(f"--resume {self.resume} is the checkpoint of one run, but --seeds {self.seeds} means "
                              "several runs; give --resume auto")
+
+    def _check_pooling(self) -> None:
+        """Means are read by a new classifier, without a pooler."""
+        for given, name in ((self.keep_classifier, "keep-classifier"), (self.predict_only, "predict-only")):
+            if given:
+                raise InputError(f"--{name} uses the classifier as it was trained; leave out --pooling {self.pooling}")
+        pooler = "--pooler" if self.pooler else f"--head {self.head}" if self.head in ("paper", "usual") else ""
+        if pooler:
+            raise InputError(f"{pooler} puts a pooler on the first token, and --pooling {self.pooling} reads all "
+                             "tokens; leave one of them out")
 
     def _check_unlabelled(self) -> None:
         """--unlabelled is for a training with a teacher that counts."""
@@ -264,6 +281,8 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
                                   **(paper_values(task) if recipe is None else recipe)}
         if self.chs:
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
+        if self.pooling != "first":
+            values["pooler"] = False
         if self.keep_classifier:  # its form is the checkpoint's
             values.update(classifier_init="uniform", pooler=False, extra_layer=None)
         return dataclasses.replace(self, **{name: value for name, value in values.items()

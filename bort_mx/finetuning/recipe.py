@@ -112,7 +112,8 @@ def choose(asked: Optional[str], chs: bool, task: Task, start: Optional[Start], 
     return found
 
 
-def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keeps_classifier: bool) -> str:
+def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keeps_classifier: bool,
+             pooling: str = "first") -> str:
     """The recipe in one line, with the values that are used.
 
     Args:
@@ -120,9 +121,12 @@ def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keep
         used: a value for each of `RECIPE_FIELDS`.
         given: those of `RECIPE_FIELDS` that the user gave to a new run.
         keeps_classifier: the option --keep-classifier.
+        pooling: what a new classifier reads: `ModelConfig.pooling`.
     """
     head = "N(0, 0.02²)" if used["classifier_init"] == "normal" else "U(-1/2, 1/2)"
-    layers = [*(["the pooler"] if used["pooler"] else []), *(["one more linear layer"] if used["extra_layer"] else [])]
+    read = {"first": ["the pooler"] if used["pooler"] else [], "mean": ["the mean of all tokens"],
+            "segments": ["the two texts' means"]}[pooling]
+    layers = [*read, *(["one more linear layer"] if used["extra_layer"] else [])]
     form = "the checkpoint's own classifier" if keeps_classifier else (
         f"a new classifier from {head} on " + (" and ".join(layers) or "the first token"))
     asked = [f"--{'no-' if used[name] is False else ''}{name.replace('_', '-')}" for name in given]

@@ -18,6 +18,7 @@ from bort_mx.finetuning import recipe as recipes
 from bort_mx.finetuning.classifier import without_classifier
 from bort_mx.finetuning.options import RECIPE_FIELDS, FineTuningOptions
 from bort_mx.finetuning.task_data import TaskData, once_a_host
+from bort_mx.finetuning.trainer import pooling_of
 from bort_mx.models.build import build_from_config
 from bort_mx.models.config import ModelConfig
 from bort_mx.training.earlier_run import earlier_options
@@ -62,12 +63,22 @@ def settle(options: FineTuningOptions, asked: Task, data: TaskData, workers: Wor
     recipe = recipes.choose(continued.recipe, options.chs, data.task, start, len(data.train), options.max_epochs,
                             continued.head)
     settled = dataclasses.replace(continued.resolved(data.task, asked, recipe.values), recipe=recipe.name)
+    pooling = pooling_of(options.pooling, data.task)
+    if trains and pooling == "segments":
+        _refuse_without_types(options.checkpoint, weights)
     if trains and options.stops_by_rule:
         settled = dataclasses.replace(settled, early_stopping=True, patience=epochs.PATIENCE)
     used = {name: getattr(settled, name) for name in RECIPE_FIELDS}
     given = [] if before else [name for name in RECIPE_FIELDS if getattr(options, name) is not None]
     return Settled(settled, continued, weights, recipe,
-                   recipes.describe(recipe, used, given, options.keep_classifier))
+                   recipes.describe(recipe, used, given, options.keep_classifier, pooling))
+
+
+def _refuse_without_types(checkpoint: str, weights: Optional[Weights]) -> None:
+    """Raises InputError where no token types tell the two texts of a pair apart."""
+    if weights is None or weights.config.token_types != 2 or not weights.tokenizer.has_token_types:
+        raise InputError(f"--pooling segments: {checkpoint} has no two token types, which tell the two texts of a pair "
+                         "apart; take --pooling mean")
 
 
 def _start_of(weights: Weights) -> recipes.Start:

@@ -149,7 +149,8 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
     changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout, **texts_of(
         task, longest_sequence(options.max_length, weights.config.num_positions, options.checkpoint))}
     if new_head:
-        changes.update(pooler=options.pooler, extra_layer=options.extra_layer)
+        changes.update(pooler=options.pooler, extra_layer=options.extra_layer,
+                       pooling=pooling_of(options.pooling, task))
     model = loading.assemble(weights, "classifier", seed=options.seed, **changes)
     if options.classifier_init == "normal":
         _initialize_normal(model, options.seed)
@@ -167,6 +168,11 @@ def outputs_of(task: Task) -> Dict[str, Any]:
 def texts_of(task: Task, longest: int) -> Dict[str, Any]:
     """The fields of `ModelConfig` that say what training does with a task's texts, so that prediction does it too."""
     return {"max_length": longest, "cut": task.cut, "text_columns": tuple(task.text_names)}
+
+
+def pooling_of(asked: str, task: Task) -> str:
+    """`ModelConfig.pooling` for the option --pooling: of a task with one text, its mean stands for the two texts'."""
+    return "mean" if asked == "segments" and len(task.text_names) == 1 else asked
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:

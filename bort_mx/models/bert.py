@@ -35,7 +35,8 @@ class BERT(HybridBlock):
             # GluonNLP's `hidden_size` is the paper's I, and its `units` is H.
             self.encoder = Encoder(num_layers=D, num_heads=A, units=H, hidden_size=I, dropout=config.dropout,
                                    max_length=config.num_positions, layer_norm_eps=config.layer_norm_eps,
-                                   selects=config.head != "encoder", activation=ACTIVATIONS[config.activation])
+                                   selects=config.head == "mlm" or config.reads_first,
+                                   activation=ACTIVATIONS[config.activation])
             self.word_embed = nn.HybridSequential(prefix="word_embed_")
             with self.word_embed.name_scope():
                 self.word_embed.add(nn.Embedding(config.vocab_size, H))
@@ -62,13 +63,17 @@ class BERT(HybridBlock):
 
     @staticmethod
     def _classifier(config: ModelConfig, H: int) -> nn.HybridSequential:
-        """Dropout and one linear layer on the first token (paper §5.1), or two linear layers with `extra_layer`."""
+        """Dropout and one linear layer on the first token (paper §5.1) or what else `config.pooling` says, or two
+        linear layers with `extra_layer`.
+        """
+        read = config.classifier_inputs
         classifier = nn.HybridSequential(prefix="classifier_")
         with classifier.name_scope():
             classifier.add(nn.Dropout(config.dropout))
             if config.extra_layer:
-                classifier.add(nn.Dense(H, in_units=H, flatten=False), nn.Dropout(config.dropout))
-            classifier.add(nn.Dense(config.num_labels, in_units=H, flatten=False))
+                classifier.add(nn.Dense(H, in_units=read, flatten=False), nn.Dropout(config.dropout))
+                read = H
+            classifier.add(nn.Dense(config.num_labels, in_units=read, flatten=False))
         return classifier
 
     @property
@@ -113,17 +118,45 @@ class BERT(HybridBlock):
         if token_types is not None:
             embedded = embedded + self.token_type_embed(token_types)
         selected = masked_positions
-        if self.config.head == "classifier":
+        if self.config.reads_first:
             selected = F.zeros_like(F.slice_axis(input_ids, axis=1, begin=0, end=1))  # (B, 1): the first token
-        states = self.encoder(F.swapaxes(embedded, 0, 1), F.cast(valid_length, "float32"), selected)  # (s or M, B, H)
+        valid_length = F.cast(valid_length, "float32")
+        states = self.encoder(F.swapaxes(embedded, 0, 1), valid_length, selected)  # (s or M, B, H)
         if self.config.head == "mlm":
             return self.decoder(F.swapaxes(states, 0, 1))  # (B, M, V): the full (B, s, V) logits are never built
-        if self.config.head == "classifier":
+        if self.config.reads_first:
             first = F.squeeze(states, axis=0)  # (1, B, H) → (B, H)
             return self.classifier(self.pooler(first) if self.config.pooler else first)  # (B, num_labels)
+        if self.config.head == "classifier":
+            return self.classifier(self._means(F, states, valid_length, token_types))
         return F.swapaxes(states, 0, 1)  # (B, s, H)
 
+    def _means(self, F, states, valid_length, token_types):
+        """What a classifier reads that does not read the first token: hidden states (s, B, H) that are 0 at padding,
+        lengths (B,), token types (B, s) → (B, H or 4H); see `ModelConfig.pooling`.
+        """
+        places = F.contrib.arange_like(states, axis=0)  # (s,)
+        kept = F.broadcast_lesser(F.reshape(F.cast(places, "float32"), shape=(1, -1)),
+                                  F.reshape(valid_length, shape=(-1, 1)))  # (B, s): 1 at tokens, 0 at padding
+        if self.config.pooling == "mean":
+            return self._mean(F, states, kept)
+        second = F.cast(token_types, "float32") * kept  # 1 at the tokens of the second text
+        u, v = (self._mean(F, states, own) for own in (kept - second, second))
+        return F.concat(u, v, F.abs(u - v), u * v, dim=1)
 
+    def _mean(self, F, states, own):
+        """Mean of hidden states (s, B, H) over the tokens where own (B, s) is 1, brought to a mean square of 1 (B, H).
+        A text that was cut off whole has no token; its mean is 0.
+        """
+        own = F.expand_dims(F.transpose(own), axis=2)  # (s, B, 1)
+        total = F.sum(F.broadcast_mul(F.cast(states, "float32"), own), axis=0)  # (B, H)
+        mean = F.broadcast_div(total, F.maximum(F.sum(own, axis=0), 1))
+        square = F.maximum(F.mean(F.square(mean), axis=1, keepdims=True), LEAST_SQUARE)
+        return F.cast(F.broadcast_mul(mean, F.rsqrt(square)), self.encoder.dtype)
+
+
+LEAST_SQUARE = 1e-12
+"""A smaller mean square of a mean of hidden states is taken for this."""
 WORD_EMBEDDING = "word_embed.0.weight"
 """Name of the word embedding in `parameters_of`."""
 

@@ -11,6 +11,8 @@ HEADS = ("encoder", "mlm", "classifier")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 """As in transformers. The outputs are: values as they are; one label, by softmax; any number of labels, by sigmoid."""
 CUTS = ("longest", "first")
+POOLINGS = ("first", "mean", "segments")
+"""What a classifier reads of the last hidden states; see `ModelConfig.pooling`."""
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 """gelu: x/2 · (1 + erf(x/√2)). gelu_tanh: x/2 · (1 + tanh(√(2/π)(x + 0.044715x³))). relu: max(x, 0)."""
 FAMILIES = {"roberta": {"token_types": 0, "layer_norm_eps": 1e-5}, "bert": {"token_types": 2, "layer_norm_eps": 1e-12}}
@@ -58,6 +60,10 @@ class ModelConfig:
     """Which text of a pair is cut: longest or first, see `bort_mx.data.encoding.truncate_pair`."""
     text_columns: Tuple[str, ...] = dataclasses.field(default=(), repr=False)
     """Names of the one or two texts of the training task; () if they are not known."""
+    pooling: str = dataclasses.field(default="first", repr=False)
+    """What the classifier reads, one of `POOLINGS`. first: the first token's hidden state. mean: the mean over all
+    tokens. segments: of a pair of texts the means u and v over each, as (u, v, |u − v|, u·v). Means are brought to a
+    mean square of 1, as hidden states of distilled students are small."""
     activation: str = dataclasses.field(default="gelu", repr=False)
     """What stands between the two dense layers of each encoder layer: one of `ACTIVATIONS`."""
 
@@ -83,11 +89,13 @@ class ModelConfig:
         if self.activation not in ACTIVATIONS:
             raise InputError(f"model: activation is {self.activation!r:.80}; it must be one of "
                              f"{', '.join(ACTIVATIONS)}")
+        self._check_pooling()
         if self.problem_type not in (None, *PROBLEM_TYPES):
             raise InputError(f"model: problem_type is {self.problem_type!r:.80}; it must be one of "
                              f"{', '.join(PROBLEM_TYPES)}")
         if self.head != "classifier":
             object.__setattr__(self, "problem_type", None)
+            object.__setattr__(self, "pooling", "first")
         if self.head != "encoder":
             object.__setattr__(self, "embedding", None)
         elif isinstance(self.embedding, dict):
@@ -100,6 +108,18 @@ class ModelConfig:
             raise InputError(f"model: labels is {labels!r:.100}; it must be {self.num_labels} different texts")
         object.__setattr__(self, "labels", tuple(labels) if self.head == "classifier" else None)
 
+    def _check_pooling(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise InputError(f"model: pooling is {self.pooling!r:.80}; it must be one of {', '.join(POOLINGS)}")
+        if self.head != "classifier" or self.pooling == "first":
+            return
+        if self.pooler:
+            raise InputError(f"model: pooler is true and pooling is {self.pooling}; a pooler reads the first token "
+                             "only")
+        if self.pooling == "segments" and self.token_types != 2:
+            raise InputError(f"model: pooling is segments and token_types is {self.token_types}; it must be 2, as the "
+                             "types tell the texts of a pair apart")
+
     def _check_texts(self) -> None:
         if self.max_length is not None and (type(self.max_length) is not int or self.max_length < 3):
             raise InputError(f"model: max_length is {self.max_length!r}; it must be a whole number from 3")
@@ -109,6 +129,16 @@ class ModelConfig:
         if not isinstance(columns, (list, tuple)) or len(columns) > 2 or not all(map(is_text, columns)):
             raise InputError(f"model: text_columns is {columns!r:.100}; it must be one or two names")
         object.__setattr__(self, "text_columns", tuple(columns))
+
+    @property
+    def classifier_inputs(self) -> int:
+        """Number of values that the classifier reads."""
+        return self.architecture.hidden_size * (4 if self.pooling == "segments" else 1)
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether only the first token's last hidden state is of use, so that the others need not be computed."""
+        return self.head == "classifier" and self.pooling == "first"
 
     @property
     def longest(self) -> int:
@@ -162,7 +192,8 @@ class ModelConfig:
 
 _TEXTS = {"max_length": None, "cut": "longest", "text_columns": ()}
 """What is known of the texts of a task, by default nothing."""
-_OPTIONAL = {"activation": "gelu", "labels": None, "problem_type": None, "embedding": None, **_TEXTS}
+_OPTIONAL = {"activation": "gelu", "pooling": "first", "labels": None, "problem_type": None, "embedding": None,
+             **_TEXTS}
 """Later fields of `ModelConfig` with their defaults. Files hold other values only."""
 
 

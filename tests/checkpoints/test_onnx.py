@@ -36,7 +36,8 @@ from bort_mx.checkpoints.quantization import (  # noqa: E402
 
 CASES = [("roberta", "encoder", {}), ("roberta", "mlm", {}), ("roberta", "classifier", {}),
          ("roberta", "classifier", {"extra_layer": True}), ("bert", "classifier", {"pooler": True}),
-         ("bert", "mlm", {}), ("bert", "encoder", {"token_types": 1})]
+         ("bert", "mlm", {}), ("bert", "encoder", {"token_types": 1}),
+         ("roberta", "classifier", {"pooling": "mean"}), ("bert", "classifier", {"pooling": "segments"})]
 
 
 def random_weights(family="roberta", head="mlm", architecture=(2, 4, 32, 48), num_positions=512, **options):
