@@ -34,6 +34,8 @@ from students_plan import (
     RECIPES,
     TASKS,
     TEACHER,
+    WAY,
+    WAYS,
     Step,
     needs,
     plan,
@@ -134,7 +136,7 @@ class Driver:
         """All seeds of a task."""
         name = f"{step.recipe}-{step.hours}h"
         out = self._tasks(name, step.task)
-        options = ["--learning-rate", "2e-4", "--epochs", "2"] if step.task == "SST-2" else []
+        options = WAYS[WAY.get(step.recipe, WAY["inner"])] + (["--epochs", "2"] if step.task == "SST-2" else [])
         checkpoint = str(self._runs / name)
         if step.recipe == TEACHER:
             checkpoint = self._teacher
@@ -147,7 +149,7 @@ class Driver:
         code = self._program("run_finetune.py", [
             "--config", str(ROOT / "configs" / "finetune_small_encoder.yaml"), "--task", step.task, "--checkpoint",
             checkpoint, "--seeds", seeds, "--data-dir", self._data_dir, "--output-dir", str(out), *options])
-        return None if code else {"results": files.read_json(out / "results.json")}
+        return None if code else {"results": files.read_json(out / "results.json"), "options": options}
 
     def _tasks(self, name: str, task: str) -> pathlib.Path:
         return self._runs / "tasks" / name.replace(", ", "-").replace(" ", "-") / task

@@ -45,6 +45,17 @@ RECIPES: Dict[str, Recipe] = {
     "replaced": Recipe(["--losses", "replaced=50", "--learning-rate", "1e-3"], NONE),
 }
 """paper, mlm, transformers, mlm-40 and replaced start from fresh weights."""
+MEANS = ["--pooling", "segments"]
+WAYS: Dict[str, List[str]] = {
+    "first": [],
+    "means": [*MEANS, "--dropout", "0"],
+    "means, 1e-3": [*MEANS, "--dropout", "0", "--learning-rate", "1e-3"],
+    "means, 6 epochs": [*MEANS, "--dropout", "0", "--epochs", "6"],
+    "means, dropout": MEANS,
+}
+"""Ways of fine-tuning: options beside finetune_small_encoder.yaml."""
+WAY = dict.fromkeys(RECIPES, "means")
+"""How each recipe's students are fine-tuned, as students_selection.py found it."""
 COMPARED = ("inner", "paper", "mlm")
 ABLATIONS = tuple(name for name in RECIPES if name not in (*COMPARED, "transformers", "wide"))
 TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")

@@ -18,6 +18,7 @@ from typing import Dict, List, Sequence, Tuple
 
 import finetune_selection
 from students import METRIC
+from students_plan import WAYS
 
 from bort_mx.data.tasks import Example, get_task
 from bort_mx.io import files
@@ -29,15 +30,6 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "experiments" / "students_selection.jsonl"
 CONFIG = ROOT / "configs" / "finetune_small_encoder.yaml"
 HELD_OUT, OF_SST_2 = 5, 8_000
-MEANS = ["--pooling", "segments"]
-WAYS: Dict[str, List[str]] = {
-    "first": [],
-    "means": [*MEANS, "--dropout", "0"],
-    "means, 1e-3": [*MEANS, "--dropout", "0", "--learning-rate", "1e-3"],
-    "means, 6 epochs": [*MEANS, "--dropout", "0", "--epochs", "6"],
-    "means, dropout": MEANS,
-}
-"""Options beside finetune_small_encoder.yaml."""
 
 
 def parts(task: str, data_dir: str) -> Tuple[Sequence[Example], Sequence[Example]]:

@@ -23,7 +23,7 @@ RECORDED = (
 """Options in the record of every run. An option that came later is recorded only where it has not its default, so that
 the records of older runs are continued; do not add it here."""
 
-OF_OLDER_RUNS = (("score", "examples"),)
+OF_OLDER_RUNS = (("score", "examples"), ("pooling", "first"))
 """Options with the values of runs that were recorded before these options came; they are not recorded either."""
 
 

@@ -231,7 +231,8 @@ def digest(weights: Weights) -> str:
     for name in weights.tensors:
         weights.float32(name)  # refuses bad weights now; an MLM is built only when the first mistakes are mined
     config = weights.config
-    return tensors_digest(weights.tensors, repr(config) + repr(config.labels or ""), weights.tokenizer.digest)
+    pooling = "" if config.pooling == "first" else config.pooling
+    return tensors_digest(weights.tensors, repr(config) + repr(config.labels or "") + pooling, weights.tokenizer.digest)
 
 
 # -- the run -------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from bort_mx.finetuning.trainer import (
     longest_sequence,
     outputs_of,
     pooling_of,
+    texts_of,
     train,
 )
 from bort_mx.models.bert import BERT, parameters_of
@@ -177,10 +178,11 @@ class JobTrainer:
         checkpoint_directory.write(path, tensors, self.weights.tokenizer, self._config(), progress=progress)
 
     def _config(self) -> ModelConfig:
+        longest = longest_sequence(self.options.max_length, self.weights.config.num_positions, self.options.checkpoint)
         return self.weights.config.replace(head="classifier", **outputs_of(self.data.task),
                                            pooler=self.options.pooler, extra_layer=self.options.extra_layer,
                                            pooling=pooling_of(self.options.pooling, self.data.task),
-                                           dropout=self.options.dropout)
+                                           dropout=self.options.dropout, **texts_of(self.data.task, longest))
 
     def measure(self, examples: Sequence[Example], workers: Workers) -> float:
         """Seconds of one training on the examples, by the median of a few steps and a few batches of evaluation."""

@@ -117,8 +117,8 @@ def with_head(weights: Weights, head: Optional[str]) -> Weights:
     needed = {"encoder": "encoder.", "mlm": "decoder.", "classifier": "classifier."}[head]
     if not any(name.startswith(needed) for name in weights.tensors):
         raise InputError(f"{weights.source}: has no {head} head to export; it holds {weights.config.head}")
-    kept = {name: tensor for name, tensor in weights.tensors.items()
-            if config.embedding is not None or not name.startswith(TENSORS)}
+    others = (*(() if config.embedding else (TENSORS,)), *(() if head == "classifier" else ("classifier.",)))
+    kept = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith(others)}
     return dataclasses.replace(weights, config=config, tensors=kept)
 
 
@@ -145,9 +145,9 @@ def compare(weights: Weights, path: pathlib.Path, int8: bool, seed: int, judge: 
     """
     model, exported = assemble(weights), onnx_model.OnnxModel(path)
     worst, agree, total = 0.0, 0, 0
-    for ids, lengths in _random_batches(weights, seed):
-        want = model(mx.nd.array(ids), mx.nd.array(lengths)).asnumpy()
-        got = exported(ids, lengths)
+    for ids, lengths, types in _random_batches(weights, seed):
+        want = model(mx.nd.array(ids), mx.nd.array(lengths), token_types=mx.nd.array(types)).asnumpy()
+        got = exported(ids, lengths, token_types=types)
         if got.shape != want.shape or not np.isfinite(got).all():
             raise RunError(f"{path.name}: of shape {got.shape}, expected {want.shape}, or not finite; not written")
         worst = max(worst, float(np.abs(got - want).max() / max(1.0, np.abs(want).max())))
@@ -168,11 +168,14 @@ def _lengths(weights: Weights) -> List[int]:
     return sorted({min(length, weights.config.num_positions) for length in LENGTHS})
 
 
-def _random_batches(weights: Weights, seed: int) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
-    """Ids (B, s) and lengths (B,): one sequence of each length alone, and a padded batch of all but the longest."""
-    rng, V = random.generator(seed, "export parity"), weights.config.vocab_size
+def _random_batches(weights: Weights, seed: int) -> Iterator[Tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Ids (B, s), lengths (B,) and token types (B, s): one sequence of each length alone, and a padded batch of all but
+    the longest. In each, a second text begins somewhere, where there are types for it.
+    """
+    rng, V, types = random.generator(seed, "export parity"), weights.config.vocab_size, weights.config.token_types
     lengths = _lengths(weights)
-    for length in lengths:
-        yield rng.integers(0, V, (1, length)), np.array([length])
     padded = lengths[:-1] or lengths
-    yield rng.integers(0, V, (len(padded), max(padded))), np.array(padded)
+    for together in (*([length] for length in lengths), padded):
+        ids = rng.integers(0, V, (len(together), max(together)))
+        begins = rng.integers(0, np.array(together) + 1)
+        yield ids, np.array(together), (np.arange(ids.shape[1]) >= begins[:, None]).astype(int) * (types > 1)

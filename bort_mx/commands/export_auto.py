@@ -65,5 +65,5 @@ def _by_texts(weights: Any, texts: Optional[Sequence[Text]]) -> Tuple[Calibratio
 
     calibration, left = calibrated(weights, None, texts)
     source = "the built-in text" if left is None else "every second one that was given"
-    left = sample_texts() if left is None else evenly(left, MOST_TEXTS)
+    left = sample_texts(weights.config) if left is None else evenly(left, MOST_TEXTS)
     return calibration, of_texts(assemble(weights), weights.tokenizer, left, source)

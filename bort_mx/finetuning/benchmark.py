@@ -15,6 +15,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.finetuning.predictions import metric_names
 from bort_mx.finetuning.seeds import Finetune, child_options, parent_directory
+from bort_mx.finetuning.start import FRESH, read_weights, refuse_without_types
 from bort_mx.finetuning.task_data import diagnostics_of, prepare_folder, scorer_of
 from bort_mx.io import files
 from bort_mx.training.earlier_run import earlier_options
@@ -44,6 +45,9 @@ def run_benchmarks(options: FineTuningOptions, finetune: Finetune) -> Dict[str, 
     available = {benchmark: _available(benchmark, options.data_dir, workers) for benchmark in names}
     if not any(ready for ready, _ in available.values()):
         raise InputError(next(reason for _, absent in available.values() for reason in absent.values()))
+    if options.pooling == "segments" and not earlier_options(options.output_dir, options.resume):
+        weights = None if options.checkpoint == FRESH else read_weights(options.checkpoint, workers)
+        refuse_without_types(options.checkpoint, weights)  # now, not after hours of training on tasks with one text
     run = parent_directory(options, workers)
     results = {}
     for benchmark, (ready, absent) in available.items():

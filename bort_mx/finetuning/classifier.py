@@ -52,6 +52,9 @@ def classifier_of(weights: Weights, path: str, task: Task, option: str = "--chec
     elif not task.is_regression and labels != list(task.labels):
         notes.append(f"{path} does not tell what its outputs stand for; they are taken to be {named(task.labels)}, in "
                      "this order")
+    if config.pooling == "segments" and len(task.text_names) == 1:
+        raise InputError(f"{option} {path}: reads the means of two texts (--pooling segments), and {task.key} has one "
+                         "text an example; give a checkpoint fine-tuned on such texts")
     trained_on = _task_in(run)
     if trained_on is not None and _place(trained_on) != _place(task.key):
         notes.append(f"{path} was fine-tuned on {trained_on}, not on {task.key}")

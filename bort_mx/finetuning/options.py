@@ -14,7 +14,7 @@ BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",),
 """Values of --task that name whole benchmarks → these benchmarks."""
 
 RECIPE_FIELDS = ("learning_rate", "weight_decay", "warmup", "epochs", "batch_size", "classifier_init", "pooler",
-                 "extra_layer")
+                 "extra_layer", "pooling")
 """The options that a recipe gives values, see `bort_mx.finetuning.recipe`."""
 PATIENCE = 3
 """[I] The default of --patience; the paper's own script has 200 (`bort_mx.finetuning.epochs`)."""
@@ -131,10 +131,11 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     extra_layer: Optional[bool] = None
     """Add one more linear layer before the classifier. Default: usual never; paper only for CoLA."""
 
-    pooling: Literal["first", "mean", "segments"] = "first"
+    pooling: Optional[Literal["first", "mean", "segments"]] = None
     """What a new classifier reads. first: the first token, as BERT does. mean: the mean over all tokens. segments: of a
     pair of texts the means u and v over each, as (u, v, |u − v|, u·v); of one text its mean. For students of
-    sentence-transformers models, whose first token was never trained: see docs/finetuning.md."""
+    sentence-transformers models, whose first token was never trained: see docs/finetuning.md. Default: as the
+    classifier read that --checkpoint or --transfer-from has; without one first."""
 
     clean_multirc: bool = False
     """MultiRC: mend typos in all sets, as the paper did by rules that it does not give (§5.2). A note counts them.
@@ -187,7 +188,7 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         if self.keep_classifier and (self.head or self.pooler or self.extra_layer or self.classifier_init == "normal"):
             raise InputError("--keep-classifier uses the classifier as it was trained; leave out --head, --pooler, "
                              "--extra-layer and --classifier-init")
-        if self.pooling != "first":
+        if self.pooling not in (None, "first"):
             self._check_pooling()
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
             raise InputError("--checkpoint fresh has no classifier; leave out --"
@@ -256,10 +257,13 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         """
         if not before:
             return self
-        before = {"recipe": "paper", "head": None, **before}
+        before = {"recipe": "paper", "head": None, "pooling": "first", **before}
         if self.head not in (None, before["head"]):
             raise InputError(f"--resume: --head {self.head}: the run in {self.output_dir} was started with "
                              f"{'another' if before['head'] else 'none'}; leave it out, or start anew elsewhere")
+        if self.pooling not in (None, before["pooling"]):
+            raise InputError(f"--resume: --pooling {self.pooling}: the run in {self.output_dir} was started with "
+                             f"{before['pooling'] or 'none'}; leave it out, or start anew elsewhere")
         names = [name for name in ("recipe", "head", *RECIPE_FIELDS) if not (self.chs and name in OF_A_CHS)]
         kept = {name: before[name] for name in ("early_stopping", "patience") if name in before and (
             self.stops_by_rule or name == "patience" and self.patience is None)}
@@ -281,7 +285,9 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
                                   **(paper_values(task) if recipe is None else recipe)}
         if self.chs:
             values.update({name: value for name, value in asked.chs()._asdict().items() if value is not None})
-        if self.pooling != "first":
+        if self.pooling is None and (self.pooler or self.keep_classifier):
+            values["pooling"] = "first"
+        if (self.pooling or values["pooling"]) != "first":
             values["pooler"] = False
         if self.keep_classifier:  # its form is the checkpoint's
             values.update(classifier_init="uniform", pooler=False, extra_layer=None)

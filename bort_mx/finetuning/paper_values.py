@@ -14,5 +14,6 @@ def paper_values(task: Task) -> Dict[str, Any]:
 def head_values(head: str, task: Task) -> Dict[str, Any]:
     """The options that a head stands for. [P] CoLA has one more layer before the classifier; eq. 8 has the pooler."""
     if head == "usual":
-        return {"classifier_init": "normal", "pooler": True, "extra_layer": False}
-    return {"classifier_init": "uniform", "pooler": head == "paper", "extra_layer": task.extra_layer}
+        return {"classifier_init": "normal", "pooler": True, "extra_layer": False, "pooling": "first"}
+    return {"classifier_init": "uniform", "pooler": head == "paper", "extra_layer": task.extra_layer,
+            "pooling": "first"}

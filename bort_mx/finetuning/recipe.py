@@ -41,6 +41,8 @@ class Start(NamedTuple):
     architecture: Architecture
     pooler: bool
     """Whether the checkpoint has a pre-trained pooler."""
+    pooling: str = "first"
+    """What its classifier reads, if it has one: `ModelConfig.pooling`."""
 
 
 class Recipe(NamedTuple):
@@ -67,7 +69,7 @@ def usual(task: Task, start: Start, examples: int, reason: str) -> Recipe:
     batch = task.batch_size if task.states_batch_size else BATCH
     return Recipe("usual", {"learning_rate": rate, "weight_decay": 0.01, "warmup": 0.1, "epochs": epochs,
                             "batch_size": batch, "classifier_init": "normal", "pooler": start.pooler,
-                            "extra_layer": False},
+                            "extra_layer": False, "pooling": "first"},
                   f"{reason}; {size / 1e6:.1f} M parameters in the layers, without embeddings; "
                   f"{examples:,} training examples")
 
@@ -107,13 +109,13 @@ def choose(asked: Optional[str], chs: bool, task: Task, start: Optional[Start], 
     if chs:
         found.values["epochs"] = paper_epochs(examples)
     found.values["epochs"] = min(found.values["epochs"], max_epochs or found.values["epochs"])
+    found.values["pooling"] = start.pooling
     if head is not None:
         found.values.update(head_values(head, task))
     return found
 
 
-def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keeps_classifier: bool,
-             pooling: str = "first") -> str:
+def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keeps_classifier: bool) -> str:
     """The recipe in one line, with the values that are used.
 
     Args:
@@ -121,11 +123,10 @@ def describe(recipe: Recipe, used: Mapping[str, Any], given: Sequence[str], keep
         used: a value for each of `RECIPE_FIELDS`.
         given: those of `RECIPE_FIELDS` that the user gave to a new run.
         keeps_classifier: the option --keep-classifier.
-        pooling: what a new classifier reads: `ModelConfig.pooling`.
     """
     head = "N(0, 0.02²)" if used["classifier_init"] == "normal" else "U(-1/2, 1/2)"
     read = {"first": ["the pooler"] if used["pooler"] else [], "mean": ["the mean of all tokens"],
-            "segments": ["the two texts' means"]}[pooling]
+            "segments": ["the texts' means"]}[used["pooling"]]
     layers = [*read, *(["one more linear layer"] if used["extra_layer"] else [])]
     form = "the checkpoint's own classifier" if keeps_classifier else (
         f"a new classifier from {head} on " + (" and ".join(layers) or "the first token"))

@@ -63,27 +63,33 @@ def settle(options: FineTuningOptions, asked: Task, data: TaskData, workers: Wor
     recipe = recipes.choose(continued.recipe, options.chs, data.task, start, len(data.train), options.max_epochs,
                             continued.head)
     settled = dataclasses.replace(continued.resolved(data.task, asked, recipe.values), recipe=recipe.name)
-    pooling = pooling_of(options.pooling, data.task)
-    if trains and pooling == "segments":
-        _refuse_without_types(options.checkpoint, weights)
+    if trains and pooling_of(settled.pooling, data.task) == "segments" and not options.keep_classifier:
+        refuse_without_types(options.checkpoint, weights)
     if trains and options.stops_by_rule:
         settled = dataclasses.replace(settled, early_stopping=True, patience=epochs.PATIENCE)
     used = {name: getattr(settled, name) for name in RECIPE_FIELDS}
     given = [] if before else [name for name in RECIPE_FIELDS if getattr(options, name) is not None]
     return Settled(settled, continued, weights, recipe,
-                   recipes.describe(recipe, used, given, options.keep_classifier, pooling))
+                   recipes.describe(recipe, used, given, options.keep_classifier))
 
 
-def _refuse_without_types(checkpoint: str, weights: Optional[Weights]) -> None:
-    """Raises InputError where no token types tell the two texts of a pair apart."""
-    if weights is None or weights.config.token_types != 2 or not weights.tokenizer.has_token_types:
-        raise InputError(f"--pooling segments: {checkpoint} has no two token types, which tell the two texts of a pair "
-                         "apart; take --pooling mean")
+def refuse_without_types(checkpoint: str, weights: Optional[Weights]) -> None:
+    """For --pooling segments.
+
+    Args:
+        checkpoint: the option --checkpoint.
+        weights: what it holds; None for fresh.
+    Raises:
+        InputError: no token types tell the two texts of a pair apart.
+    """
+    if weights is None or weights.config.token_types != 2 or not weights.tokenizer.gives_token_types:
+        raise InputError(f"--pooling segments: {checkpoint} has no token types for a second text, in its model or by "
+                         "its tokenizer; take --pooling mean")
 
 
 def _start_of(weights: Weights) -> recipes.Start:
     pooler = any(name.startswith("pooler.") for name in without_classifier(weights).tensors)
-    return recipes.Start(weights.config.architecture, pooler)
+    return recipes.Start(weights.config.architecture, pooler, weights.config.pooling)
 
 
 def starting_weights(checkpoint: str, weights: Optional[Weights], seed: int, data: TaskData,

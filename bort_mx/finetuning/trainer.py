@@ -170,9 +170,9 @@ def texts_of(task: Task, longest: int) -> Dict[str, Any]:
     return {"max_length": longest, "cut": task.cut, "text_columns": tuple(task.text_names)}
 
 
-def pooling_of(asked: str, task: Task) -> str:
+def pooling_of(asked: Optional[str], task: Task) -> str:
     """`ModelConfig.pooling` for the option --pooling: of a task with one text, its mean stands for the two texts'."""
-    return "mean" if asked == "segments" and len(task.text_names) == 1 else asked
+    return "mean" if asked == "segments" and len(task.text_names) == 1 else asked or "first"
 
 
 def _initialize_normal(model: BERT, seed: int) -> None:

@@ -19,6 +19,7 @@ from bort_mx.data.input_texts import Text
 from bort_mx.errors import InputError, RunError
 from bort_mx.inference.engines import forward
 from bort_mx.inference.pipeline import encode_texts, evenly, pad, problem_type
+from bort_mx.models.config import ModelConfig
 
 SAMPLE, STRIDE = 64, 8
 """Number of paragraphs of the built-in text, and the distance between two of them."""
@@ -48,9 +49,13 @@ class Quality(NamedTuple):
     good: bool
 
 
-def sample_texts(first: int = 0) -> List[Text]:
-    """Some paragraphs of the text that every machine has, from the paragraph `first` on."""
-    return [(text, None) for text in itertools.islice(sample_text.paragraphs(), first, first + SAMPLE * STRIDE, STRIDE)]
+def sample_texts(config: ModelConfig, first: int = 0) -> List[Text]:
+    """Some paragraphs of the text that every machine has, from the paragraph `first` on; for a model of pairs of texts,
+    each with the one after it.
+    """
+    found = list(itertools.islice(sample_text.paragraphs(), first, first + SAMPLE * STRIDE + 1))
+    pairs = config.head == "classifier" and (len(config.text_columns) == 2 or config.pooling == "segments")
+    return [(found[i], found[i + 1] if pairs else None) for i in range(0, len(found) - 1, STRIDE)]
 
 
 def form_of(weights: Any, head: Optional[str], texts: Optional[Sequence[Text]], static: bool, weight_bits: int,
@@ -88,7 +93,7 @@ def calibrated(weights: Any, head: Optional[str],
                          "beside the weights")
     if texts is not None and len(texts) < 2:
         raise InputError("--texts: one text; calibration and comparison need at least two")
-    mine = sample_texts(STRIDE // 2) if texts is None else texts[::2]
+    mine = sample_texts(weights.config, STRIDE // 2) if texts is None else texts[::2]
     return calibrate(weights, batches_of(weights, weights.tokenizer, mine)), texts and texts[1::2]
 
 
@@ -115,7 +120,7 @@ def judge(model: Any, exported: Any, tokenizer: Any, texts: Optional[Sequence[Te
     Raises:
         RunError: the file is bad, and `strict`.
     """
-    given = sample_texts() if texts is None else texts
+    given = sample_texts(model.config) if texts is None else texts
     taken = evenly(given, MOST_TEXTS)
     if tokenizer is None:
         quality = Quality("not compared with float32 on texts, as there is no tokenizer", False)

@@ -1,21 +1,30 @@
 """Classifiers that read means of hidden states (--pooling)."""
 
+import pathlib
+
 import mxnet as mx
 import numpy as np
 import pytest
 
-from bort_mx import Architecture
+from bort_mx import Architecture, pipeline
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import gluonnlp, huggingface, loading
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import get_task
-from bort_mx.errors import InputError
+from bort_mx.data.tokenizers.wordpiece import WordPieceTokenizer
+from bort_mx.errors import InputError, RunError
 from bort_mx.finetuning import recipe
+from bort_mx.finetuning.benchmark import run_benchmarks
+from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.finetuning.trainer import build_classifier
 from bort_mx.models import build_model
 from bort_mx.models.bert import parameters_of
 from bort_mx.models.config import ModelConfig
+
+pytest.importorskip("onnxruntime")
+
+from bort_mx.checkpoints import onnx_export, onnx_graph  # noqa: E402
 
 ARCHITECTURE = Architecture(2, 2, 24, 32)
 LENGTHS = [9, 6, 5]
@@ -140,11 +149,136 @@ def test_configurations_that_no_model_has(changes, message):
         ModelConfig(ARCHITECTURE, 60, "classifier", **{"family": "bert", **changes})
 
 
-def test_a_recipe_with_a_pooler_leaves_it_out_and_says_what_is_read():
+def settled(start, **given):
     task = get_task("RTE")
-    start = recipe.Start(ARCHITECTURE, True)
-    found = recipe.choose(None, False, task, start, 100)
-    settled = FineTuningOptions(task="RTE", pooling="segments").resolved(task, task, found.values)
-    assert found.values["pooler"] is True and settled.pooler is False
-    used = {name: getattr(settled, name) for name in found.values}
-    assert recipe.describe(found, used, [], False, "segments").endswith("on the two texts' means")
+    options = FineTuningOptions(task="RTE", **given)
+    found = recipe.choose(options.recipe, False, task, start, 100, None, options.head)
+    return found, options.resolved(task, task, found.values)
+
+
+@pytest.mark.parametrize("read, given, expected", [
+    ("first", {}, ("first", True)),
+    ("first", {"pooling": "segments"}, ("segments", False)),
+    ("mean", {}, ("mean", False)),  # as the checkpoint's classifier
+    ("mean", {"recipe": "paper"}, ("mean", False)),
+    ("mean", {"pooling": "first"}, ("first", True)),
+    ("mean", {"pooler": True}, ("first", True)),
+    ("mean", {"head": "usual"}, ("first", True)),
+    ("mean", {"keep_classifier": True}, ("first", False)),  # not used: the classifier is the checkpoint's
+])
+def test_what_is_read_and_by_what(read, given, expected):
+    found, options = settled(recipe.Start(ARCHITECTURE, True, read), **given)
+    assert (options.pooling, options.pooler) == expected
+    used = {name: getattr(options, name) for name in found.values}
+    said = {"first": "on the pooler", "mean": "on the mean of all tokens", "segments": "on the texts' means"}
+    if not options.keep_classifier:
+        assert recipe.describe(found, used, [], False).endswith(said[expected[0]])
+
+
+# -- whole runs ----------------------------------------------------------------------------------------------------
+
+WORDS = ["the", "cat", "dog", "king", "queen", "sat", "ran", "ate", "slept", "saw"]
+
+
+@pytest.fixture
+def bert(tmp_path):
+    """A checkpoint of BERT's family with a WordPiece vocabulary."""
+    return checkpoint(tmp_path / "bert")
+
+
+def checkpoint(folder, typed=True, **options):
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], typed=typed)
+    model = build_model(ARCHITECTURE, tokenizer.vocab_size, seed=1, num_positions=32, **{"family": "bert", **options})
+    checkpoint_directory.write(folder, checkpoint_directory.tensors_of(model), tokenizer, model.config)
+    return folder
+
+
+def pairs(folder, name="pairs.csv"):
+    """Whether the second text has the first one's noun: nothing for a model that cannot tell the texts apart."""
+    rng = np.random.default_rng(3)
+    lines = ["sentence1,sentence2,label"]
+    for i in range(40):
+        first, other = rng.choice(WORDS[1:5], 2, replace=False)
+        lines.append(f"the {first} sat,the {first if i % 2 else other} ran,{'yes' if i % 2 else 'no'}")
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return str(folder / name)
+
+
+def run(folder, **options):
+    return finetune(FineTuningOptions(**{
+        "train": pairs(folder), "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "device": "cpu",
+        "output_dir": str(folder / "run"), **options}))
+
+
+def scores(path, folder):
+    rows = [line.split(",")[:2] for line in pathlib.Path(pairs(folder)).read_text().splitlines()[1:9]]
+    return np.array([[found["scores"][name] for name in ("no", "yes")] for found in pipeline(str(path))(
+        [tuple(row) for row in rows])])
+
+
+def test_a_run_its_file_and_its_prediction_agree(bert, tmp_path, capsys):
+    run(tmp_path, checkpoint=str(bert), pooling="segments")
+    assert "a new classifier from N(0, 0.02²) on the texts' means" in capsys.readouterr().out
+    weights = loading.read(tmp_path / "run")
+    assert (weights.config.pooling, len(weights.config.text_columns)) == ("segments", 2)
+    onnx_export.export(weights, tmp_path / "model.onnx")
+    np.testing.assert_allclose(scores(tmp_path / "model.onnx", tmp_path), scores(tmp_path / "run", tmp_path), atol=1e-5)
+    onnx_export.export(weights, tmp_path / "encoder" / "model.onnx", head="encoder")  # what predict --embed advises
+    with pytest.raises(InputError, match="--pooling mean: the run in .* was started with segments"):
+        run(tmp_path, checkpoint=str(bert), pooling="mean", resume="auto")
+    run(tmp_path, checkpoint=str(tmp_path / "run"), output_dir=str(tmp_path / "more"))  # as what it starts from
+    assert loading.read(tmp_path / "more").config.pooling == "segments"
+
+
+def test_the_exports_check_sees_the_second_text(tmp_path, monkeypatch):
+    model = build_model(ARCHITECTURE, 60, "classifier", seed=1, num_positions=16, family="bert", pooling="segments")
+    given = Weights(model.config, checkpoint_directory.tensors_of(model), None, "mine")
+    right = onnx_graph._Graph._means
+
+    def swapped(self, states):
+        x = right(self, states)
+        u, v, difference, product = (self._add("Slice", x, self._ints(24 * i), self._ints(24 * i + 24), self._ints(1))
+                                     for i in range(4))
+        return self._add("Concat", u, v, self._add("Abs", self._add("Add", u, v)), product, axis=1)
+
+    monkeypatch.setattr(onnx_graph._Graph, "_means", swapped)
+    with pytest.raises(RunError, match="not written, as its largest difference"):
+        onnx_export.export(given, tmp_path / "m.onnx")
+
+
+def test_texts_that_nothing_tells_apart_are_refused_before_training(tmp_path):
+    untyped = checkpoint(tmp_path / "untyped", typed=False)
+    assert not loading.read(untyped).tokenizer.gives_token_types  # its file says so, and is honoured
+    for given in (untyped, checkpoint(tmp_path / "roberta", family="roberta"), "fresh"):
+        with pytest.raises(InputError, match="--pooling segments: .* no token types for a second text"):
+            run(tmp_path, checkpoint=str(given), pooling="segments")
+        assert not (tmp_path / "run").exists() or not any((tmp_path / "run").glob("checkpoints/*"))
+
+
+def test_a_tokenizer_without_types_answers_the_same_when_it_is_read_again(tmp_path):
+    """What it was trained with, token types 0 for both texts, is what it predicts with."""
+    given = checkpoint(tmp_path / "untyped", typed=False)
+    first = run(tmp_path, checkpoint=str(given), pooling="mean", dev=pairs(tmp_path, "dev.csv"))
+    again = run(tmp_path, checkpoint=str(tmp_path / "run"), predict_only=True, dev=pairs(tmp_path, "dev.csv"),
+                train=None, output_dir=str(tmp_path / "again"))
+    assert first["dev"] == again["dev"]
+
+
+def test_a_benchmark_is_refused_before_its_first_task(tmp_path):
+    roberta = checkpoint(tmp_path / "roberta", family="roberta")
+    folder = tmp_path / "data" / "CoLA"
+    folder.mkdir(parents=True)
+    for split in ("train", "dev"):
+        (folder / f"{split}.tsv").write_text("x\t1\t\tthe cat sat\nx\t0\t*\tcat the sat\n")
+    with pytest.raises(InputError, match="--pooling segments: .*roberta has no token types"):
+        run_benchmarks(FineTuningOptions(task="glue", checkpoint=str(roberta), pooling="segments", device="cpu",
+                                         data_dir=str(tmp_path / "data"), output_dir=str(tmp_path / "run")), finetune)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_of_two_means_is_not_asked_about_one_text(bert, tmp_path):
+    run(tmp_path, checkpoint=str(bert), pooling="segments")
+    (tmp_path / "one.csv").write_text("sentence1,label\nthe cat sat,no\nthe dog ran,yes\n")
+    with pytest.raises(InputError, match="reads the means of two texts .* has one text an example"):
+        run(tmp_path, checkpoint=str(tmp_path / "run"), predict_only=True, dev=str(tmp_path / "one.csv"), train=None,
+            output_dir=str(tmp_path / "again"))

@@ -43,13 +43,13 @@ def test_epochs_follow_the_size_of_the_training_set(examples, epochs):
 
 def test_the_papers_recipe_is_for_bort_for_chs_and_on_request():
     old = {"learning_rate": 1e-5, "weight_decay": 0.01, "warmup": 0.1, "epochs": 3, "batch_size": 8,
-           "classifier_init": "uniform", "pooler": True, "extra_layer": True}
+           "classifier_init": "uniform", "pooler": True, "extra_layer": True, "pooling": "first"}
     for found in (chosen(PRESETS["bort"], pooler=True), chosen(MINILM, asked="paper")):
         assert (found.name, found.values) == ("paper", old)
     by_rule = chosen(MINILM, chs=True)  # its epochs follow the size of the set, see test_epochs.py
     assert (by_rule.name, {**by_rule.values, "epochs": 3}) == ("paper", old) and by_rule.values["epochs"] >= 50
     usual = {**old, "learning_rate": 5e-5, "epochs": 5, "batch_size": 16, "classifier_init": "normal", "pooler": True,
-             "extra_layer": False}
+             "extra_layer": False, "pooling": "first"}
     assert chosen(MINILM, pooler=True).values == usual
     assert chosen(PRESETS["bort"], asked="usual").values["learning_rate"] == 5e-5
 
@@ -102,7 +102,7 @@ def test_what_is_used_is_recorded_and_said(by_default, tmp_path, capsys):
     recorded = json.loads((tmp_path / "run/config.json").read_text())["options"]
     assert {name: recorded[name] for name in ("recipe", *RECIPE_FIELDS)} == {
         "recipe": "usual", "learning_rate": 3e-4, "weight_decay": 0.01, "warmup": 0.1, "epochs": 1, "batch_size": 16,
-        "classifier_init": "normal", "pooler": False, "extra_layer": False}
+        "classifier_init": "normal", "pooler": False, "extra_layer": False, "pooling": "first"}
 
 
 def test_a_resumed_run_goes_on_with_what_it_had(by_default, tmp_path):

@@ -10,6 +10,7 @@ from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError, RunError
 from bort_mx.inference import int8_quality
 from bort_mx.models import build_model
+from bort_mx.models.config import ModelConfig
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -132,3 +133,13 @@ def test_texts_that_cannot_be_read_are_named_before_anything_is_written(checkpoi
         export.main([str(checkpoints / "mlm"), str(tmp_path / "m.onnx"), "--int8", "--texts",
                      str(tmp_path / "none.txt")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_pairs_is_judged_on_pairs():
+    """Else half of what a classifier with pooling segments reads would be 0 in every text."""
+    config = ModelConfig(Architecture(1, 2, 8, 8), 9, "classifier", family="bert", text_columns=("a", "b"))
+    found = int8_quality.sample_texts(config)
+    alone = int8_quality.sample_texts(config.replace(text_columns=("a",)))
+    assert len(found) == len(alone) == int8_quality.SAMPLE and all(second for _, second in found)
+    assert [first for first, _ in found] == [first for first, _ in alone] and {second for _, second in alone} == {None}
+    assert int8_quality.sample_texts(config.replace(head="encoder")) == alone

@@ -30,7 +30,8 @@ class Tokenizer(abc.ABC):
         special_ids: the ids of those five and of added tokens that are special; they are never masked.
         added: the tokens added to the vocabulary, beside those five, by id.
         mask_token: the mask token as written in text, "<mask>" or "[MASK]".
-        has_token_types: True where the second text of a pair has token type 1 (BERT).
+        has_token_types: True where the second text of a pair has token type 1 (BERT), unless its files say otherwise:
+            see `gives_token_types`.
     """
 
     kind: str
@@ -53,6 +54,11 @@ class Tokenizer(abc.ABC):
         self.added = tuple(token for token in sorted(added, key=lambda token: token.id) if token.id not in five)
         self.special_ids: FrozenSet[int] = five | {token.id for token in self.added if token.special}
         self._digest: Optional[str] = None
+
+    @property
+    def gives_token_types(self) -> bool:
+        """Whether the second text of a pair does have token type 1."""
+        return self.has_token_types
 
     # -- text to ids ---------------------------------------------------------------------------------------------
 

@@ -102,7 +102,8 @@ def _load_wordpiece(path: pathlib.Path, config: Dict) -> Tokenizer:
         logger.warning("%s: taken as cased, as it has upper-case letters and no %s says do_lower_case", path, CONFIG)
     added = read_added_tokens(path.parent, config, {token: i for i, token in enumerate(tokens)})
     return WordPieceTokenizer(tokens, not _is_cased(tokens) if lower is None else lower, config.get("strip_accents"),
-                              config.get("tokenize_chinese_chars", True), str(path), added)
+                              config.get("tokenize_chinese_chars", True), str(path), added,
+                              _says_types(path.parent, config))
 
 
 def _load_sentencepiece(path: pathlib.Path, config: Dict) -> Tokenizer:
@@ -145,13 +146,19 @@ def _load_program(path: pathlib.Path, config: Dict) -> Tokenizer:
     check_class(path.parent, config, None)
     program = with_settings(program, config, path)
     specials = _special_tokens(path.parent, config, {*vocab, *(token.content for token in added)}, kind_of(program))
-    # transformers 5 writes this class, whose calls return token types only where model_input_names has them
+    return ProgramTokenizer(program, specials, str(path), added, _says_types(path.parent, config))
+
+
+def _says_types(directory: pathlib.Path, config: Dict) -> bool:
+    """Whether the tokenizer's calls return token types, as model_input_names says.
+
+    transformers 5 writes the class TokenizersBackend, which returns them only where model_input_names has them.
+    """
     default = [] if config.get("tokenizer_class") == "TokenizersBackend" else ["token_type_ids"]
     inputs = config.get("model_input_names") or default
     if not isinstance(inputs, list):
-        raise InputError(f"{path.parent / CONFIG}: model_input_names is {inputs!r}; expected a list of names")
-    typed = "token_type_ids" in inputs
-    return ProgramTokenizer(program, specials, str(path), added, typed)
+        raise InputError(f"{directory / CONFIG}: model_input_names is {inputs!r}; expected a list of names")
+    return "token_type_ids" in inputs
 
 
 def _special_tokens(directory: pathlib.Path, config: Dict, known: set, kind: str) -> Dict[str, str]:

@@ -82,6 +82,11 @@ class ProgramTokenizer(Tokenizer):
         """Whether it is what a vocabulary's plain files say: RoBERTa's byte-level BPE, or BERT's WordPiece."""
         return self._plain_form is not None
 
+    @property
+    def gives_token_types(self) -> bool:
+        """As `Tokenizer`'s; not where model_input_names leaves token_type_ids out."""
+        return self.has_token_types and self._typed
+
     @functools.cached_property
     def _aware(self) -> tokenizers.Tokenizer:
         """The same tokenizer, but one that reads special tokens written in a text."""

@@ -17,12 +17,14 @@ class WordPieceTokenizer(ProgramTokenizer):
         chinese: put every CJK character in a word of its own.
         source: the file to name in errors.
         added: tokens added to the vocabulary, or of it, that are found in texts before they are cut into words.
+        typed: the second text of a pair has token type 1.
     Raises:
         InputError: a token that stands twice, or special tokens that are missing.
     """
 
     def __init__(self, tokens: Sequence[str], lower_case: bool = True, strip_accents: Optional[bool] = None,
-                 chinese: bool = True, source: str = "vocabulary", added: Sequence[AddedToken] = ()):
+                 chinese: bool = True, source: str = "vocabulary", added: Sequence[AddedToken] = (),
+                 typed: bool = True):
         vocab = {token: i for i, token in enumerate(tokens)}
         if len(vocab) != len(tokens):
             line = next(i for i, token in enumerate(tokens) if vocab[token] != i) + 1
@@ -37,4 +39,4 @@ class WordPieceTokenizer(ProgramTokenizer):
             "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
             "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                       "max_input_chars_per_word": 100, "vocab": vocab},
-        }, BERT_SPECIALS, source, added)
+        }, BERT_SPECIALS, source, added, typed)
