@@ -28,6 +28,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from students_plan import (
     COMMON,
+    FROM_MNLI,
     FROM_TASK_TEACHER,
     GIVEN,
     OWN_HEAD,
@@ -143,12 +144,22 @@ class Driver:
         if step.recipe == FROM_TASK_TEACHER:
             checkpoint = str(self._runs / "inner-1h")
             options += ["--teacher", str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
+        if step.recipe == FROM_MNLI:
+            checkpoint = str(self._tasks(name, "MNLI"))
         if step.recipe in (TEACHER, "wide"):
             options += ["--learning-rate", WIDE_RATE]
-        seeds = str(seeds_and_tasks(step.recipe)[0])
+        options += ["--seeds", str(seeds_and_tasks(step.recipe)[0])]
+        return self._finetune(step.task, checkpoint, out, options)
+
+    def transfer(self, step: Step) -> Optional[Dict]:
+        """A student fine-tuned on the sample of MNLI, to go on from."""
+        out = self._tasks(f"{step.recipe}-{step.hours}h", "MNLI")
+        return self._finetune("MNLI-matched", str(self._runs / "inner-1h"), out, [*WAYS[WAY["inner"]], "--epochs", "2"])
+
+    def _finetune(self, task: str, checkpoint: str, out: pathlib.Path, options: List[str]) -> Optional[Dict]:
         code = self._program("run_finetune.py", [
-            "--config", str(ROOT / "configs" / "finetune_small_encoder.yaml"), "--task", step.task, "--checkpoint",
-            checkpoint, "--seeds", seeds, "--data-dir", self._data_dir, "--output-dir", str(out), *options])
+            "--config", str(ROOT / "configs" / "finetune_small_encoder.yaml"), "--task", task, "--checkpoint",
+            checkpoint, "--data-dir", self._data_dir, "--output-dir", str(out), *options])
         return None if code else {"results": files.read_json(out / "results.json"), "options": options}
 
     def _tasks(self, name: str, task: str) -> pathlib.Path:

@@ -63,13 +63,15 @@ TEACHER = "teacher"
 """In place of a recipe: the teacher itself, fine-tuned."""
 FROM_TASK_TEACHER = "inner, task teacher"
 """In place of a recipe: "inner" of one core-hour, fine-tuned with the fine-tuned teacher's answers."""
+FROM_MNLI = "inner, MNLI first"
+"""In place of a recipe: "inner" of one core-hour, fine-tuned on the sample of MNLI, then on another task of pairs."""
 
 
 class Step(NamedTuple):
     """One thing to do."""
 
     kind: str
-    """head, calibrate, pretrain or finetune."""
+    """head, calibrate, pretrain, transfer (to MNLI) or finetune."""
     recipe: str = ""
     hours: int = 0
     task: str = ""
@@ -79,12 +81,15 @@ def seeds_and_tasks(recipe: str) -> Tuple[int, Tuple[str, ...]]:
     """Five seeds of five tasks; three for the two wide models; three of the four small tasks for ablations."""
     if recipe in ABLATIONS or recipe == FROM_TASK_TEACHER:
         return 3, TASKS[:-1]
+    if recipe == FROM_MNLI:
+        return 5, ("RTE", "MRPC", "STS-B")
     return (3 if recipe in ("wide", TEACHER) else 5), TASKS
 
 
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
-    students = [("inner", 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8), (TEACHER, 0), ("wide", 4),
+    students = [("inner", 1), (FROM_MNLI, 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
+                (TEACHER, 0), ("wide", 4),
                 (FROM_TASK_TEACHER, 1), *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
     steps: List[Step] = []
@@ -94,6 +99,7 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
         if name in RECIPES:
             steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
+        steps += [Step("transfer", name, hours)] if name == FROM_MNLI else []
         steps += [Step("finetune", name, hours, task) for task in seeds_and_tasks(name)[1]]
     return list(dict.fromkeys(steps))
 
@@ -104,6 +110,8 @@ def needs(step: Step) -> List[Step]:
         return [Step("head")] if RECIPES[step.recipe].teacher == WITH_HEAD else []
     if step.kind == "pretrain":
         return [Step("calibrate", step.recipe)]
+    if step.recipe == FROM_MNLI:
+        return [Step("pretrain", "inner", 1)] if step.kind == "transfer" else [Step("transfer", FROM_MNLI, 1)]
     if step.recipe == FROM_TASK_TEACHER:
         return [Step("pretrain", "inner", 1), Step("finetune", TEACHER, 0, step.task)]
     return [Step("pretrain", step.recipe, step.hours)] if step.kind == "finetune" and step.recipe != TEACHER else []

@@ -80,6 +80,18 @@ def test_a_task_teacher_and_the_wide_ones_are_fine_tuned_from_their_folders(stud
     assert own[own.index("--checkpoint") + 1] == TEACHER and own[own.index("--learning-rate") + 1] == "1e-4"
 
 
+def test_a_transfer_goes_by_mnli(students, tmp_path):
+    seen = []
+    driver(students, tmp_path, seen, only={"inner 1", "inner, MNLI first 1"}).run()
+    programs = [options for script, options in seen if script == "run_finetune.py"][5:]
+    mnli, *others = programs
+    place = mnli[mnli.index("--output-dir") + 1]
+    assert mnli[mnli.index("--task") + 1] == "MNLI-matched" and "--seeds" not in mnli
+    assert mnli[mnli.index("--checkpoint") + 1] == str(tmp_path / "inner-1h")
+    assert [options[options.index("--task") + 1] for options in others] == ["RTE", "MRPC", "STS-B"]
+    assert {options[options.index("--checkpoint") + 1] for options in others} == {place}
+
+
 def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(students, tmp_path):
     seen = []
     driver(students, tmp_path, seen, stop_at=4).run()
