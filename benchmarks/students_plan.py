@@ -89,8 +89,7 @@ def seeds_and_tasks(recipe: str) -> Tuple[int, Tuple[str, ...]]:
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
     students = [("inner", 1), (FROM_MNLI, 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
-                (TEACHER, 0), ("wide", 4),
-                (FROM_TASK_TEACHER, 1), *((name, 1) for name in ABLATIONS)]
+                (TEACHER, 0), ("wide", 4), (FROM_TASK_TEACHER, 1), *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
     steps: List[Step] = []
     for name, hours in dict.fromkeys(students):
@@ -100,7 +99,8 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
             steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
         steps += [Step("transfer", name, hours)] if name == FROM_MNLI else []
-        steps += [Step("finetune", name, hours, task) for task in seeds_and_tasks(name)[1]]
+        tasks = sorted(seeds_and_tasks(name)[1], key=lambda task: task != "SST-2")  # longest first
+        steps += [Step("finetune", name, hours, task) for task in tasks]
     return list(dict.fromkeys(steps))
 
 
