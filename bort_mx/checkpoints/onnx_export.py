@@ -172,10 +172,11 @@ def _random_batches(weights: Weights, seed: int) -> Iterator[Tuple[np.ndarray, n
     """Ids (B, s), lengths (B,) and token types (B, s): one sequence of each length alone, and a padded batch of all but
     the longest. In each, a second text begins somewhere, where there are types for it.
     """
-    rng, V, types = random.generator(seed, "export parity"), weights.config.vocab_size, weights.config.token_types
+    rng, borders = (random.generator(seed, f"export parity{what}") for what in ("", ", second texts"))
+    V, types = weights.config.vocab_size, weights.config.token_types
     lengths = _lengths(weights)
     padded = lengths[:-1] or lengths
     for together in (*([length] for length in lengths), padded):
         ids = rng.integers(0, V, (len(together), max(together)))
-        begins = rng.integers(0, np.array(together) + 1)
+        begins = borders.integers(0, np.array(together) + 1)
         yield ids, np.array(together), (np.arange(ids.shape[1]) >= begins[:, None]).astype(int) * (types > 1)

@@ -261,9 +261,9 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         if self.head not in (None, before["head"]):
             raise InputError(f"--resume: --head {self.head}: the run in {self.output_dir} was started with "
                              f"{'another' if before['head'] else 'none'}; leave it out, or start anew elsewhere")
-        if self.pooling not in (None, before["pooling"]):
+        if before["pooling"] not in (None, self.pooling) and self.pooling is not None:
             raise InputError(f"--resume: --pooling {self.pooling}: the run in {self.output_dir} was started with "
-                             f"{before['pooling'] or 'none'}; leave it out, or start anew elsewhere")
+                             f"{before['pooling']}; leave it out, or start anew elsewhere")
         names = [name for name in ("recipe", "head", *RECIPE_FIELDS) if not (self.chs and name in OF_A_CHS)]
         kept = {name: before[name] for name in ("early_stopping", "patience") if name in before and (
             self.stops_by_rule or name == "patience" and self.patience is None)}
