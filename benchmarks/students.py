@@ -2,6 +2,7 @@
 
     python benchmarks/students.py run --data-dir ../shared/data --teacher MINILM --runs runs/students [--until 18:55]
     python benchmarks/students.py table
+    python benchmarks/students.py plot
 
 `run` does the steps of docs/experiments/students.md in order, one at a time, and goes on where it was stopped: by
 SIGTERM, Ctrl-C or --until, after a checkpoint. Several may run at once: each takes the first step that nobody works on.
@@ -26,6 +27,7 @@ import sys
 import threading
 from typing import Any, Dict, Iterator, List, Optional
 
+import seed_dots
 from students_plan import (
     COMMON,
     FROM_MNLI,
@@ -51,6 +53,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RECORD = ROOT / "docs" / "experiments" / "students.jsonl"
 METRIC = {"SST-2": "accuracy", "CoLA": "matthews", "MRPC": "f1", "RTE": "accuracy", "STS-B": "pearson"}
 CALIBRATED = 15  # steps
+LINES = {"bag of words": {"SST-2": 82.0, "CoLA": 10.5, "MRPC": 82.2, "RTE": 54.5},
+         "BERT-Mini": {"SST-2": 85.9, "CoLA": 0.0, "MRPC": 81.1, "RTE": 57.9, "STS-B": 75.4},
+         "goal at 8 hours": {"SST-2": 85, "CoLA": 22, "MRPC": 83, "RTE": 57, "STS-B": 78}}
+"""What the figure shows beside students, in percent; see docs/experiments/students.md."""
 STOPPED = 130
 WIDE_RATE = "1e-4"
 """Learning rate of fine-tuning the two wide models, between those of the defaults for 6 and for 30 M parameters."""
@@ -245,6 +251,18 @@ def table(path: os.PathLike) -> str:
     return "\n".join(lines)
 
 
+def plot(path: os.PathLike, figure: pathlib.Path) -> None:
+    """Scores over seeds of every student that has a task, as a PNG."""
+    rows = recorded(path)
+    students = dict.fromkeys((step.recipe, step.hours) for step in plan() if step in rows and step.kind == "finetune")
+    panels = {f"{task}, {METRIC[task]}": {
+        f"{name}\n{hours} h": [100 * value for value in scores(
+            rows[step]["results"], METRIC[task])] if (step := Step("finetune", name, hours, task)) in rows else []
+        for name, hours in students} for task in METRIC}
+    seed_dots.draw(panels, figure, {f"{task}, {METRIC[task]}": {
+        name: values.get(task, float("nan")) for name, values in LINES.items()} for task in METRIC})
+
+
 def scores(results: Dict[str, Any], metric: str) -> List[float]:
     """The metric of every seed, at the best epoch."""
     return results["dev_over_seeds"][metric]["values"]
@@ -261,7 +279,7 @@ def next_time(text: str) -> datetime.datetime:
 def main() -> None:
     """Run or tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table", "plan"])
+    parser.add_argument("action", choices=["run", "table", "plot", "plan"])
     parser.add_argument("--data-dir", default="../shared/data")
     parser.add_argument("--teacher", default="", help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--runs", default="runs/students")
@@ -274,6 +292,9 @@ def main() -> None:
         parser.error(f"--students: no {', '.join(sorted(unknown))} in the plan")
     if arguments.action == "table":
         print(table(arguments.record))
+        return
+    if arguments.action == "plot":
+        plot(arguments.record, pathlib.Path(arguments.record).with_suffix(".png"))
         return
     driver = Driver(arguments)
     if arguments.action == "plan":
