@@ -87,9 +87,10 @@ class Driver:
             self._process.send_signal(signal.SIGTERM)
 
     def left(self) -> List[Step]:
-        """The steps that are neither done nor wait for others, in order."""
+        """The steps that are neither done nor wait for others or for a way of fine-tuning, in order."""
         done = self.done()
-        return [step for step in plan(self._only) if step not in done and all(other in done for other in needs(step))]
+        return [step for step in plan(self._only) if step not in done and not waits_for_a_way(step)
+                and all(other in done for other in needs(step))]
 
     def run(self) -> None:
         """Do what is left of the plan and no other process works on."""
@@ -103,6 +104,10 @@ class Driver:
                 waiting = [step for step in plan(self._only) if step not in self.done()]
                 if waiting:
                     print(f"{len(waiting)} steps are left, which others do or which wait for others' steps", flush=True)
+                names = dict.fromkeys(step.recipe for step in waiting if waits_for_a_way(step))
+                if names:
+                    print(f"no way of fine-tuning is chosen for {', '.join(names)}: run students_selection.py with "
+                          "such a student, then write it into WAY of students_plan.py", flush=True)
                 return
 
     def _do(self, step: Step) -> None:
@@ -208,6 +213,11 @@ class Driver:
         if step.kind == "finetune":
             return {}  # results.json of the task has them
         return {"manifest_sha256": files.sha256(self._runs / "data" / "manifest.json")}
+
+
+def waits_for_a_way(step: Step) -> bool:
+    """Whether nobody has chosen how this recipe's students are fine-tuned."""
+    return step.kind == "finetune" and step.recipe in RECIPES and step.recipe not in WAY
 
 
 @contextlib.contextmanager

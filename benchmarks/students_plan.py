@@ -54,8 +54,9 @@ WAYS: Dict[str, List[str]] = {
     "means, dropout": MEANS,
 }
 """Ways of fine-tuning: options beside finetune_small_encoder.yaml."""
-WAY = dict.fromkeys(RECIPES, "means")
-"""How each recipe's students are fine-tuned, as students_selection.py found it."""
+WAY = {name: "means" for name, recipe in RECIPES.items() if recipe.teacher != NONE}
+"""How each recipe's students are fine-tuned, as students_selection.py found it. Those without a teacher have none yet:
+it is to be chosen with a student of their own before they are fine-tuned."""
 COMPARED = ("inner", "paper", "mlm")
 ABLATIONS = tuple(name for name in RECIPES if name not in (*COMPARED, "transformers", "wide"))
 TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")

@@ -77,6 +77,7 @@ def probe(model: BERT, tokenizer: Any, name: str, data_dir: str) -> float:
         return kind.fit(x[part], y[part])
 
     def score(fit: Any, rows: np.ndarray, examples: Sequence[Example]) -> float:
+        """The task's score of a fitted model's answers for rows (N, F) of examples."""
         answers = fit.predict(rows)
         predictions = list(answers) if task.is_regression else [task.labels[int(answer)] for answer in answers]
         return float(task.score(predictions, [example.label for example in examples])[METRIC[name]])
@@ -89,12 +90,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what is not in the record."""
     record = JsonlLog(arguments.record, "delete the line")
     done = {row["model"] for _, row in record.records}
-    for path in arguments.checkpoints:
-        weights = loading.read(path)
+    for entry in arguments.checkpoints:
+        given, _, path = entry.rpartition("=")
         place = pathlib.Path(path)
-        name = next((alias for alias, folder in arguments.names.items() if folder == path), place.name)
+        name = given or place.name
         if name in done:
             continue
+        weights = loading.read(path)
         model = loading.assemble(weights, "encoder")
         scores = {}
         for task in METRIC:
@@ -126,9 +128,6 @@ def main() -> None:
     if arguments.action == "table":
         print(table(arguments.record))
         return
-    named = [entry.rpartition("=") for entry in arguments.checkpoints]
-    arguments.names = {name: folder for name, _, folder in named if name}
-    arguments.checkpoints = [folder for _, _, folder in named]
     run(arguments)
 
 

@@ -23,7 +23,7 @@ from students_plan import WAYS
 from bort_mx.data.tasks import Example, get_task
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
-from bort_mx.provenance import provenance, without_folders
+from bort_mx.provenance import provenance
 from bort_mx.random import generator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
                 score = results["dev"][METRIC[task]]
                 print(f"{task}, {way}, seed {seed}: {score:.4f}", flush=True)
                 JsonlLog(arguments.record, "delete the line").append(
-                    {**key, "score": score, "options": without_folders(WAYS[way]), "steps": results["planned_steps"],
+                    {**key, "score": score, "options": WAYS[way], "steps": results["planned_steps"],
                      "data": [files.sha256(work / task / f"{name}.jsonl") for name in ("train", "dev")],
                      "commit": provenance()["git_commit"]})
 

@@ -53,8 +53,8 @@ def test_the_plan_begins_with_the_best_recipe_at_one_hour_and_its_tasks(students
 
 def test_two_processes_share_the_steps(students, tmp_path):
     seen, others = [], []
-    second = driver(students, tmp_path, others, only={"mlm 1"})
-    first = driver(students, tmp_path, seen, only={"inner 1", "mlm 1"})
+    second = driver(students, tmp_path, others, only={"wide 4"})
+    first = driver(students, tmp_path, seen, only={"inner 1", "wide 4"})
     program = first._program
 
     def with_another(script, options):
@@ -65,7 +65,7 @@ def test_two_processes_share_the_steps(students, tmp_path):
     first._program = with_another
     first.run()
     done = [row["step"] for _, row in JsonlLog(tmp_path / "record.jsonl").records]
-    expected = [step._asdict() for step in students.plan({"inner 1", "mlm 1"})]
+    expected = [step._asdict() for step in students.plan({"inner 1", "wide 4"})]
     assert sorted(map(str, done)) == sorted(map(str, expected)) and len(others) == 2 + 1 + 5 and len(seen) == 2 + 1 + 5
 
 
@@ -92,6 +92,16 @@ def test_a_transfer_goes_by_mnli(students, tmp_path):
     assert {options[options.index("--checkpoint") + 1] for options in others} == {place}
 
 
+def test_a_student_without_a_teacher_waits_for_its_way_of_fine_tuning(students, tmp_path, capsys):
+    seen = []
+    driver(students, tmp_path, seen, only={"mlm 1"}).run()
+    assert {script for script, _ in seen} == {"run_pretraining.py"} and len(seen) == 3
+    assert "no way of fine-tuning is chosen for mlm: run students_selection.py" in capsys.readouterr().out
+    students.WAY["mlm"] = "first"
+    driver(students, tmp_path, seen, only={"mlm 1"}).run()
+    assert len(seen) == 3 + 5 and "--pooling" not in seen[-1][1]
+
+
 def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(students, tmp_path):
     seen = []
     driver(students, tmp_path, seen, stop_at=4).run()
@@ -114,3 +124,14 @@ def test_the_table_has_medians_and_ranges(students, tmp_path):
     driver(students, tmp_path, seen, stop_at=8).run()
     rows = students.table(tmp_path / "record.jsonl").splitlines()
     assert rows[2].startswith("| inner | 1 | 1.00 | 1,800 | 60.0 (40.0 to 80.0) |") and rows[2].endswith("| 60.0 |")
+
+
+def test_the_figure_has_all_seeds_of_what_is_done(students, tmp_path, monkeypatch):
+    driver(students, tmp_path, [], stop_at=5).run()  # SST-2 and RTE are done
+    drawn = []
+    monkeypatch.setattr(students.seed_dots, "draw", lambda *arguments: drawn.extend(arguments))
+    students.plot(tmp_path / "record.jsonl", tmp_path / "x.png")
+    panels, path, lines = drawn
+    assert panels["RTE, accuracy"] == {"inner\n1 h": pytest.approx([50, 70, 60, 40, 80])}
+    assert panels["STS-B, pearson"] == {"inner\n1 h": []} and path == tmp_path / "x.png"
+    assert lines["RTE, accuracy"]["BERT-Mini"] == 57.9 and panels.keys() == lines.keys()

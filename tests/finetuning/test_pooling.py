@@ -164,6 +164,8 @@ def settled(start, **given):
     ("mean", {"pooling": "first"}, ("first", True)),
     ("mean", {"pooler": True}, ("first", True)),
     ("mean", {"head": "usual"}, ("first", True)),
+    ("mean", {"head": "linear"}, ("first", False)),
+    ("first", {"head": "linear", "pooling": "mean"}, ("mean", False)),
     ("mean", {"keep_classifier": True}, ("first", False)),  # not used: the classifier is the checkpoint's
 ])
 def test_what_is_read_and_by_what(read, given, expected):
@@ -171,7 +173,7 @@ def test_what_is_read_and_by_what(read, given, expected):
     assert (options.pooling, options.pooler) == expected
     used = {name: getattr(options, name) for name in found.values}
     said = {"first": "on the pooler", "mean": "on the mean of all tokens", "segments": "on the texts' means"}
-    if not options.keep_classifier:
+    if options.pooling != "first" or options.pooler:
         assert recipe.describe(found, used, [], False).endswith(said[expected[0]])
 
 
