@@ -46,11 +46,18 @@ RECIPES: Dict[str, Recipe] = {
 }
 """paper, mlm, transformers, mlm-40 and replaced start from fresh weights."""
 MEANS = ["--pooling", "segments"]
+LONG_MEANS = [*MEANS, "--dropout", "0", "--epochs", "6"]
+OF_A_TEACHER = ["--teacher", "{work}/teacher-means-1e-4-0"]
+"""students_selection.py puts the task's folder for {work}; there is the teacher that way "means, 1e-4" leaves."""
 WAYS: Dict[str, List[str]] = {
     "first": [],
     "means": [*MEANS, "--dropout", "0"],
     "means, 1e-3": [*MEANS, "--dropout", "0", "--learning-rate", "1e-3"],
-    "means, 6 epochs": [*MEANS, "--dropout", "0", "--epochs", "6"],
+    "means, 1e-4": [*MEANS, "--dropout", "0", "--learning-rate", "1e-4"],
+    "means, 6 epochs": LONG_MEANS,
+    "task teacher": [*MEANS, "--dropout", "0", *OF_A_TEACHER],
+    "task teacher, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER],
+    "task teacher, 6 epochs, w 0.9": [*LONG_MEANS, *OF_A_TEACHER, "--kd-weight", "0.9"],
     "means, dropout": MEANS,
 }
 """Ways of fine-tuning: options beside finetune_small_encoder.yaml."""

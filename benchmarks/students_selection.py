@@ -78,7 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
                 out = work / task / "-".join([arguments.name, way.replace(", ", "-").replace(" ", "-"), str(seed)])
                 command = [sys.executable, str(ROOT / "run_finetune.py"), "--config", str(CONFIG), "--task",
                            str(description), "--checkpoint", arguments.student, "--seed", str(seed), "--output-dir",
-                           str(out), "--resume", "auto", *WAYS[way]]
+                           str(out), "--resume", "auto",
+                           *(option.format(work=work / task) for option in WAYS[way])]
                 with open(f"{out}.log", "w") as log:
                     if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode:
                         raise SystemExit(f"stopped: see {out}.log")
