@@ -188,6 +188,8 @@ def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **c
     parameters = parameters_of(model)
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     tensors = _taken(weights.tensors, shapes)
+    if config.pooling != weights.config.pooling:  # trained for other inputs, whatever its shape
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     missing = sorted(name for name in shapes if name.startswith(tensor_names.HEADS) and name not in tensors)
     needed = {name: shape for name, shape in shapes.items() if name not in missing}
     check_shapes(tensors, needed, weights.source, f"the model {config.architecture}")

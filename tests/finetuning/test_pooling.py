@@ -118,6 +118,19 @@ def test_a_checkpoint_keeps_it_and_older_ones_have_none(tmp_path):
     assert model.config.replace(head="encoder").pooling == "first"
 
 
+@pytest.mark.parametrize("before, after", [("mean", "first"), ("first", "mean"), ("first", "segments")])
+def test_a_classifier_of_other_inputs_is_drawn_anew_whole(before, after, tmp_path):
+    model = build_model(ARCHITECTURE, 60, "classifier", seed=1, num_positions=16, family="bert", pooling=before)
+    tensors = {name: tensor + 1 for name, tensor in checkpoint_directory.tensors_of(model).items()}
+    checkpoint_directory.write(tmp_path / "x", tensors, None, model.config)
+    again, _, _ = loading.load(tmp_path / "x", pooling=after)
+    assert [name for name in again.initialized if name.startswith("classifier.")] == [
+        name for name in parameters_of(again) if name.startswith("classifier.")]
+    assert not parameters_of(again)["classifier.1.bias"].data().asnumpy().any()  # a trained one would be 1
+    same, _, _ = loading.load(tmp_path / "x", pooling=before)
+    assert not same.initialized and parameters_of(same)["classifier.1.bias"].data().asnumpy().all()
+
+
 @pytest.mark.parametrize("write", [huggingface.write, gluonnlp.write])
 def test_programs_that_read_the_first_token_get_no_such_file(write, tmp_path):
     model = build_model(ARCHITECTURE, 60, "classifier", seed=1, num_positions=16, family="bert", pooling="mean")
