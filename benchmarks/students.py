@@ -38,6 +38,7 @@ from students_plan import (
     TASKS,
     TEACHER,
     WAY,
+    WAY_OF_TASK_TEACHER,
     WAYS,
     Step,
     needs,
@@ -154,7 +155,7 @@ class Driver:
             checkpoint = self._teacher
         if step.recipe == FROM_TASK_TEACHER:
             checkpoint = str(self._runs / "inner-1h")
-            options += ["--teacher", str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
+            options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
         if step.recipe == FROM_MNLI:
             checkpoint = str(self._tasks(name, "MNLI"))
         if step.recipe in (TEACHER, "wide"):

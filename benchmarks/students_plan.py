@@ -61,16 +61,18 @@ WAYS: Dict[str, List[str]] = {
     "means, dropout": MEANS,
 }
 """Ways of fine-tuning: options beside finetune_small_encoder.yaml."""
-WAY = {name: "means" for name, recipe in RECIPES.items() if recipe.teacher != NONE}
-"""How each recipe's students are fine-tuned, as students_selection.py found it. Those without a teacher have none yet:
-it is to be chosen with a student of their own before they are fine-tuned."""
+WAY = {name: "means" for name, recipe in RECIPES.items() if recipe.teacher != NONE or name == "transformers"}
+"""How each recipe's students are fine-tuned, as students_selection.py found it. The others without a teacher have none
+yet: it is to be chosen with a student of their own before they are fine-tuned."""
+WAY_OF_TASK_TEACHER = [*LONG_MEANS, "--teacher"]
+"""The teacher's folder follows."""
 COMPARED = ("inner", "paper", "mlm")
 ABLATIONS = tuple(name for name in RECIPES if name not in (*COMPARED, "transformers", "wide"))
 TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")
 TEACHER = "teacher"
 """In place of a recipe: the teacher itself, fine-tuned."""
 FROM_TASK_TEACHER = "inner, task teacher"
-"""In place of a recipe: "inner" of one core-hour, fine-tuned with the fine-tuned teacher's answers."""
+"""In place of a recipe: "inner" of one core-hour, fine-tuned by `WAY_OF_TASK_TEACHER`."""
 FROM_MNLI = "inner, MNLI first"
 """In place of a recipe: "inner" of one core-hour, fine-tuned on the sample of MNLI, then on another task of pairs."""
 
@@ -87,8 +89,10 @@ class Step(NamedTuple):
 
 def seeds_and_tasks(recipe: str) -> Tuple[int, Tuple[str, ...]]:
     """Five seeds of five tasks; three for the two wide models; three of the four small tasks for ablations."""
-    if recipe in ABLATIONS or recipe == FROM_TASK_TEACHER:
+    if recipe in ABLATIONS:
         return 3, TASKS[:-1]
+    if recipe == FROM_TASK_TEACHER:
+        return 5, TASKS[:-1]
     if recipe == FROM_MNLI:
         return 5, ("RTE", "MRPC", "STS-B")
     return (3 if recipe in ("wide", TEACHER) else 5), TASKS
@@ -107,7 +111,9 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
             steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
         steps += [Step("transfer", name, hours)] if name == FROM_MNLI else []
-        tasks = sorted(seeds_and_tasks(name)[1], key=lambda task: task != "SST-2")  # longest first
+        tasks = seeds_and_tasks(name)[1]
+        if name != TEACHER:  # whose small tasks others wait for
+            tasks = sorted(tasks, key=lambda task: task != "SST-2")  # longest first
         steps += [Step("finetune", name, hours, task) for task in tasks]
     return list(dict.fromkeys(steps))
 

@@ -75,7 +75,7 @@ def test_a_task_teacher_and_the_wide_ones_are_fine_tuned_from_their_folders(stud
     last = seen[-1][1]
     assert last[last.index("--checkpoint") + 1] == str(tmp_path / "inner-1h") and "STS-B" in last
     assert last[last.index("--teacher") + 1] == str(tmp_path / "tasks" / "teacher-0h" / "STS-B" / "seed-0")
-    assert last[last.index("--seeds") + 1] == "3"
+    assert last[last.index("--seeds") + 1] == "5" and last[last.index("--epochs") + 1] == "6"
     own = next(options for script, options in seen if TEACHER in options and script == "run_finetune.py")
     assert own[own.index("--checkpoint") + 1] == TEACHER and own[own.index("--learning-rate") + 1] == "1e-4"
 
