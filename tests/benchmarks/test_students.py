@@ -1,11 +1,16 @@
 """benchmarks/students.py: the order of steps, stopping and going on, the table."""
 
 import argparse
+import pathlib
 
 import pytest
 
+from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.io.jsonl_log import JsonlLog
+from bort_mx.options import parse_options
+from bort_mx.pretraining.options import PretrainingOptions
 
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 TEACHER = "/somewhere/TEACHER"
 
 
@@ -135,3 +140,22 @@ def test_the_figure_has_all_seeds_of_what_is_done(students, tmp_path, monkeypatc
     assert panels["RTE, accuracy"] == {"inner\n1 h": pytest.approx([50, 70, 60, 40, 80])}
     assert panels["STS-B, pearson"] == {"inner\n1 h": []} and path == tmp_path / "x.png"
     assert lines["RTE, accuracy"]["BERT-Mini"] == 57.9 and panels.keys() == lines.keys()
+
+
+def test_the_configs_are_what_was_measured(students):
+    """configs/distill_student.yaml and finetune_student.yaml against the options of "inner" and of its fine-tuning."""
+    def pretraining(*options):
+        return vars(parse_options(PretrainingOptions, ["--teacher", TEACHER, *options], "x", "x"))
+
+    given = pretraining("--config", str(CONFIGS / "distill_student.yaml"))
+    inner = students.RECIPES["inner"]
+    measured = pretraining("--architecture", inner.shape, *students.COMMON, *inner.options)
+    differ = {name for name, value in given.items() if measured[name] != value}
+    assert differ <= {"budget", "log_interval", "keep_checkpoints", "evaluation_batch_size"}
+
+    def finetuning(name, *options):
+        found = vars(parse_options(FineTuningOptions, ["--config", str(CONFIGS / name), *options], "x", "x"))
+        return {key: value for key, value in found.items() if key != "config"}
+
+    assert finetuning("finetune_student.yaml") == finetuning(
+        "finetune_small_encoder.yaml", *students.WAYS[students.WAY["inner"]])
