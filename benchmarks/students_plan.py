@@ -48,7 +48,9 @@ RECIPES: Dict[str, Recipe] = {
 MEANS = ["--pooling", "segments"]
 LONG_MEANS = [*MEANS, "--dropout", "0", "--epochs", "6"]
 OF_A_TEACHER = ["--teacher", "{work}/teacher-means-1e-4-0"]
-"""students_selection.py puts the task's folder for {work}; there is the teacher that way "means, 1e-4" leaves."""
+OF_A_TEACHER_OF_MNLI = ["--teacher", "{work}/teacher-mnli-means-1e-4-0"]
+"""students_selection.py puts the task's folder for {work}; there is what way "means, 1e-4" leaves of the student named
+"teacher" or "teacher-mnli"."""
 WAYS: Dict[str, List[str]] = {
     "first": [],
     "means": [*MEANS, "--dropout", "0"],
@@ -57,6 +59,7 @@ WAYS: Dict[str, List[str]] = {
     "means, 6 epochs": LONG_MEANS,
     "task teacher": [*MEANS, "--dropout", "0", *OF_A_TEACHER],
     "task teacher, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER],
+    "task teacher of MNLI, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER_OF_MNLI],
     "task teacher, 6 epochs, w 0.9": [*LONG_MEANS, *OF_A_TEACHER, "--kd-weight", "0.9"],
     "means, dropout": MEANS,
 }
