@@ -3,8 +3,8 @@
     python benchmarks/students_latency.py [--rounds 60] [--lengths 16 64 128]
 
 Weights are random, as a pass takes the same time with any; files are written by `bort-mx export`. One pass of each file
-in turn. Printed, as Markdown: median milliseconds (quartiles); speed is the median over rounds of the teacher's int8 time
-by this one's. To be run alone.
+in turn. Printed, as Markdown: median milliseconds (quartiles); speed is the median over rounds of the teacher's int8
+time by this one's. To be run alone.
 """
 
 import argparse
@@ -69,7 +69,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 64, 128])
     options = parser.parse_args()
-    print(f"{cpu_name()} ({', '.join(name for name, has in instructions().items() if has)}), onnxruntime {onnxruntime.__version__}, one thread, "
+    has = ", ".join(name for name, there in instructions().items() if there)
+    print(f"{cpu_name()} ({has}), onnxruntime {onnxruntime.__version__}, one thread, "
           f"{options.rounds} rounds\n")
     print("| model | " + " | ".join(f"{length} tokens | speed" for length in options.lengths) + " |")
     print("|---|" + "---|---|" * len(options.lengths))
