@@ -5,8 +5,9 @@
     python benchmarks/students_selection.py table
 
 Of the training set a fifth is held out, without examples one of whose texts is in the rest too; of SST-2 the two parts
-are those of finetune_selection.py, of the first 8,000 examples each. Dev sets are not read. Each finished training is a
-line of the record; what is there is not done again.
+are those of finetune_selection.py, of the first 8,000 examples each. Dev sets are not read. A score is that of the best
+epoch; the record has that of the last one beside it. Each finished training is a line of the record; what is there is
+not done again. A way with a task's teacher needs that teacher's line: the student "teacher", way "means, 1e-4".
 """
 
 import argparse
@@ -84,10 +85,10 @@ def run(arguments: argparse.Namespace) -> None:
                     if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode:
                         raise SystemExit(f"stopped: see {out}.log")
                 results = files.read_json(out / "results.json")
-                score = results["dev"][METRIC[task]]
-                print(f"{task}, {way}, seed {seed}: {score:.4f}", flush=True)
+                score, last = results["dev"][METRIC[task]], results["history"][-1][METRIC[task]]
+                print(f"{task}, {way}, seed {seed}: {score:.4f}, after the last epoch {last:.4f}", flush=True)
                 JsonlLog(arguments.record, "delete the line").append(
-                    {**key, "score": score, "options": WAYS[way], "steps": results["planned_steps"],
+                    {**key, "score": score, "last": last, "options": WAYS[way], "steps": results["planned_steps"],
                      "data": [files.sha256(work / task / f"{name}.jsonl") for name in ("train", "dev")],
                      "commit": provenance()["git_commit"]})
 
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--work", default="runs/students/selection")
     parser.add_argument("--record", default=str(RECORD))
     parser.add_argument("--tasks", nargs="+", choices=list(METRIC), default=list(METRIC))
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["means", "first"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args()
     if arguments.action == "table":

@@ -48,17 +48,22 @@ def test_what_is_recorded_is_not_done_again(selection, tmp_path, monkeypatch):
         commands.append(command)
         out = tmp_path.__class__(command[command.index("--output-dir") + 1])
         out.mkdir(parents=True)
-        (out / "results.json").write_text(json.dumps({"dev": {"pearson": 0.5}, "planned_steps": 7}))
+        (out / "results.json").write_text(json.dumps({
+            "dev": {"pearson": 0.5}, "history": [{"pearson": 0.5}, {"pearson": 0.4}], "planned_steps": 7}))
         return argparse.Namespace(returncode=0)
 
     monkeypatch.setattr(selection.subprocess, "run", program)
     arguments = argparse.Namespace(data_dir="data", student="/somewhere/student", name="student", work=str(tmp_path),
-                                   record=str(tmp_path / "record.jsonl"), tasks=["STS-B"], ways=["first", "means"],
+                                   record=str(tmp_path / "record.jsonl"), tasks=["STS-B"],
+                                   ways=["first", "means", "task teacher, 6 epochs"],
                                    seeds=[0, 1])
     selection.run(arguments)
     selection.run(arguments)
-    assert len(commands) == 4
-    assert [command[-4:] for command in commands[2:]] == [["--pooling", "segments", "--dropout", "0"]] * 2
+    assert len(commands) == 6
+    assert [command[-4:] for command in commands[2:4]] == [["--pooling", "segments", "--dropout", "0"]] * 2
+    teacher = tmp_path / "STS-B" / "teacher-means-1e-4-0"  # where the student "teacher" is put by that way
+    assert [command[-2:] for command in commands[4:]] == [["--teacher", str(teacher)]] * 2
     assert "/somewhere" not in (tmp_path / "record.jsonl").read_text()
-    assert len(JsonlLog(arguments.record, "x").records) == 4
+    kept = [row for _, row in JsonlLog(arguments.record, "x").records]
+    assert len(kept) == 6 and {(row["score"], row["last"]) for row in kept} == {(0.5, 0.4)}
     assert selection.table(arguments.record).splitlines()[3] == "| student | means | – | – | – | – | 50.0 | – | 2 |"
