@@ -25,14 +25,16 @@ def draw(panels: Dict[str, Dict[str, Sequence[float]]], path: pathlib.Path,
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    names = dict.fromkeys(name for columns in panels.values() for name in columns)
+    colours = {name: f"C{number}" for number, name in enumerate(names)}
     figure, all_axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3.4), dpi=150, squeeze=False)
     for axes, (title, columns) in zip(all_axes[0], panels.items()):
         for style, (name, value) in zip(itertools.cycle(STYLES), (lines or {}).get(title, {}).items()):
             axes.axhline(value, color="#555555", linestyle=style, label=name)
-        for place, values in enumerate(columns.values()):
-            axes.scatter(np.full(len(values), place), values, alpha=0.6, color=f"C{place}", zorder=2)
+        for place, (name, values) in enumerate(columns.items()):
+            axes.scatter(np.full(len(values), place), values, alpha=0.6, color=colours[name], zorder=2)
             if len(values):
-                axes.hlines(np.median(values), place - 0.3, place + 0.3, color=f"C{place}", zorder=3)
+                axes.hlines(np.median(values), place - 0.3, place + 0.3, color=colours[name], zorder=3)
         axes.set(title=title, xticks=range(len(columns)), xlim=(-0.6, len(columns) - 0.4))
         axes.title.set_fontsize(9)
         axes.set_xticklabels(columns, fontsize=8)

@@ -267,9 +267,8 @@ def plot(path: os.PathLike, figure: pathlib.Path) -> None:
     rows = recorded(path)
     students = dict.fromkeys((step.recipe, step.hours) for step in plan() if step in rows and step.kind == "finetune")
     panels = {f"{task}, {METRIC[task]}": {
-        f"{name}\n{hours} h": [100 * value for value in scores(
-            rows[step]["results"], METRIC[task])] if (step := Step("finetune", name, hours, task)) in rows else []
-        for name, hours in students} for task in METRIC}
+        f"{name}\n{hours} h".replace(", ", ",\n"): [100 * v for v in scores(rows[step]["results"], METRIC[task])]
+        for name, hours in students if (step := Step("finetune", name, hours, task)) in rows} for task in METRIC}
     seed_dots.draw(panels, figure, {f"{task}, {METRIC[task]}": {
         name: values.get(task, float("nan")) for name, values in LINES.items()} for task in METRIC})
 
