@@ -103,7 +103,9 @@ class Driver:
                         break
             else:
                 waiting = [step for step in plan(self._only) if step not in self.done()]
-                if waiting:
+                if not waiting:
+                    print(f"all steps are in {self._record}; name another by --record to do them anew", flush=True)
+                else:
                     print(f"{len(waiting)} steps are left, which others do or which wait for others' steps", flush=True)
                 names = dict.fromkeys(step.recipe for step in waiting if waits_for_a_way(step))
                 if names:

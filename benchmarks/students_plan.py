@@ -57,7 +57,6 @@ WAYS: Dict[str, List[str]] = {
     "means, 1e-3": [*MEANS, "--dropout", "0", "--learning-rate", "1e-3"],
     "means, 1e-4": [*MEANS, "--dropout", "0", "--learning-rate", "1e-4"],
     "means, 6 epochs": LONG_MEANS,
-    "task teacher": [*MEANS, "--dropout", "0", *OF_A_TEACHER],
     "task teacher, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER],
     "task teacher of MNLI, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER_OF_MNLI],
     "task teacher, 6 epochs, w 0.9": [*LONG_MEANS, *OF_A_TEACHER, "--kd-weight", "0.9"],

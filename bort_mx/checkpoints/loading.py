@@ -187,9 +187,7 @@ def assemble(weights: Weights, head: Optional[str] = None, *, seed: int = 0, **c
     model = build_from_config(config, seed=None, gradients=False)
     parameters = parameters_of(model)
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-    tensors = _taken(weights.tensors, shapes)
-    if config.pooling != weights.config.pooling:  # trained for other inputs, whatever its shape
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    tensors = _taken(weights.tensors, shapes, config.pooling == weights.config.pooling)
     missing = sorted(name for name in shapes if name.startswith(tensor_names.HEADS) and name not in tensors)
     needed = {name: shape for name, shape in shapes.items() if name not in missing}
     check_shapes(tensors, needed, weights.source, f"the model {config.architecture}")
@@ -228,13 +226,15 @@ def _what_is_new(missing: List[str], names: List[str], config: ModelConfig) -> s
     return f"a new {' and '.join(NEW_HEADS[start] for start in new)}{outputs}, not trained yet"
 
 
-def _taken(tensors: Dict[str, Any], shapes: Dict[str, Tuple[int, ...]]) -> Dict[str, Any]:
-    """The tensors that a model takes: the encoder's; of heads those that it has; of a classifier those of its size."""
+def _taken(tensors: Dict[str, Any], shapes: Dict[str, Tuple[int, ...]], same_inputs: bool) -> Dict[str, Any]:
+    """The tensors that a model takes: the encoder's; of heads those that it has; of a classifier those of its size, if
+    it reads what it was trained to read (`same_inputs`).
+    """
     def is_taken(name: str) -> bool:
         """Whether the model has a place for this tensor."""
         if not name.startswith(tensor_names.HEADS):
             return True
-        other_size = name.startswith("classifier.") and tuple(tensors[name].shape) != shapes.get(name)
-        return name in shapes and not other_size
+        fits = not name.startswith("classifier.") or (same_inputs and tuple(tensors[name].shape) == shapes.get(name))
+        return name in shapes and fits
 
     return {name: tensor for name, tensor in tensors.items() if is_taken(name)}

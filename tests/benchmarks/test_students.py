@@ -124,6 +124,14 @@ def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(stu
     assert again[0] == seen[4]  # the task that was stopped
 
 
+def test_a_record_that_has_all_says_so(students, tmp_path, capsys):
+    driver(students, tmp_path, [], only={"inner 1"}).run()
+    again = []
+    driver(students, tmp_path, again, only={"inner 1"}).run()
+    assert not again and capsys.readouterr().out.endswith(
+        f"all steps are in {tmp_path / 'record.jsonl'}; name another by --record to do them anew\n")
+
+
 def test_the_table_has_medians_and_ranges(students, tmp_path):
     seen = []
     driver(students, tmp_path, seen, stop_at=8).run()

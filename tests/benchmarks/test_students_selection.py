@@ -55,8 +55,7 @@ def test_what_is_recorded_is_not_done_again(selection, tmp_path, monkeypatch):
     monkeypatch.setattr(selection.subprocess, "run", program)
     arguments = argparse.Namespace(data_dir="data", student="/somewhere/student", name="student", work=str(tmp_path),
                                    record=str(tmp_path / "record.jsonl"), tasks=["STS-B"],
-                                   ways=["first", "means", "task teacher, 6 epochs"],
-                                   seeds=[0, 1])
+                                   ways=["first", "means", "task teacher, 6 epochs"], seeds=[0, 1])
     selection.run(arguments)
     selection.run(arguments)
     assert len(commands) == 6
