@@ -103,7 +103,7 @@ def seeds_and_tasks(recipe: str) -> Tuple[int, Tuple[str, ...]]:
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
     students = [("inner", 1), (FROM_MNLI, 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
-                (TEACHER, 0), ("wide", 4), (FROM_TASK_TEACHER, 1), *((name, 1) for name in ABLATIONS)]
+                (TEACHER, 0), (FROM_TASK_TEACHER, 1), ("wide", 1), ("wide", 4), *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
     steps: List[Step] = []
     for name, hours in dict.fromkeys(students):
