@@ -27,7 +27,7 @@ import re
 import typing
 from argparse import ArgumentError
 from collections.abc import Collection, Sequence
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Type, TypeVar
 
 import docstring_parser
 import jsonargparse
@@ -57,9 +57,11 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     was typed, whatever it looks like ("[MASK] x", "null", "1e5"); only values of `--config` files are YAML.
     `dataclasses.field(metadata=...)` may hold `positional=True` (no dashes before the name) and `metavar="DIR"`.
     A subclass may declare a field again, say with another default: its help stays, unless it has a docstring there too.
-    Three class variables are read. `GROUP` is the heading in `--help` for the fields that the class is the first to
+    Four class variables are read. `GROUP` is the heading in `--help` for the fields that the class is the first to
     declare. `USUAL` has the fields that `--help` shows before all headings. `RENAMED` maps a field's name to its former
-    name, which errors for that one then replace by the present.
+    name, which errors for that one then replace by the present. `EITHER` has groups of fields that stand for each
+    other, such as ("max_steps", "budget"): where the command line names one of them, the others that a file or `first`
+    gives do not count, and likewise where a later file names one.
 
     Args:
         options_class: a dataclass; the docstring under each field (also inherited ones) is its help.
@@ -73,7 +75,7 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
 
     Raises:
         InputError: in one line: an unknown option, a missing or ill-typed value, an unreadable or malformed `--config`,
-            or a ValueError from the dataclass's `__post_init__`.
+            two of `EITHER` in one place, or a ValueError from the dataclass's `__post_init__`.
         SystemExit: with code 0, after `--help` or `--print-config`.
     """
     fields = _fields(options_class)
@@ -84,6 +86,10 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     parser = _build_parser(fields, program, description, required=True)
     namespace = _one_line_errors(lambda: parser.parse_args([*first, *arguments]), fields, prefix="", dashes="--")
     values = {name: _as_declared(getattr(namespace, name), field.type) for name, field in fields.items()}
+    places = [("", named_options(first)), *((f"--config: {path}: ", _changed(path, fields)) for path in configs),
+              ("", named_options(arguments))]
+    for group in getattr(options_class, "EITHER", ()):
+        values.update({name: fields[name].default for name in _outdone(group, places, fields, values)})
     for name, value in values.items():
         _check_text(fields[name].flag, value)
     try:
@@ -92,6 +98,39 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
         raise
     except ValueError as error:
         raise InputError(_squeeze(str(error))) from error
+
+
+def named_options(argv: Sequence[str]) -> Set[str]:
+    """The fields of the options that are named in arguments."""
+    words = [match[1] for match in (re.match(r"--([A-Za-z][^=]*)", word) for word in argv) if match]
+    return {word.replace("-", "_") for word in words}
+
+
+def _changed(path: str, fields: Dict[str, "_Field"]) -> Set[str]:
+    """The fields that a file gives other values than their defaults, of which a printed configuration is full."""
+    values = _load_yaml(files.read_text(path))
+    return {name for name, value in values.items() if name in fields and value != fields[name].default}
+
+
+def _outdone(group: Sequence[str], places: Sequence[Tuple[str, Collection[str]]],
+             fields: Dict[str, "_Field"], values: Dict[str, Any]) -> List[str]:
+    """Those of a group whose values do not count, as the last place that names one of them names another.
+
+    Args:
+        group: fields that stand for each other.
+        places: how an error begins, and what is named there; a later place wins over an earlier one.
+        fields: all fields.
+        values: what the last place that names a field gives it, for errors.
+    Raises:
+        InputError: two are named in one place.
+    """
+    for start, names in places:
+        given = [name for name in group if name in names]
+        if len(given) > 1:
+            shown = [f"{fields[name].flag} {_typed(values[name])}" for name in given]
+            raise InputError(f"{start}{' and '.join(shown)} exclude each other; give one")
+    last = [name for _, names in places for name in group if name in names][-1:]
+    return [name for name in group if name not in last] if last else []
 
 
 def unknown_option(name: str, options_class: type) -> str:
@@ -398,6 +437,11 @@ def _unknown(name: str, fields: Dict[str, _Field], dashes: str) -> str:
     if near is None:
         return f"unknown option {name}; see --help"
     return f"unknown option {name} (did you mean {fields[near].flag if dashes else near}?)"
+
+
+def _typed(value: Any) -> str:
+    """A value as one types it."""
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _short(value: Any) -> str:

@@ -192,7 +192,8 @@ def strings_given(options: type, words: List[str]) -> Tuple[List[str], Dict[str,
     for number, field in enumerate(dataclasses.fields(options)):
         kind, word, other = types[field.name], *(words[(number + k) % len(words)] for k in range(2))
         assert kind in TEXT + TEXTS or "str" not in str(kind).replace("Literal[", ""), kind  # none is overlooked
-        if kind in TEXT + TEXTS:
+        others = {name for group in getattr(options, "EITHER", ()) if field.name in group[1:] for name in group}
+        if kind in TEXT + TEXTS and not others & set(expected):  # of options that stand for each other the first
             expected[field.name] = [word, other] if kind in TEXTS else word
             given = [word, other] if kind in TEXTS else [word]
             if field.metadata.get("positional"):
@@ -355,3 +356,41 @@ def test_intervals(interval, good, bad):
         with pytest.raises(InputError) as caught:
             within(Run(dropout=value), interval, "dropout")
         assert str(caught.value) == f"--dropout {value}: must be in {interval}"
+
+
+@dataclasses.dataclass
+class Ended:
+    """Options of which two stand for each other."""
+
+    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (("max_steps", "budget"),)
+
+    max_steps: int = 9
+    """Steps."""
+
+    budget: Optional[str] = None
+    """Time."""
+
+
+@pytest.mark.parametrize("first, file, later, typed, expected", [
+    ([], "budget: 1h", "", [], (9, "1h")),
+    ([], "budget: 1h", "", ["--max-steps", "3"], (3, None)),
+    ([], "max-steps: 4", "", ["--budget=2h"], (9, "2h")),
+    ([], "budget: 1h", "max_steps: 4", [], (4, None)),
+    ([], "max_steps: 4", "budget: 1h", [], (9, "1h")),
+    (["--max-steps", "200"], "budget: 1h", "", [], (9, "1h")),
+    (["--max-steps", "200"], "", "", ["--budget", "5m"], (9, "5m")),
+    ([], "budget: 1h\nmax_steps: 9", "", [], (9, "1h")),  # its default, as a printed configuration has it
+    ([], "budget: 1h\nmax_steps: 4", "", ["--max-steps", "3"], "--config: PATH: --max-steps 3 and --budget 1h exclude"),
+    ([], "", "", ["--max-steps", "3", "--budget", "1h"], "--max-steps 3 and --budget 1h exclude each other; give one"),
+])
+def test_of_options_that_stand_for_each_other_the_last_place_decides(tmp_path, first, file, later, typed, expected):
+    words = []
+    for number, text in enumerate(filter(None, (file, later))):
+        (tmp_path / f"{number}.yaml").write_text(text)
+        words += ["--config", str(tmp_path / f"{number}.yaml")]
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=re.escape(expected.replace("PATH", str(tmp_path / "0.yaml")))):
+            parse_options(Ended, [*words, *typed], "x", "", first=first)
+        return
+    found = parse_options(Ended, [*words, *typed], "x", "", first=first)
+    assert (found.max_steps, found.budget) == expected

@@ -169,7 +169,7 @@ def _prepare(settled: Settled, data: TaskData, put_aside: Examples, run: RunDire
     soften = None
     if options.soft_labels:
         how = Distillation(options.kd_weight, options.temperature)
-        data.notes += soft_note(options.socrates, how)
+        data.notes += soft_note(options.socrates, how, task.is_regression)
         soften = functools.partial(teacher.soft_labels, how)
     trainer = JobTrainer(options, data, put_aside, weights, ctx, score_of(task, options.score), soften)
     trainer.check(workers if options.data_parallel else Workers())

@@ -7,13 +7,22 @@ recorded". Paths of this machine are shortened to their last name.
 import math
 import os
 import pathlib
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import yaml
 
 from bort_mx import hub, provenance
-from bort_mx.checkpoints.recorded_run import Run, front_matter_of, json_object, named, run_of, texts_of, title_of
+from bort_mx.checkpoints.recorded_run import (
+    Run,
+    front_matter_of,
+    json_object,
+    losses_of,
+    named,
+    run_of,
+    texts_of,
+    title_of,
+)
 from bort_mx.checkpoints.weights import Weights
 
 UNKNOWN = "not recorded"
@@ -23,9 +32,10 @@ TASKS = {"encoder": ("feature-extraction", "AutoModel", "embed"),
          "mlm": ("fill-mask", "AutoModelForMaskedLM", "fill-mask"),
          "classifier": ("text-classification", "AutoModelForSequenceClassification", "classify")}
 """Head: the Hub's name of the task, the class of transformers, and the task of `bort_mx.pipeline`."""
-SETTINGS = ("epochs", "max_steps", "batch_size", "learning_rate", "warmup", "weight_decay", "optimizer", "dropout",
-            "max_length", "seq_len", "mask_probability", "kd_weight", "temperature", "seed", "dtype")
-"""Options that are shown, in this order, where a run has them."""
+SETTINGS = ("losses", "init_from_teacher", "epochs", "max_steps", "budget", "batch_size", "learning_rate", "schedule",
+            "warmup", "weight_decay", "optimizer", "dropout", "max_length", "seq_len", "mask_probability", "kd_weight",
+            "temperature", "pooling", "seed", "dtype")
+"""Options that are shown, in this order, where a run has them and they count."""
 MOST_TEXTS = 10
 """Names of text files that are listed."""
 LINEAR_CLASSIFIER = ("Its classifier is one linear layer. As this family has a tanh before its last, it is stored as "
@@ -115,11 +125,23 @@ def _summary(weights: Weights, run: Run, stated: Dict[str, Any]) -> str:
 
 def _origin(run: Run) -> str:
     checkpoint, teacher, init = (run.option(name) for name in ("checkpoint", "teacher", "init"))
-    if "max_steps" in run.config.get("options", {}):
-        how = f"distilled from the teacher {named(teacher)}" if teacher else "pre-trained by masked language modelling"
-        return how + (f", starting from {named(init)}" if init else ", starting from random weights")
+    if _is_pretraining(run):
+        losses = losses_of(run)
+        how = "pre-trained by masked language modelling"
+        if "replaced" in losses:
+            how = "pre-trained by replaced-token detection"
+        elif teacher and (not losses or set(losses) != {"mlm"}):
+            how = f"distilled from the teacher {named(teacher)}"
+        layers = f"layers of {named(teacher)}" if run.option("init_from_teacher") else "random weights"
+        return f"{how}, starting from {named(init) if init else layers}"
     start = UNKNOWN if checkpoint is None else "random weights" if checkpoint == "fresh" else named(checkpoint)
-    return f"fine-tuned{' by Agora' if run.option('agora') else ''} on {_task(run) or UNKNOWN}, starting from {start}"
+    return (f"fine-tuned{' by Agora' if run.option('agora') else ''} on {_task(run) or UNKNOWN}"
+            + (f", with the answers of the teacher {named(teacher)}" if teacher else "") + f", starting from {start}")
+
+
+def _is_pretraining(run: Run) -> bool:
+    options = run.config.get("options")
+    return isinstance(options, dict) and "max_steps" in options
 
 
 def _usage(weights: Weights) -> str:
@@ -210,10 +232,25 @@ def _latency(weights: Weights, run: Run) -> str:
 
 
 def _training(run: Run) -> str:
-    rows = [(name.replace("_", " "), str(run.option(name))) for name in SETTINGS if run.option(name) is not None]
+    idle = _idle(run)
+    rows = [(name.replace("_", " "), " ".join(_listed(run.option(name)))) for name in SETTINGS
+            if name not in idle and run.option(name) is not None]
     step = run.progress.get("step", run.results.get("best_step"))
     rows += [("step of this checkpoint", str(step))] if step is not None else []
     return _table(("setting", "value"), rows) if rows else f"How it was trained is {UNKNOWN}."
+
+
+def _idle(run: Run) -> Set[str]:
+    """Options with a value that this run did not use."""
+    losses, teacher = losses_of(run), bool(run.option("teacher"))
+    if not _is_pretraining(run):
+        teaches = teacher or run.option("agora") and run.option("soft_labels")
+        return set() if teaches else {"kd_weight", "temperature"}
+    of_paper = teacher and not losses
+    masked = not losses or any(name in losses for name in ("mlm", "kd", "replaced"))
+    counts = {"max_steps": run.option("budget") is None, "mask_probability": masked, "kd_weight": of_paper,
+              "temperature": of_paper or "kd" in losses}
+    return {name for name, does in counts.items() if not does}
 
 
 def _limits(weights: Weights, run: Run) -> str:

@@ -96,6 +96,14 @@ def texts_of(run: Run) -> List[str]:
     return found
 
 
+def losses_of(run: Run) -> List[str]:
+    """The names of a pre-training's losses; none for masked language modelling and the paper's distillation."""
+    given, distill = run.option("losses"), run.option("distill")
+    if isinstance(given, list):
+        return [str(entry).partition("=")[0] for entry in given]
+    return [distill] if isinstance(distill, str) and distill != "mlm" else []
+
+
 def named(path: Any) -> str:
     """A checkpoint or file without this machine's folders; a name on the Hub as it is."""
     path = str(path)

@@ -13,7 +13,7 @@ import sys
 from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence
 
 from bort_mx.commands.last_lines import say_first, say_last
-from bort_mx.commands.small_pretraining import on_shards
+from bort_mx.commands.small_pretraining import on_shards, student_of
 from bort_mx.data.corpora.formats import FORMATS
 from bort_mx.data.corpora.source import Reading
 from bort_mx.data.corpora.text_files import AUTO
@@ -200,7 +200,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("by the user; what is finished is kept") from None
     print(summary(manifest))
-    say_last(output, *on_shards(output, options.tokenizer))
+    say_last(output, *on_shards(output, options.tokenizer), instead=student_of(output, options.tokenizer),
+             note="a small model from it, in an hour")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The pre-training that a command proposes as the next one: of minutes to an hour, since the defaults are the paper's.
+"""The training that a command proposes as the next one: of minutes to an hour, since the defaults are the paper's.
 
 The paper's run has 25,000 steps of 1,024 sequences, which takes years on a small machine.
 """
@@ -7,13 +7,23 @@ import itertools
 import pathlib
 from typing import Dict, List, Optional
 
+from bort_mx.commands.last_lines import OWN_TABLE
+
 TOUR, DOMAIN = "configs/tour_pretraining.yaml", "configs/domain_pretraining.yaml"
+STUDENT, OF_STUDENT = "configs/distill_student.yaml", "configs/finetune_student.yaml"
 SMALL_RUNS: Dict[str, Dict[str, object]] = {
     TOUR: {"max_steps": 400, "batch_size": 32, "seq_len": 64, "learning_rate": 2e-3, "warmup": 40, "temperature": 1.0,
            "evaluation_interval": 200, "evaluation_sequences": 256},
     DOMAIN: {"max_steps": 300, "batch_size": 16, "seq_len": 64, "learning_rate": 1e-4, "warmup": 0.1,
              "schedule": "linear", "evaluation_interval": 100, "evaluation_sequences": 256,
-             "checkpoint_interval": 100}}
+             "checkpoint_interval": 100},
+    STUDENT: {"architecture": "4,4,256,1024", "losses": ["relations=1", "hidden=1"], "init_from_teacher": "spread",
+              "budget": "1h", "batch_size": 32, "seq_len": 64, "learning_rate": 3e-3, "schedule": "linear",
+              "warmup": 0.1, "dropout": 0.0, "evaluation_interval": 0, "evaluation_sequences": 512,
+              "checkpoint_interval": 50},
+    OF_STUDENT: {"pooling": "segments", "dropout": 0.0, "learning_rate": 3e-4, "weight_decay": 0.01, "warmup": 0.1,
+                 "batch_size": 32, "epochs": 3, "max_length": 128, "classifier_init": "normal",
+                 "evaluation_batch_size": 64}}
 """What these files say, for folders where they are not."""
 SMALL = "4,4,128,512"
 """The architecture of a new model, as the README's."""
@@ -33,6 +43,20 @@ def on_shards(shards: str, tokenizer: Optional[str]) -> List[str]:
                 _free("runs/domain")]
     return ["pretrain", *_settings(TOUR), "--data", shards, "--architecture", SMALL, "--output-dir",
             _free("runs/pretraining")]
+
+
+def student_of(shards: str, tokenizer: Optional[str]) -> List[str]:
+    """The words of the command that makes a smaller model of the one whose vocabulary a text has; [] without one."""
+    if tokenizer is None or not _is_model(tokenizer):
+        return []
+    return ["pretrain", *_settings(STUDENT), "--data", shards, "--teacher", tokenizer, "--output-dir",
+            _free("runs/student")]
+
+
+def of_student(checkpoint: str, has_token_types: bool) -> List[str]:
+    """The words of the command that fine-tunes a student whose first token was never trained to stand for the text."""
+    return ["finetune", *_settings(OF_STUDENT), *([] if has_token_types else ["--pooling", "mean"]), "--train",
+            OWN_TABLE, "--checkpoint", checkpoint]
 
 
 def of_winner(search: str, data: List[str], teacher: str, seq_len: int, batch_size: int) -> List[str]:
@@ -55,7 +79,8 @@ def _settings(config: str) -> List[str]:
     """--config, if its file is here; else what it says, as options."""
     if pathlib.Path(config).is_file():
         return ["--config", config]
-    return [word for name, value in SMALL_RUNS[config].items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return [word for name, value in SMALL_RUNS[config].items()
+            for word in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value]))]
 
 
 def _is_model(tokenizer: str) -> bool:

@@ -83,7 +83,9 @@ def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[
     for place, text in found if must_fit else ():
         problem = wrong_number_of_texts(text, trained)
         if problem:
-            raise InputError(f"{place}: {problem}; in a table, " + HINT)
+            how = HINT if is_table(path) else ("write one text into each line, without tabs" if len(trained) == 1 else
+                                               "write two texts with a tab between into each line")
+            raise InputError(f"{place}: {problem}; {how}")
     return [text for _, text in found]
 
 

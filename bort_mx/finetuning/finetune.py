@@ -93,7 +93,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     try:
         if teacher is not None:
             how = Distillation(options.kd_weight, options.temperature)
-            session.notes += [*teacher.notes, *soft_note(options.teacher, how),
+            session.notes += [*teacher.notes, *soft_note(options.teacher, how, task.is_regression),
                               *teacher.score_notes(data.dev, workers)]
             session.soft = teacher.soft_labels(how, session.training_set, workers)
         found = {} if options.predict_only else _train(session, run, micro)

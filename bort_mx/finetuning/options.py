@@ -54,6 +54,8 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     """Options that may differ when a run is resumed. Of checkpoints and files, the content is compared instead of the
     path."""
 
+    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (("checkpoint", "transfer_from"),)
+
     task: Optional[str] = None
     """The task: one of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes your
     own task, or a whole benchmark: glue, superglue, race, all. Default: demo, a small synthetic entailment task."""

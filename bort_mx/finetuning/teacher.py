@@ -107,7 +107,7 @@ class Teacher:
                           None if labelled.all() else labelled)
 
 
-def soft_note(path: str, how: Distillation) -> List[str]:
+def soft_note(path: str, how: Distillation, is_regression: bool) -> List[str]:
     """A line on the teacher, for the notes of a run."""
-    return [f"soft labels of {path}: loss = {how.weight:g} · distillation at temperature {how.temperature:g} + "
-            f"{1 - how.weight:g} · the loss of the labels"]
+    distance = "squared distance to them" if is_regression else f"distillation at temperature {how.temperature:g}"
+    return [f"soft labels of {path}: loss = {how.weight:g} · {distance} + {1 - how.weight:g} · the loss of the labels"]

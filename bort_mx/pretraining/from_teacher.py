@@ -19,7 +19,8 @@ from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.inner_states import InnerStates
 
 CELLS = "encoder.transformer_cells."
-_BY_UNIT = ("word_embed.0.weight", "encoder.position_weight", "token_type_embed.0.weight")
+_POSITIONS, _TOKEN_TYPES = "encoder.position_weight", "token_type_embed.0.weight"
+_BY_UNIT = ("word_embed.0.weight", _POSITIONS, _TOKEN_TYPES)
 
 
 def layers_of(students: int, teachers: int, how: str) -> List[int]:
@@ -90,6 +91,8 @@ def start_from_teacher(student: BERT, teacher: BERT, how: str,
         narrowed = _layer(of, units, theirs.num_heads, own.intermediate_size)
         made.update({f"{CELLS}{layer}.{name}": value for name, value in narrowed.items()})
     made.update(_decoder(weights, units))
+    if _TOKEN_TYPES in made and not student.config.token_types:  # RoBERTa: all tokens are of type 0
+        made[_POSITIONS] = made[_POSITIONS] + made.pop(_TOKEN_TYPES)[:1]
     return _set(student, made, chosen) + ("" if whole else ", sliced to the student's width"), units
 
 
@@ -147,10 +150,10 @@ def _largest(norms: np.ndarray, count: int) -> np.ndarray:
 def _set(student: BERT, made: Dict[str, np.ndarray], chosen: List[int]) -> str:
     parameters = parameters_of(student)
     for name, value in made.items():
-        if name not in parameters:
+        if name.startswith("decoder.") and name not in parameters:  # a student without an MLM head
             continue
         parameter = parameters[name]
-        if name == "encoder.position_weight":  # the student may have fewer positions, or more than the teacher
+        if name in (_POSITIONS, _TOKEN_TYPES):  # the student may have fewer of them, or more than the teacher
             rows = min(len(value), parameter.shape[0])
             value = np.concatenate([value[:rows], parameter.list_data()[0].asnumpy()[rows:]])
         parameter.set_data(mx.nd.array(value, dtype=parameter.dtype))

@@ -16,6 +16,19 @@ REPLACED = "replaced"
 """The loss of replaced tokens, which stands alone."""
 LOSSES = ("mlm", *OF_TEACHER, REPLACED)
 """What --losses takes."""
+FIRST_SEQ_LEN = 128
+SHORTEST = 8
+"""Tokens of the shortest sequence."""
+
+
+def head_of(weights: Optional[Mapping[str, float]]) -> str:
+    """The head that the losses need: "mlm", or "encoder" for none. None means the paper's objective."""
+    return "mlm" if weights is None or any(name in OF_OUTPUTS for name in weights) else "encoder"
+
+
+def masks(weights: Optional[Mapping[str, float]]) -> bool:
+    """Whether the losses need masked text."""
+    return head_of(weights) == "mlm" or REPLACED in weights
 
 
 class Recipe(NamedTuple):
@@ -109,10 +122,20 @@ class DistillationOptions(RunOptions):
             if getattr(self, name) and not any(user in weights for user in users):
                 raise InputError(f"--{name.replace('_', '-')}: requires --losses with {' or '.join(users)}; leave it "
                                  "out, or add such a loss")
+        if self.loss_weights is not None:
+            self._refuse_of_paper(weights)
         if self.losses and self.teacher and not self.init_from_teacher and REPLACED not in weights and not any(
                 name in OF_TEACHER for name in weights):
             raise InputError(f"--teacher {self.teacher}: no loss of --losses {' '.join(self.losses)} learns from it; "
                              f"add one of {', '.join(OF_TEACHER)}, or leave it out")
+
+    def _refuse_of_paper(self, weights: Dict[str, float]) -> None:
+        """Raises InputError if w or τ of the paper's loss is given to other losses, which have no place for it."""
+        for name, used in (("kd_weight", False), ("temperature", "kd" in weights)):
+            if not used and getattr(self, name) != getattr(DistillationOptions, name):
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g}: "
+                                 f"{' and '.join(weights)} do not use it; leave it out"
+                                 + (", and give kd and mlm weights" if name == "kd_weight" and "kd" in weights else ""))
 
     @property
     def recipe(self) -> Recipe:
@@ -156,7 +179,7 @@ class ScheduleOptions(RunOptions):
 
     budget: Optional[str] = None
     """End after this time instead of --max-steps: 90s, 45min, 2h. Warm-up and decay follow the time that is left. The
-    time in which a stopped run does not run is not counted."""
+    time in which a stopped run does not run, and the evaluation at the end are not counted."""
 
     learning_rate: float = 1e-4
     """Peak learning rate."""
@@ -170,13 +193,13 @@ class ScheduleOptions(RunOptions):
     length_warmup: float = 0.0
     """Share of the run with sequences of --first-seq-len tokens; the rest has --seq-len. 0: none."""
 
-    first_seq_len: int = 128
-    """Number of tokens in a sequence during --length-warmup."""
+    first_seq_len: Optional[int] = None
+    """Number of tokens in a sequence during --length-warmup. Default: 128, at most half of --seq-len."""
 
     def __post_init__(self):
         super().__post_init__()
         at_least(self, 1, "max_steps")
-        at_least(self, 8, "first_seq_len")
+        at_least(self, SHORTEST, "first_seq_len")
         positive(self, "learning_rate", "warmup")
         one_of(self, ("noam", "linear", "cosine"), "schedule")
         within(self, "[0, 1]", "length_warmup")
@@ -199,6 +222,8 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "max_steps", "evaluation_interval", "data",
                                              "teacher", "init", "tokenizer", "train_vocab")
     RENAMED: ClassVar[Dict[str, str]] = {"adam_epsilon": "epsilon"}
+    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (
+        ("max_steps", "budget"), ("losses", "distill"), ("init", "init_from_teacher"), ("tokenizer", "train_vocab"))
 
     architecture: Optional[str] = None
     """A preset (bort, bert-base, …), "D,A,H,I", or a search's results.json. Default: bort, or that of --init."""
@@ -228,11 +253,17 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
         super().__post_init__()
         at_least(self, 1, "num_positions", "train_vocab")
         at_least(self, 0, "evaluation_sequences")
+        if self.first_seq_len is None:  # without --length-warmup as older runs have it recorded
+            half = max(SHORTEST, self.seq_len // 2)
+            self.first_seq_len = min(FIRST_SEQ_LEN, half) if self.length_warmup else FIRST_SEQ_LEN
         if self.init and self.init_from_teacher:
             raise InputError(f"--init {self.init} and --init-from-teacher {self.init_from_teacher} exclude each other; "
                              "give one")
         if self.length_warmup and self.first_seq_len > self.seq_len:
             raise InputError(f"--first-seq-len {self.first_seq_len}: longer than --seq-len {self.seq_len}")
+        if self.mask_probability != TextOptions.mask_probability and not masks(self.loss_weights):
+            raise InputError(f"--mask-probability {self.mask_probability:g}: {' and '.join(self.loss_weights)} learn "
+                             "from text that is not masked; leave it out, or add mlm")
         if self.length_warmup and self.teacher_cache is not None:
             raise InputError(f"--teacher-cache {self.teacher_cache:g} and --length-warmup {self.length_warmup:g} "
                              "exclude each other; give one")

@@ -14,23 +14,15 @@ from bort_mx.data.shards import TokenShards
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.devices import device_of, free_memory, gpu_of
 from bort_mx.distributed import Workers, connect
-from bort_mx.durations import seconds_of
+from bort_mx.durations import in_words, seconds_of
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining import compiled_relations
 from bort_mx.pretraining.objective import evaluate
-from bort_mx.pretraining.options import OF_TEACHER, PretrainingOptions, kind_of
-from bort_mx.pretraining.recipe import (
-    Recipe,
-    head_of,
-    head_of_teacher,
-    masks,
-    objective_of,
-    scores_of_sequence,
-    start_as_told,
-)
+from bort_mx.pretraining.options import OF_TEACHER, PretrainingOptions, Recipe, head_of, kind_of, masks
+from bort_mx.pretraining.recipe import head_of_teacher, objective_of, scores_of_sequence, start_as_told
 from bort_mx.pretraining.student_and_teacher import (
     check_length,
     fresh_student,
@@ -281,8 +273,9 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     learns = teacher is not None and (weights is None or any(name in OF_TEACHER for name in weights))
     how = f"distilling from {options.teacher} <{teacher.config.architecture}>" if learns else "self-supervised"
     how += f" ({' + '.join(f'{weight:g}·{name}' for name, weight in weights.items())})" if weights else ""
-    steps, epochs = f"{options.budget} of steps", ""
-    if options.budget is None:
+    if options.budget is not None:
+        steps, epochs = f"{in_words(seconds_of(options.budget))} of steps", ""
+    else:
         steps, passes = f"{options.max_steps} steps", options.max_steps * options.batch_size / sequences
         epochs = f", {passes:.3g} epochs"
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "

@@ -12,26 +12,16 @@ from bort_mx.models.bert import BERT
 from bort_mx.pretraining.from_teacher import start_from_teacher
 from bort_mx.pretraining.inner_objective import InnerObjective, embedding_like
 from bort_mx.pretraining.objective import PretrainingObjective
-from bort_mx.pretraining.options import OF_OUTPUTS, OF_TEACHER, REPLACED, Recipe
+from bort_mx.pretraining.options import OF_TEACHER, REPLACED, Recipe
 from bort_mx.pretraining.replaced_tokens import ReplacedTokens, build_generator
 
 MOST_RELATION_HEADS = 48
 """As MiniLMv2 has."""
 
 
-def head_of(weights: Optional[Mapping[str, float]]) -> str:
-    """The head that the losses need: "mlm", or "encoder" for none. None means the paper's objective."""
-    return "mlm" if weights is None or any(name in OF_OUTPUTS for name in weights) else "encoder"
-
-
 def head_of_teacher(weights: Optional[Mapping[str, float]]) -> str:
     """The head that the losses need of the teacher, likewise."""
     return "mlm" if weights is None or "kd" in weights else "encoder"
-
-
-def masks(weights: Optional[Mapping[str, float]]) -> bool:
-    """Whether the losses need masked text."""
-    return head_of(weights) == "mlm" or REPLACED in weights
 
 
 def start_as_told(recipe: Recipe, model: BERT, teacher: Optional[BERT], longest: int,
@@ -52,12 +42,33 @@ def start_as_told(recipe: Recipe, model: BERT, teacher: Optional[BERT], longest:
     """
     if teacher is not None:
         check_fit(recipe, model, teacher)
-    if "embeddings" in (recipe.weights or {}) and model.config.embedding is None:
-        model.config = model.config.replace(embedding=embedding_like(teacher, longest))
-    if not recipe.start or not fresh:
+    if not fresh:
         return (), None
-    said, units = start_from_teacher(model, teacher, recipe.start, sample)
-    return (said,), units
+    said = _embedding_as_told(recipe, model, teacher, longest)
+    if not recipe.start:
+        return said, None
+    copied, units = start_from_teacher(model, teacher, recipe.start, sample)
+    return (copied, *said), units
+
+
+def _embedding_as_told(recipe: Recipe, model: BERT, teacher: Optional[BERT], longest: int) -> Tuple[str, ...]:
+    """Let a student's embedding of texts be the one that is trained: that of the loss, or none with dense layers.
+
+    Those of --init would stay as they are, behind states that become others. Returns lines for the user.
+    """
+    before = model.config.embedding
+    if "embeddings" in (recipe.weights or {}):
+        now = embedding_like(teacher, longest)
+        same = before is not None and (before.pooling, before.steps) == (now.pooling, now.steps)
+    else:
+        trained = before is not None and before.shapes(model.config.architecture.hidden_size)
+        now, same = (None if trained else before), not trained
+    model.config = model.config.replace(embedding=now)
+    if same or before is None:
+        return ()
+    model.embedding_tensors = {}
+    instead = f"is replaced by {now}" if now else "is left out, as no loss trains its dense layers"
+    return (f"the embedding of texts that --init has ({before}) {instead}",)
 
 
 def check_fit(recipe: Recipe, model: BERT, teacher: BERT) -> None:

@@ -1,16 +1,15 @@
 """The options of a run that is resumed by its directory alone: those in its config.json."""
 
 import dataclasses
-import re
 import typing
-from typing import Any, Dict, List, Set, Tuple, Type, TypeVar
+from typing import Any, Dict, List, Tuple, Type, TypeVar
 
 from bort_mx import runtime
-from bort_mx.options import parse_options
+from bort_mx.options import named_options, parse_options
 from bort_mx.training.options import RunOptions
 
 Options = TypeVar("Options", bound=RunOptions)
-WHERE = {"--output-dir", "--resume"}
+WHERE = {"output_dir", "resume"}
 """The options that say which run is meant."""
 
 
@@ -29,7 +28,7 @@ def parse_run_options(options_class: Type[Options], argv: List[str], program: st
         InputError: as `parse_options`; or config.json is damaged, or a value in it is out of range.
     """
     parsed = parse_options(options_class, argv, program, description)
-    if parsed.resume == "never" or not {"--output-dir"} <= _named(argv) <= WHERE:
+    if parsed.resume == "never" or not {"output_dir"} <= named_options(argv) <= WHERE:
         return parsed, False
     from bort_mx.training.earlier_run import CONFIG, earlier_options  # loads MXNet, which --help does without
 
@@ -46,11 +45,6 @@ def parse_run_options(options_class: Type[Options], argv: List[str], program: st
               flush=True)
     where = {"output_dir": parsed.output_dir, "resume": parsed.resume}
     return dataclasses.replace(parsed, **{**values, **where}), True
-
-
-def _named(argv: List[str]) -> Set[str]:
-    """The options that are named in arguments."""
-    return {match[1] for match in (re.match(r"(--?[A-Za-z][^=]*)", word) for word in argv) if match}
 
 
 def _is_tuple(annotation: Any) -> bool:

@@ -121,6 +121,46 @@ def test_a_run_of_pretraining_with_an_architecture_that_a_search_found(tokenizer
     assert front["pipeline_tag"] == "fill-mask" and "model-index" not in front
 
 
+@pytest.mark.parametrize("options, said, settings", [
+    ({"teacher": "t", "losses": ["relations=1", "hidden=1"], "init_from_teacher": "spread", "budget": "1h"},
+     "distilled from the teacher t, starting from layers of t",
+     {"losses": "relations=1 hidden=1", "init from teacher": "spread", "budget": "1h"}),
+    ({"teacher": "t", "distill": "hidden"}, "distilled from the teacher t, starting from random weights",
+     {"max steps": "25000"}),
+    ({"teacher": "t", "losses": ["mlm"], "init_from_teacher": "lower"},
+     "pre-trained by masked language modelling, starting from layers of t",
+     {"losses": "mlm", "init from teacher": "lower", "max steps": "25000", "mask probability": "0.15"}),
+    ({"teacher": "t", "losses": ["kd", "relations"], "init": "x"}, "distilled from the teacher t, starting from x",
+     {"losses": "kd relations", "max steps": "25000", "mask probability": "0.15", "temperature": "2.0"}),
+    ({"losses": ["replaced=50"]}, "pre-trained by replaced-token detection, starting from random weights",
+     {"losses": "replaced=50", "max steps": "25000", "mask probability": "0.15"}),
+    ({"teacher": "t"}, "distilled from the teacher t, starting from random weights",
+     {"max steps": "25000", "mask probability": "0.15", "kd weight": "0.5", "temperature": "2.0"}),
+    ({}, "pre-trained by masked language modelling, starting from random weights",
+     {"max steps": "25000", "mask probability": "0.15"})])
+def test_of_a_pretraining_what_it_used_is_said(tokenizer, tmp_path, options, said, settings):
+    """Not what its options have beside that."""
+    save(tmp_path / "run/checkpoints/step-7", tokenizer, "encoder", progress={"step": 7})
+    (tmp_path / "run/config.json").write_text(json.dumps({"options": {
+        "max_steps": 25000, "mask_probability": 0.15, "kd_weight": 0.5, "temperature": 2.0, **options}}))
+    text, _, sections = card_of(tmp_path / "run", tmp_path / "hf")
+    assert f"It was {said}. Converted" in text
+    rows = [line.strip("| ").split(" | ") for line in sections["Training"].splitlines() if line.startswith("| ")][2:]
+    assert dict(rows) == {**settings, "step of this checkpoint": "7"}
+
+
+@pytest.mark.parametrize("teacher", [None, "/somewhere/large"])
+def test_of_a_fine_tuning_the_teacher_is_said(tokenizer, tmp_path, teacher):
+    finetuned(tmp_path / "run", tokenizer)
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    config["options"].update(teacher=teacher, kd_weight=0.5, temperature=2.0)
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    text, _, sections = card_of(tmp_path / "run", tmp_path / "hf")
+    said = "fine-tuned on reviews, with the answers of the teacher large, starting from minilm"
+    assert (said in text) == bool(teacher)
+    assert ("kd weight" in sections["Training"]) == ("temperature" in sections["Training"]) == bool(teacher)
+
+
 def test_what_is_not_known_is_said_so(tokenizer, tmp_path):
     text, front, sections = card_of(save(tmp_path / "alone", tokenizer, "encoder"), tmp_path / "hf")
     for title in ("Training data", "Scores", "Latency", "Training", "Licence"):

@@ -100,6 +100,20 @@ def test_a_chain_of_commands_names_each_next_one(tmp_path, monkeypatch, capsys):
                          "next: python -m bort_mx finetune --train your-table.csv --checkpoint runs/mlm",
                          "or:   python -m bort_mx finetune --task RTE --checkpoint runs/mlm  # downloads RTE"]
     assert [line for line in said if len(line) > 85] == []
+    distilled = ["--data", "shards", "--teacher", "runs/mlm", *tiny]
+    assert pretrain.main([*distilled, "--losses", "hidden", "--output-dir", "runs/s"]) == 0
+    following, other = last(capsys)
+    assert following.startswith("next: python -m bort_mx finetune --pooling segments --dropout 0.0 ")
+    assert following.endswith(" --pooling mean --train your-table.csv --checkpoint runs/s")  # no token types
+    assert other.startswith("or:   python -m bort_mx predict --checkpoint runs/s --embed ")
+    (tmp_path / "own.csv").write_text("text,label\n" + "".join(f"the {a} fox,{a in 'ace'}\n" for a in "abcdef" * 4))
+    words = ["own.csv" if word == "your-table.csv" else word for word in shlex.split(following)[5:]]
+    assert finetune.main([*words, "--max-length", "32", "--epochs", "1", "--output-dir", "runs/tuned"]) == 0
+    capsys.readouterr()
+    assert pretrain.main([*distilled, "--losses", "embeddings", "--output-dir", "runs/e"]) == 0
+    following, other = last(capsys)
+    assert following.startswith("next: python -m bort_mx predict --checkpoint runs/e --embed ")
+    assert other.endswith(" --train your-table.csv --checkpoint runs/e  # for a task")
     (tmp_path / "space.yaml").write_text("num_layers: [2]\nnum_heads: [1, 2]\nhidden_size: [4, 8]\n"
                                          "intermediate_size: [8]\n")
     assert search.main(["--data", "shards", "--teacher", "runs/mlm", "--space", "space.yaml", "--epsilon", "1",

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from bort_mx.commands.small_pretraining import DOMAIN, SMALL_RUNS, TOUR, of_winner, on_shards
+from bort_mx.commands.small_pretraining import DOMAIN, SMALL_RUNS, TOUR, of_student, of_winner, on_shards, student_of
+from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.io import files
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
@@ -42,6 +43,17 @@ def test_a_model_s_vocabulary_is_followed_by_going_on_with_it(here):
     assert options_of(on_shards("shards", "model")).init is None  # a vocabulary alone
     (here / "model/model.safetensors").touch()
     assert options_of(on_shards("shards", "model")).init == "model"
+
+
+def test_a_smaller_model_of_the_vocabulary_s_is_proposed_too(here):
+    found = options_of(student_of("shards", "owner/name"))
+    assert (found.teacher, found.data, found.output_dir) == ("owner/name", ["shards"], "runs/student")
+    assert (found.losses, found.budget, found.init_from_teacher) == (["relations=1", "hidden=1"], "1h", "spread")
+    assert student_of("shards", None) == []
+    for typed, pooling in ((True, "segments"), (False, "mean")):
+        words = of_student("runs/student", typed)
+        tuned = parse_options(FineTuningOptions, words[1:], "run_finetune.py", "")
+        assert (tuned.pooling, tuned.epochs, tuned.learning_rate) == (pooling, 3, 3e-4) and words[0] == "finetune"
 
 
 def test_a_new_vocabulary_is_followed_by_a_new_small_model(here):

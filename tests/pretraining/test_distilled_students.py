@@ -21,6 +21,8 @@ from bort_mx.models.inner_states import InnerStates
 from bort_mx.pretraining import pretrain as pretraining
 from bort_mx.pretraining.from_teacher import layers_of, start_from_teacher
 from bort_mx.pretraining.inner_objective import pairs_of_layers
+from bort_mx.pretraining.options import PretrainingOptions
+from bort_mx.sentence_embedding import SentenceEmbedding
 from bort_mx.training import schedules
 from bort_mx.training.budget import Budget
 
@@ -28,6 +30,8 @@ STUDENT = ["--architecture", "2,2,16,24", "--batch-size", "8", "--seq-len", "32"
            "0.2", "--schedule", "linear", "--log-interval", "1", "--checkpoint-interval", "4", "--evaluation-interval",
            "0", "--evaluation-sequences", "16", "--max-steps", "12", "--dropout", "0"]
 
+UNENDED = STUDENT[:STUDENT.index("--max-steps")] + STUDENT[STUDENT.index("--max-steps") + 2:]
+"""Without --max-steps, for a --budget."""
 SAMPLE = np.arange(40).reshape(4, 10), np.array([10, 10, 7, 3])
 
 
@@ -110,6 +114,46 @@ def test_a_student_of_embeddings_embeds_and_is_a_sentence_transformer(prepared, 
     ours, theirs = (np.stack(list(embed(*open_model(tmp_path / name, "encoder"), texts))) for name in ("run", "folder"))
     np.testing.assert_allclose(theirs, ours, atol=1e-5)
     assert ours.shape == (2, 24) and np.linalg.norm(ours, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
+
+
+def saved_embedder(path, tokenizer, embedding, seed=5):
+    """A model of the student's shape that embeds texts."""
+    model = build_model(Architecture(2, 2, 16, 24), tokenizer.vocab_size, seed=seed, num_positions=64,
+                        embedding=embedding, dropout=0.0)
+    rng = np.random.default_rng(seed)
+    model.embedding_tensors = {name: rng.normal(size=shape).astype(np.float32)
+                               for name, shape in embedding.shapes(16).items()}
+    save(path, model, tokenizer)
+    return model
+
+
+@pytest.mark.parametrize("pooling, steps, goes_on", [
+    (("mean",), (("identity", 24), ("normalize", 0)), True), (("mean",), (("normalize", 0),), False),
+    (("first",), (("tanh", 24), ("normalize", 0)), False), (("mean",), (("tanh", 24), ("normalize", 0)), False)])
+def test_a_student_embeds_by_the_rule_that_it_was_trained_by(prepared, teacher, tmp_path, capsys, pooling, steps,
+                                                             goes_on):
+    """Whatever --init embeds by; its dense layer is taken only where the rule is the same."""
+    held = saved_embedder(tmp_path / "init", read(teacher).tokenizer, SentenceEmbedding(pooling, steps, 20))
+    options = ["--data", prepared, "--teacher", teacher, "--init", tmp_path / "init", "--losses", "embeddings",
+               *STUDENT[2:], "--max-steps", "4", "--learning-rate", "1e-12"]
+    run(*options, "--output-dir", tmp_path / "run")
+    found = read(tmp_path / "run")
+    assert found.config.embedding == SentenceEmbedding(("mean",), (("identity", 24), ("normalize", 0)), 32)
+    weight = np.asarray(found.float32("embedding.0.weight"))
+    assert goes_on == ("embedding.0.weight" in held.embedding_tensors and np.allclose(
+        weight, held.embedding_tensors["embedding.0.weight"], atol=1e-6))
+    assert ("is replaced by pooling mean, dense to 24 (identity)" in capsys.readouterr().out) != goes_on
+    run(*options, "--output-dir", tmp_path / "run", "--resume", "auto")  # it can be read
+
+
+@pytest.mark.parametrize("steps", [(("identity", 24), ("normalize", 0)), (("normalize", 0),)])
+def test_losses_that_leave_a_dense_layer_behind_leave_it_out(prepared, teacher, tmp_path, capsys, steps):
+    saved_embedder(tmp_path / "init", read(teacher).tokenizer, SentenceEmbedding(("mean",), steps))
+    run("--data", prepared, "--teacher", teacher, "--init", tmp_path / "init", "--losses", "hidden", *STUDENT[2:],
+        "--max-steps", "2", "--output-dir", tmp_path / "run")
+    dense = len(steps) == 2
+    assert ("is left out, as no loss trains its dense layers" in capsys.readouterr().out) == dense
+    assert read(tmp_path / "run").config.embedding == (None if dense else SentenceEmbedding(("mean",), steps))
 
 
 def test_one_and_two_workers_agree(prepared, teacher, tmp_path):
@@ -230,6 +274,19 @@ def test_a_student_of_equal_width_has_the_teachers_layers(how, expected):
         np.testing.assert_array_equal(value, theirs[name].data().asnumpy()[:len(value)])  # fewer positions
 
 
+@pytest.mark.parametrize("family, theirs, own", [
+    ("roberta", 1, 0), ("roberta", 2, 0), ("roberta", 1, 1), ("bert", 1, 2), ("bert", 2, 2)])
+def test_a_student_of_all_layers_is_the_teacher_whatever_token_types_it_has(family, theirs, own):
+    """RoBERTa's single type is added to every token; a new student of that family has none, and gets it otherwise."""
+    teacher, student = (build_model(Architecture(2, 2, 16, 24), 50, family=family, seed=seed, num_positions=20,
+                                    token_types=types, dropout=0.0) for seed, types in ((1, theirs), (2, own)))
+    start_from_teacher(student, teacher, "lower", SAMPLE)
+    ids, lengths = (mx.nd.array(a) for a in SAMPLE)
+    kept = (np.arange(10)[None] < SAMPLE[1][:, None])[:, :, None]
+    mine, theirs = (model(ids, lengths).asnumpy() * kept for model in (student, teacher))
+    np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
 def test_a_narrower_student_gets_the_units_heads_and_neurons_with_the_largest_norms():
     teacher, student = (build_model(Architecture(1, A, H, I), 50, "mlm", family="bert", seed=0, dropout=0.0)
                         for A, H, I in ((3, 12, 10), (2, 8, 6)))
@@ -331,6 +388,21 @@ def test_schedules_by_hand():
     assert schedules.at_progress("noam", 0.8, 0.2) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("given, expected", [
+    ({}, 128), ({"length_warmup": 0.5}, 128), ({"length_warmup": 0.5, "seq_len": 64}, 32), ({"seq_len": 64}, 128),
+    ({"length_warmup": 0.5, "seq_len": 64, "first_seq_len": 48}, 48), ({"length_warmup": 0.5, "seq_len": 8}, 8)])
+def test_the_first_sequences_are_shorter_than_the_others(given, expected):
+    assert PretrainingOptions(**given).first_seq_len == expected
+
+
+def test_a_run_that_has_its_own_text_gets_no_other_when_it_is_resumed_with_options(distilled, tmp_path):
+    shutil.copytree(distilled, tmp_path / "run")
+    before = sorted(path.name for path in (tmp_path / "run").iterdir())
+    with pytest.raises(InputError, match="has a --data, which is not given again; give --output-dir and --resume"):
+        run("--output-dir", tmp_path / "run", "--resume", "auto", "--max-steps", "50")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+
+
 def test_a_budget_goes_on_after_a_kill_and_the_pause_does_not_count(tmp_path):
     """Steps of 10 s; killed after step 5, of which a checkpoint of step 3 is left; the day after it continues."""
     clock = itertools.count(0, 10)
@@ -354,7 +426,7 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     clock = itertools.count()
     monkeypatch.setattr(pretraining, "Budget", lambda *a: Budget(*a, clock=lambda: float(next(clock))))
     monkeypatch.setattr(pretraining.Loop, "forecast_budget", lambda self, seconds: self.cost.expect(1.0, 10))
-    options = ["--data", prepared, "--teacher", teacher, "--distill", "relations", *STUDENT, "--budget", "10s",
+    options = ["--data", prepared, "--teacher", teacher, "--distill", "relations", *UNENDED, "--budget", "10s",
                "--length-warmup", "0.5", "--first-seq-len", "16"]
     run(*options, "--output-dir", tmp_path / "whole")
     found = [row for row in rows(tmp_path / "whole") if "loss" in row]
@@ -401,11 +473,16 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     (["--distill", "relations", "--budget", "1s", "--checkpoint-interval", "1000000"], "before the first checkpoint"),
     (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "4,2,16,24"], "4 layers"),
     (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "2,2,32,24"], "wider than"),
-    (["--length-warmup", "0.5"], "--first-seq-len 128: longer than --seq-len 32"),
+    (["--length-warmup", "0.5", "--first-seq-len", "128"], "--first-seq-len 128: longer than --seq-len 32"),
+    (["--max-steps", "12", "--budget", "1h"], "--max-steps 12 and --budget 1h exclude each other; give one"),
+    (["--losses", "hidden", "relations", "--temperature", "7"], "--temperature 7: hidden and relations do not use it"),
+    (["--losses", "kd", "mlm", "--kd-weight", "0.9"], "leave it out, and give kd and mlm weights"),
+    (["--distill", "hidden", "--mask-probability", "0.4"], "hidden learn from text that is not masked"),
 ])
 def test_bad_input_is_refused_in_one_line(prepared, teacher, tmp_path, changes, message):
     with pytest.raises(InputError) as caught:
-        run("--data", prepared, "--teacher", teacher, "--output-dir", tmp_path / "run", *STUDENT, *changes)
+        run("--data", prepared, "--teacher", teacher, "--output-dir", tmp_path / "run",
+            *(UNENDED if "--budget" in changes else STUDENT), *changes)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run/checkpoints").exists()
 
