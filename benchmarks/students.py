@@ -269,7 +269,7 @@ def plot(path: os.PathLike, figure: pathlib.Path) -> None:
     rows = recorded(path)
     students = dict.fromkeys((step.recipe, step.hours) for step in plan() if step in rows and step.kind == "finetune")
     panels = {f"{task}, {METRIC[task]}": {
-        f"{name}\n{hours} h".replace(", ", ",\n"): [100 * v for v in scores(rows[step]["results"], METRIC[task])]
+        f"{name}\n{hours} h" if hours else name: [100 * v for v in scores(rows[step]["results"], METRIC[task])]
         for name, hours in students if (step := Step("finetune", name, hours, task)) in rows} for task in METRIC}
     seed_dots.draw(panels, figure, {f"{task}, {METRIC[task]}": {
         name: values.get(task, float("nan")) for name, values in LINES.items()} for task in METRIC})
