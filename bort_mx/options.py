@@ -27,13 +27,13 @@ import re
 import typing
 from argparse import ArgumentError
 from collections.abc import Collection, Sequence
-from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple, Type, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
 
 import docstring_parser
 import jsonargparse
 import yaml
 
-from bort_mx import suggestions
+from bort_mx import alternatives, suggestions
 from bort_mx.errors import InputError
 from bort_mx.io import files
 from bort_mx.option_help import HelpFormatter, element_type, in_words, placeholder
@@ -83,13 +83,17 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     for path in configs:
         _check_text("--config", path)
         _check_config(_build_parser(fields, program, description, required=False), path, fields)
+    groups = getattr(options_class, "EITHER", ())
+    contents = {path: _load_yaml(files.read_text(path)) for path in configs}
+    first, left = alternatives.without_outdone(groups, first, contents, arguments,
+                                               {name: field.default for name, field in fields.items()})
+    before = [f"--config={path if left[path] == values else _dump_yaml(left[path])}" for path, values
+              in contents.items()]
     parser = _build_parser(fields, program, description, required=True)
-    namespace = _one_line_errors(lambda: parser.parse_args([*first, *arguments]), fields, prefix="", dashes="--")
+    namespace = _one_line_errors(lambda: parser.parse_args([*first, *before, *arguments]), fields, prefix="",
+                                 dashes="--")
     values = {name: _as_declared(getattr(namespace, name), field.type) for name, field in fields.items()}
-    places = [("", named_options(first)), *((f"--config: {path}: ", _changed(path, fields)) for path in configs),
-              ("", named_options(arguments))]
-    for group in getattr(options_class, "EITHER", ()):
-        values.update({name: fields[name].default for name in _outdone(group, places, fields, values)})
+    alternatives.refuse_two(groups, arguments, values)
     for name, value in values.items():
         _check_text(fields[name].flag, value)
     try:
@@ -98,39 +102,6 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
         raise
     except ValueError as error:
         raise InputError(_squeeze(str(error))) from error
-
-
-def named_options(argv: Sequence[str]) -> Set[str]:
-    """The fields of the options that are named in arguments."""
-    words = [match[1] for match in (re.match(r"--([A-Za-z][^=]*)", word) for word in argv) if match]
-    return {word.replace("-", "_") for word in words}
-
-
-def _changed(path: str, fields: Dict[str, "_Field"]) -> Set[str]:
-    """The fields that a file gives other values than their defaults, of which a printed configuration is full."""
-    values = _load_yaml(files.read_text(path))
-    return {name for name, value in values.items() if name in fields and value != fields[name].default}
-
-
-def _outdone(group: Sequence[str], places: Sequence[Tuple[str, Collection[str]]],
-             fields: Dict[str, "_Field"], values: Dict[str, Any]) -> List[str]:
-    """Those of a group whose values do not count, as the last place that names one of them names another.
-
-    Args:
-        group: fields that stand for each other.
-        places: how an error begins, and what is named there; a later place wins over an earlier one.
-        fields: all fields.
-        values: what the last place that names a field gives it, for errors.
-    Raises:
-        InputError: two are named in one place.
-    """
-    for start, names in places:
-        given = [name for name in group if name in names]
-        if len(given) > 1:
-            shown = [f"{fields[name].flag} {_typed(values[name])}" for name in given]
-            raise InputError(f"{start}{' and '.join(shown)} exclude each other; give one")
-    last = [name for _, names in places for name in group if name in names][-1:]
-    return [name for name in group if name not in last] if last else []
 
 
 def unknown_option(name: str, options_class: type) -> str:
@@ -324,14 +295,14 @@ def _as_declared(value: Any, annotation: Any) -> Any:
 
 
 def _configs_first(argv: Optional[List[str]]) -> Tuple[List[str], List[str]]:
-    """The arguments with `--config FILE` moved to the front, as jsonargparse lets the last one win; and the files."""
+    """The arguments without `--config FILE`; and the files, which come first, as jsonargparse lets the last one win."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--config", action="append", default=[])
     try:
         found, rest = finder.parse_known_args(argv)
     except ArgumentError as error:
         raise InputError(_squeeze(str(error))) from None
-    return [f"--config={path}" for path in found.config] + rest, found.config
+    return rest, list(dict.fromkeys(found.config[::-1]))[::-1]
 
 
 def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[str, _Field]) -> None:
@@ -437,11 +408,6 @@ def _unknown(name: str, fields: Dict[str, _Field], dashes: str) -> str:
     if near is None:
         return f"unknown option {name}; see --help"
     return f"unknown option {name} (did you mean {fields[near].flag if dashes else near}?)"
-
-
-def _typed(value: Any) -> str:
-    """A value as one types it."""
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _short(value: Any) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 import re
 import typing
-from typing import ClassVar, Dict, List, Literal, Optional, Tuple
+from typing import ClassVar, Dict, List, Literal, Optional, Sequence, Tuple
 
 import pytest
 
@@ -192,7 +192,7 @@ def strings_given(options: type, words: List[str]) -> Tuple[List[str], Dict[str,
     for number, field in enumerate(dataclasses.fields(options)):
         kind, word, other = types[field.name], *(words[(number + k) % len(words)] for k in range(2))
         assert kind in TEXT + TEXTS or "str" not in str(kind).replace("Literal[", ""), kind  # none is overlooked
-        others = {name for group in getattr(options, "EITHER", ()) if field.name in group[1:] for name in group}
+        others = {name for group in getattr(options, "EITHER", ()) if field.name in group for name in group}
         if kind in TEXT + TEXTS and not others & set(expected):  # of options that stand for each other the first
             expected[field.name] = [word, other] if kind in TEXTS else word
             given = [word, other] if kind in TEXTS else [word]
@@ -219,13 +219,13 @@ def test_every_string_of_every_command_is_what_was_typed(options, monkeypatch, t
     assert {name: getattr(found, name) for name in expected} == expected
 
 
-def printed(options: type, argv: List[str]) -> str:
+def printed(options: type, argv: List[str], first: Sequence[str] = ()) -> str:
     """What --print-config prints."""
     import contextlib
     import io
 
     with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit):
-        parse_options(options, [*argv, "--print-config"], "x", "")
+        parse_options(options, [*argv, "--print-config"], "x", "", first=first)
     return out.getvalue()
 
 
@@ -380,7 +380,8 @@ class Ended:
     (["--max-steps", "200"], "budget: 1h", "", [], (9, "1h")),
     (["--max-steps", "200"], "", "", ["--budget", "5m"], (9, "5m")),
     ([], "budget: 1h\nmax_steps: 9", "", [], (9, "1h")),  # its default, as a printed configuration has it
-    ([], "budget: 1h\nmax_steps: 4", "", ["--max-steps", "3"], "--config: PATH: --max-steps 3 and --budget 1h exclude"),
+    ([], "budget: 1h", "max_steps: 9", [], (9, None)),  # its default, and named all the same
+    ([], "budget: 1h\nmax_steps: 4", "", ["--max-steps", "3"], "--config: PATH: max_steps: 4 and budget: 1h exclude"),
     ([], "", "", ["--max-steps", "3", "--budget", "1h"], "--max-steps 3 and --budget 1h exclude each other; give one"),
 ])
 def test_of_options_that_stand_for_each_other_the_last_place_decides(tmp_path, first, file, later, typed, expected):
@@ -393,4 +394,7 @@ def test_of_options_that_stand_for_each_other_the_last_place_decides(tmp_path, f
             parse_options(Ended, [*words, *typed], "x", "", first=first)
         return
     found = parse_options(Ended, [*words, *typed], "x", "", first=first)
+    assert (found.max_steps, found.budget) == expected
+    (tmp_path / "printed.yaml").write_text(printed(Ended, [*words, *typed], first))
+    found = parse_options(Ended, ["--config", str(tmp_path / "printed.yaml")], "x", "")
     assert (found.max_steps, found.budget) == expected

@@ -120,7 +120,13 @@ class AgoraRunOptions(FineTuningOptions):
     data_parallel: bool = False
     """Under horovodrun: all workers share each training. Default: each worker takes trainings of its own."""
 
+    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (
+        *FineTuningOptions.EITHER, ("audit_size", "audit_share"), ("chs", "theta"))
+
     def __post_init__(self):
+        if self.agora and self.unlabelled is not None:
+            raise InputError(f"--unlabelled {self.unlabelled}: not with --agora, which makes more texts itself by "
+                             "--tau; leave it out")
         super().__post_init__()
         if not self.agora:
             self._refuse_what_only_agora_has()
@@ -168,7 +174,7 @@ class AgoraRunOptions(FineTuningOptions):
 
     def audit_examples(self, count: int) -> int:
         """Size of the audit slice, where there are so many examples to train on."""
-        return self.audit_size or round(self.audit_share * count)
+        return round(self.audit_share * count) if self.audit_size is None else self.audit_size
 
     @property
     def fills_masks(self) -> bool:

@@ -33,9 +33,11 @@ from bort_mx.distributed import Workers, connect
 from bort_mx.errors import InputError
 from bort_mx.finetuning import predictions as prediction_files
 from bort_mx.finetuning.classifier import released_note
+from bort_mx.finetuning.evaluation import targets_of
 from bort_mx.finetuning.finetune import check_same_checkpoint, conclude, finished
 from bort_mx.finetuning.options import kind_of
 from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
+from bort_mx.finetuning.target_unit import kept_unit, unit_of
 from bort_mx.finetuning.task_data import TaskData, examples_digest, read_task_data, remarks, task_of, with_discarded
 from bort_mx.finetuning.teacher import Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import Session
@@ -73,7 +75,7 @@ def run_agora(options: AgoraRunOptions, begin: Optional[Callable[[], None]] = No
                        kind_of)
     if not run.before:
         options.refuse_unused()
-        options.refuse_without_teacher(options.soft_labels, "--soft-labels")
+        options.refuse_without_teacher(options.soft_labels, "--soft-labels", task.is_regression)
     check_same_checkpoint(run, options.checkpoint)
     # With --chs, a resumed run's options do not tell what the plain baseline was to have.
     plain = Theta(*run.keep("plain", list(settled.given.plain_theta(task, asked, settled.recipe.values))))
@@ -171,7 +173,8 @@ def _prepare(settled: Settled, data: TaskData, put_aside: Examples, run: RunDire
         how = Distillation(options.kd_weight, options.temperature)
         data.notes += soft_note(options.socrates, how, task.is_regression)
         soften = functools.partial(teacher.soft_labels, how)
-    trainer = JobTrainer(options, data, put_aside, weights, ctx, score_of(task, options.score), soften)
+    unit = kept_unit(run, unit_of(task, targets_of(task, data.train)))
+    trainer = JobTrainer(options, data, put_aside, weights, ctx, score_of(task, options.score), soften, unit)
     trainer.check(workers if options.data_parallel else Workers())
     filler = None
     if options.fills_masks:

@@ -26,6 +26,7 @@ from bort_mx.distributed import Workers
 from bort_mx.errors import RunError
 from bort_mx.finetuning.objective import SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
+from bort_mx.finetuning.target_unit import Unit
 from bort_mx.finetuning.task_data import TaskData
 from bort_mx.finetuning.trainer import (
     Session,
@@ -111,16 +112,18 @@ class JobTrainer:
         ctx: the device.
         score: what picks epochs. Default: the task's.
         soften: (examples, workers) -> Socrates' soft labels, to train on beside the labels; None: labels alone.
+        unit: that a regression's targets are trained in; None: as they are.
     """
 
     def __init__(self, options: FineTuningOptions, data: TaskData, audit: Examples, weights: Weights, ctx: mx.Context,
                  score: Optional[Score] = None,
-                 soften: Optional[Callable[[Sequence[Example], Workers], SoftLabels]] = None):
+                 soften: Optional[Callable[[Sequence[Example], Workers], SoftLabels]] = None,
+                 unit: Optional[Unit] = None):
         fields = dataclasses.fields(FineTuningOptions)
         self.options = FineTuningOptions(**{field.name: getattr(options, field.name) for field in fields})
         self.data, self.audit, self.weights, self.ctx = data, audit, weights, ctx
         self.score = score or score_of(data.task)
-        self._soften, self._softened = soften, ([], None)
+        self._soften, self._softened, self._unit = soften, ([], None), unit
 
     def check(self, workers: Workers) -> None:
         """Check lengths and batch sizes before the first job of these workers.
@@ -205,7 +208,9 @@ class JobTrainer:
         with _without_warnings():  # that the checkpoint has no classifier, for every job anew
             model = build_classifier(self.weights, options, self.data.task, self.ctx)
         data = dataclasses.replace(self.data, train=Examples(examples))
-        return kind(self.score, options, data, model, self.weights.tokenizer, workers, self.ctx)
+        session = kind(self.score, options, data, model, self.weights.tokenizer, workers, self.ctx)
+        session.train_in(self._unit)
+        return session
 
     def _micro(self, workers: Workers) -> int:
         return workers.micro_batch(self.options.batch_size, self.options.micro_batch_size)

@@ -7,7 +7,7 @@ recorded". Paths of this machine are shortened to their last name.
 import math
 import os
 import pathlib
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import yaml
@@ -15,7 +15,10 @@ import yaml
 from bort_mx import hub, provenance
 from bort_mx.checkpoints.recorded_run import (
     Run,
+    chosen_by_agora,
     front_matter_of,
+    idle_options,
+    is_pretraining,
     json_object,
     losses_of,
     named,
@@ -32,10 +35,14 @@ TASKS = {"encoder": ("feature-extraction", "AutoModel", "embed"),
          "mlm": ("fill-mask", "AutoModelForMaskedLM", "fill-mask"),
          "classifier": ("text-classification", "AutoModelForSequenceClassification", "classify")}
 """Head: the Hub's name of the task, the class of transformers, and the task of `bort_mx.pipeline`."""
-SETTINGS = ("losses", "init_from_teacher", "epochs", "max_steps", "budget", "batch_size", "learning_rate", "schedule",
-            "warmup", "weight_decay", "optimizer", "dropout", "max_length", "seq_len", "mask_probability", "kd_weight",
-            "temperature", "pooling", "seed", "dtype")
+SETTINGS = ("losses", "distill", "teacher_layer", "every_layer", "init_from_teacher", "epochs", "max_steps", "budget",
+            "batch_size", "learning_rate", "schedule", "warmup", "weight_decay", "optimizer", "dropout", "max_length",
+            "seq_len", "length_warmup", "first_seq_len", "mask_probability", "kd_weight",
+            "temperature", "seed", "dtype")
 """Options that are shown, in this order, where a run has them and they count."""
+POOLINGS = {"first": "the first token", "mean": "the mean of all tokens",
+            "segments": "the means u and v of both texts, as u, v, |u − v|, u·v"}
+"""Of `ModelConfig.pooling`."""
 MOST_TEXTS = 10
 """Names of text files that are listed."""
 LINEAR_CLASSIFIER = ("Its classifier is one linear layer. As this family has a tanh before its last, it is stored as "
@@ -61,8 +68,8 @@ def model_card(weights: Weights, license_name: Optional[str] = None) -> str:
     sections = [
         _front_matter(weights, run, stated, title, license_name), f"# {title}", _summary(weights, run, stated),
         "## How to use it", _usage(weights), "## Training data", _data(run, stated), "## Scores", _scores(run),
-        "## Latency", _latency(weights, run), "## Training", _training(run), "## Limits", _limits(weights, run),
-        "## Licence", _licence(stated, license_name), "## Provenance", _provenance(weights, run)]
+        "## Latency", _latency(weights, run), "## Training", _training(weights, run), "## Limits",
+        _limits(weights, run), "## Licence", _licence(stated, license_name), "## Provenance", _provenance(weights, run)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -118,30 +125,28 @@ def _summary(weights: Weights, run: Run, stated: Dict[str, Any]) -> str:
     labels = config.labels or [str(i) for i in range(config.num_labels)]
     head = {"encoder": "It gives a vector for each token, and an embedding of a text.",
             "mlm": "It fills masks in texts.",
-            "classifier": f"It classifies texts. Its outputs are: {', '.join(labels)}."}[config.head]
+            "classifier": "It gives a number for a text." if config.num_labels == 1 else
+                          f"It classifies texts. Its outputs are: {', '.join(labels)}."}[config.head]
     return (f"A `{config.family}` model with {D} layers, {A} attention heads, hidden size {H} and intermediate size "
             f"{I}: {size:,} parameters by eq. 13 of arXiv 2010.10499. {head} {origin}. Converted by bort_mx.")
 
 
 def _origin(run: Run) -> str:
     checkpoint, teacher, init = (run.option(name) for name in ("checkpoint", "teacher", "init"))
-    if _is_pretraining(run):
+    if is_pretraining(run):
         losses = losses_of(run)
         how = "pre-trained by masked language modelling"
         if "replaced" in losses:
             how = "pre-trained by replaced-token detection"
-        elif teacher and (not losses or set(losses) != {"mlm"}):
+        elif teacher and (set(losses) != {"mlm"} if losses else run.option("kd_weight") != 0):
             how = f"distilled from the teacher {named(teacher)}"
         layers = f"layers of {named(teacher)}" if run.option("init_from_teacher") else "random weights"
         return f"{how}, starting from {named(init) if init else layers}"
     start = UNKNOWN if checkpoint is None else "random weights" if checkpoint == "fresh" else named(checkpoint)
-    return (f"fine-tuned{' by Agora' if run.option('agora') else ''} on {_task(run) or UNKNOWN}"
-            + (f", with the answers of the teacher {named(teacher)}" if teacher else "") + f", starting from {start}")
-
-
-def _is_pretraining(run: Run) -> bool:
-    options = run.config.get("options")
-    return isinstance(options, dict) and "max_steps" in options
+    agora = run.option("agora")
+    taught = f", with the answers of the teacher {named(teacher)}" if teacher and run.option("kd_weight") != 0 else ""
+    by = f" by Agora, with the teacher {named(run.option('socrates'))}" if agora else taught
+    return f"fine-tuned on {_task(run) or UNKNOWN}{by}, starting from {start}"
 
 
 def _usage(weights: Weights) -> str:
@@ -149,9 +154,10 @@ def _usage(weights: Weights) -> str:
     mask = weights.tokenizer.mask_token if weights.tokenizer is not None else "<mask>"
     call = {"embed": 'embeddings = model(["A text.", "Another text."])  # (2, H) float32',
             "fill-mask": f'model("A {mask} text.")  # [{{"token", "score"}}], best first',
-            "classify": 'model("A text.")  # {"label", "score", "scores"}'}[task]
-    if len(weights.config.text_columns) == 2 and task == "classify":
-        call = 'model(("A text.", "Its pair."))  # {"label", "score", "scores"}'
+            "classify": 'model("A text.")'}[task]
+    if task == "classify":
+        call = call if len(weights.config.text_columns) != 2 else 'model(("A text.", "Its pair."))'
+        call += '  # {"value"}' if weights.config.num_labels == 1 else '  # {"label", "score", "scores"}'
     without_pooler = ", add_pooling_layer=False" if auto == "AutoModel" and not weights.config.pooler else ""
     blocks = [f"import bort_mx\n\nmodel = bort_mx.pipeline(\"this folder\")\n{call}",
               f"from transformers import {auto}, AutoTokenizer\n\n"
@@ -168,7 +174,9 @@ def _usage(weights: Weights) -> str:
 def _data(run: Run, stated: Dict[str, Any]) -> str:
     rows = []
     if _task(run):
-        rows.append(("Task", f"{_task(run)}, {run.results.get('train_examples', UNKNOWN)} training examples"))
+        more = run.results.get("unlabelled_examples")
+        rows.append(("Task", f"{_task(run)}, {run.results.get('train_examples', UNKNOWN)} training examples"
+                     + (f", {more} texts without labels" if more else "")))
     texts = texts_of(run)
     if texts:
         rows.append(("Text", ", ".join(texts[:MOST_TEXTS]) + (f" and {len(texts) - MOST_TEXTS} more" if len(
@@ -189,9 +197,10 @@ def _scores(run: Run) -> str:
             for split, scores in _splits(run) for metric, value in scores]
     columns = 4 if constant else 3
     if rows:
+        seed = chosen_by_agora(run).get("seed", run.results.get("seed", UNKNOWN))
         parts += [_table(("split", "metric", "score", "one label for all")[:columns], [row[:columns] for row in rows]),
-                  f"Seed {run.results.get('seed', UNKNOWN)}. The epoch was chosen by its score on the "
-                  "validation set, which is therefore somewhat too good; the test set was not used for choosing."]
+                  f"Seed {seed}. The epoch was chosen by its score on the validation set, which is therefore somewhat "
+                  "too good; the test set was not used for choosing."]
     rows = [(metric, f"{np.median(values):.4f}", f"{min(values):.4f} to {max(values):.4f}", ", ".join(
         f"{value:.4f}" for value in values)) for metric, values in _over_seeds(run)]
     if rows:
@@ -231,26 +240,14 @@ def _latency(weights: Weights, run: Run) -> str:
             "its machine.")
 
 
-def _training(run: Run) -> str:
-    idle = _idle(run)
-    rows = [(name.replace("_", " "), " ".join(_listed(run.option(name)))) for name in SETTINGS
-            if name not in idle and run.option(name) is not None]
+def _training(weights: Weights, run: Run) -> str:
+    idle, chosen = idle_options(run, weights.config), chosen_by_agora(run)
+    values = {name: chosen.get(name, run.option(name)) for name in SETTINGS if name not in idle}
+    rows = [(name.replace("_", " "), " ".join(_listed(value))) for name, value in values.items() if value is not None]
+    rows += [("classifier reads", POOLINGS[weights.config.pooling])] if weights.config.head == "classifier" else []
     step = run.progress.get("step", run.results.get("best_step"))
     rows += [("step of this checkpoint", str(step))] if step is not None else []
     return _table(("setting", "value"), rows) if rows else f"How it was trained is {UNKNOWN}."
-
-
-def _idle(run: Run) -> Set[str]:
-    """Options with a value that this run did not use."""
-    losses, teacher = losses_of(run), bool(run.option("teacher"))
-    if not _is_pretraining(run):
-        teaches = teacher or run.option("agora") and run.option("soft_labels")
-        return set() if teaches else {"kd_weight", "temperature"}
-    of_paper = teacher and not losses
-    masked = not losses or any(name in losses for name in ("mlm", "kd", "replaced"))
-    counts = {"max_steps": run.option("budget") is None, "mask_probability": masked, "kd_weight": of_paper,
-              "temperature": of_paper or "kd" in losses}
-    return {name for name, does in counts.items() if not does}
 
 
 def _limits(weights: Weights, run: Run) -> str:

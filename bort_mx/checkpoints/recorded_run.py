@@ -3,7 +3,7 @@
 import os
 import pathlib
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Set
 
 import yaml
 
@@ -12,6 +12,7 @@ from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.data.shards import MANIFEST
 from bort_mx.errors import InputError
 from bort_mx.io import files
+from bort_mx.models.config import ModelConfig
 
 FROM_SOURCE = ("license", "license_name", "license_link", "language", "datasets", "base_model")
 """Fields that are taken from the front matter of a converted folder's own card."""
@@ -102,6 +103,35 @@ def losses_of(run: Run) -> List[str]:
     if isinstance(given, list):
         return [str(entry).partition("=")[0] for entry in given]
     return [distill] if isinstance(distill, str) and distill != "mlm" else []
+
+
+def is_pretraining(run: Run) -> bool:
+    """Whether it is a run of `pretrain`."""
+    options = run.config.get("options")
+    return isinstance(options, dict) and "max_steps" in options
+
+
+def chosen_by_agora(run: Run) -> Mapping[str, Any]:
+    """The hyperparameters that Agora chose, which count in place of the options; {} of other runs."""
+    agora = run.results.get("agora")
+    found = agora.get("chs") if isinstance(agora, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def idle_options(run: Run, config: ModelConfig) -> Set[str]:
+    """Options with a value that a run did not use; `config` is its model's."""
+    losses, taught = losses_of(run), bool(run.option("teacher")) and run.option("kd_weight") != 0
+    if not is_pretraining(run):
+        if not taught and not (run.option("agora") and run.option("soft_labels")):
+            return {"kd_weight", "temperature"}
+        return {"temperature"} if config.num_labels == 1 else set()
+    masked = not losses or any(name in losses for name in ("mlm", "kd", "replaced"))
+    of_paper, warms = bool(run.option("teacher")) and not losses, bool(run.option("length_warmup"))
+    used = {"max_steps": run.option("budget") is None, "mask_probability": masked, "kd_weight": of_paper,
+            "temperature": of_paper and taught or "kd" in losses,
+            "distill": run.option("distill") in losses and run.option("losses") is None,
+            "every_layer": bool(run.option("every_layer")), "length_warmup": warms, "first_seq_len": warms}
+    return {name for name, does in used.items() if not does}
 
 
 def named(path: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Callable, List, Optional, Tuple
 
 from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
+from bort_mx.alternatives import named_options
 from bort_mx.commands.demo_distillation import STUDENTS
 from bort_mx.commands.last_lines import OWN_TEXTS, say_first, say_last
 from bort_mx.errors import InputError
@@ -40,7 +41,7 @@ def run_arguments(argv: List[str]) -> Tuple[AgoraRunOptions, dict]:
         raise InputError("--resume: of a run of --agora --chs, config.json does not tell what was given and what is "
                          "the paper's; give the options that it was started with")
     if options.task is None and not options.own_files:
-        given = options.checkpoint != FineTuningOptions.checkpoint or any(w.startswith("--checkpoint") for w in argv)
+        given = options.checkpoint != FineTuningOptions.checkpoint or "checkpoint" in named_options(argv)
         checkpoint = options.checkpoint if given else _demo_checkpoint()
         output = f"{BUILT_IN_OUTPUT}/{'-'.join(re.findall(r'[A-Za-z0-9_]+', checkpoint)) or 'checkpoint'}"
         options = parse_options(AgoraRunOptions, argv, "run_finetune.py", DESCRIPTION,

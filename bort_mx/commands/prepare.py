@@ -10,7 +10,7 @@ import pathlib
 import re
 import signal
 import sys
-from typing import Any, Dict, Iterator, List, Literal, Optional, Sequence
+from typing import Any, ClassVar, Dict, Iterator, List, Literal, Optional, Sequence, Tuple
 
 from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.commands.small_pretraining import on_shards, student_of
@@ -47,6 +47,8 @@ SHORT = {"--from": "--from-date", "--to": "--to-date"}
 @dataclasses.dataclass
 class PrepareOptions:
     """Options of `python -m bort_mx prepare`."""
+
+    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (("tokenizer", "train_vocab"),)
 
     data: List[str] = dataclasses.field(default_factory=list)
     """Text files or folders (searched recursively), in UTF-8, plain or .gz, .bz2, .xz. Of .csv, .tsv and JSON lines the

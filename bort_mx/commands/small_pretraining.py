@@ -7,7 +7,9 @@ import itertools
 import pathlib
 from typing import Dict, List, Optional
 
+from bort_mx.architecture import Architecture
 from bort_mx.commands.last_lines import OWN_TABLE
+from bort_mx.errors import InputError
 
 TOUR, DOMAIN = "configs/tour_pretraining.yaml", "configs/domain_pretraining.yaml"
 STUDENT, OF_STUDENT = "configs/distill_student.yaml", "configs/finetune_student.yaml"
@@ -46,8 +48,11 @@ def on_shards(shards: str, tokenizer: Optional[str]) -> List[str]:
 
 
 def student_of(shards: str, tokenizer: Optional[str]) -> List[str]:
-    """The words of the command that makes a smaller model of the one whose vocabulary a text has; [] without one."""
-    if tokenizer is None or not _is_model(tokenizer):
+    """The words of the command that makes a smaller model of the one whose vocabulary a text has.
+
+    [] without a model there, or if it is not large enough to give the smaller one its first weights.
+    """
+    if tokenizer is None or not _is_model(tokenizer) or not _is_larger(tokenizer):
         return []
     return ["pretrain", *_settings(STUDENT), "--data", shards, "--teacher", tokenizer, "--output-dir",
             _free("runs/student")]
@@ -87,6 +92,23 @@ def _is_model(tokenizer: str) -> bool:
     """Whether the place of a vocabulary is a name of the Hub, or a folder with weights."""
     path = pathlib.Path(tokenizer)
     return not path.exists() or path.is_dir() and any(next(path.glob(pattern), None) for pattern in WEIGHTS)
+
+
+def _is_larger(model: str) -> bool:
+    """Whether a student of `STUDENT` can start from a model. One that is only a name on the Hub may."""
+    if not pathlib.Path(model).exists():
+        return True
+    from bort_mx.checkpoints import loading  # loads MXNet
+
+    try:
+        config = loading.read(model).config
+    except InputError:  # a vocabulary beside weights of another kind
+        return False
+    student = Architecture.parse(str(SMALL_RUNS[STUDENT]["architecture"]))
+    theirs = config.architecture
+    fits = theirs.num_layers >= student.num_layers and theirs.hidden_size >= student.hidden_size and (
+        theirs.intermediate_size >= student.intermediate_size)
+    return fits and theirs != student and config.activation == "gelu"
 
 
 def _free(folder: str) -> str:

@@ -20,7 +20,7 @@ from bort_mx.finetuning.classifier import classifier_of, released_note
 from bort_mx.finetuning.evaluation import targets_of
 from bort_mx.finetuning.options import FineTuningOptions, kind_of
 from bort_mx.finetuning.start import FRESH, Settled, read_weights, settle, starting_weights
-from bort_mx.finetuning.target_unit import kept_unit, start_at_mean, unit_of
+from bort_mx.finetuning.target_unit import kept_unit, unit_of
 from bort_mx.finetuning.task_data import TaskData, read_task_data, remarks, shown_name, task_of
 from bort_mx.finetuning.teacher import Answers, Distillation, Teacher, soft_note
 from bort_mx.finetuning.trainer import LONGEST, Session, Training, build_classifier, train
@@ -60,7 +60,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
                        data.identity(), kind_of)
     if not run.before:
         options.refuse_unused()
-        options.refuse_without_teacher(options.teacher is not None, "--teacher")
+        options.refuse_without_teacher(options.teacher is not None, "--teacher", task.is_regression)
     check_same_checkpoint(run, options.checkpoint)
     if options.teacher is not None:
         check_same_checkpoint(run, options.teacher, "teacher")
@@ -70,9 +70,7 @@ def finetune(options: FineTuningOptions, begin: Optional[Callable[[], None]] = N
     model, tokenizer, notes, options = _model(settled, data, run, workers, ctx)
     session = Session(options, data, model, tokenizer, workers, ctx)
     if not options.predict_only:
-        session.unit = kept_unit(run, unit_of(data.task, targets_of(data.task, data.train)))
-    if session.unit is not None:
-        start_at_mean(model, session.unit)
+        session.train_in(kept_unit(run, unit_of(data.task, targets_of(data.task, data.train))))
     session.notes += [*notes, *released_note(options.checkpoint)]
     workers.say(*released_note(options.checkpoint))
     teacher = None

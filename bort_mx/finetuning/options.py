@@ -8,7 +8,7 @@ from bort_mx.errors import InputError
 from bort_mx.finetuning.own_file_options import OwnFileOptions
 from bort_mx.finetuning.paper_values import paper_values
 from bort_mx.options import at_least, positive, within
-from bort_mx.training.options import OTHER_PROGRAM, LoopOptions
+from bort_mx.training.options import OTHER_PROGRAM, TEMPERATURES, LoopOptions
 
 BENCHMARKS = {"glue": ("glue",), "superglue": ("superglue",), "race": ("race",), "all": ("glue", "superglue", "race")}
 """Values of --task that name whole benchmarks → these benchmarks."""
@@ -54,7 +54,7 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
     """Options that may differ when a run is resumed. Of checkpoints and files, the content is compared instead of the
     path."""
 
-    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (("checkpoint", "transfer_from"),)
+    EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (("checkpoint", "transfer_from"), ("task", "train"))
 
     task: Optional[str] = None
     """The task: one of GLUE, SuperGLUE or RACE (RTE, superglue/RTE, RACE-M …), demo, a YAML file that describes your
@@ -173,7 +173,8 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         super().__post_init__()
         at_least(self, 1, "epochs", "max_epochs", "seeds", "patience")
         at_least(self, 0, "warmup")
-        positive(self, "learning_rate", "temperature")
+        positive(self, "learning_rate")
+        within(self, TEMPERATURES, "temperature")
         within(self, "[0, 1]", "kd_weight")
         if self.transfer_from is not None:
             self._take_transfer()
@@ -190,7 +191,7 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         if self.keep_classifier and (self.head or self.pooler or self.extra_layer or self.classifier_init == "normal"):
             raise InputError("--keep-classifier uses the classifier as it was trained; leave out --head, --pooler, "
                              "--extra-layer and --classifier-init")
-        if self.pooling not in (None, "first"):
+        if self.pooling not in (None, "first") and not self.predict_only:  # which uses no option of training
             self._check_pooling()
         if self.checkpoint == "fresh" and (self.predict_only or self.keep_classifier):
             raise InputError("--checkpoint fresh has no classifier; leave out --"
@@ -201,9 +202,9 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
 
     def _check_pooling(self) -> None:
         """Means are read by a new classifier, without a pooler."""
-        for given, name in ((self.keep_classifier, "keep-classifier"), (self.predict_only, "predict-only")):
-            if given:
-                raise InputError(f"--{name} uses the classifier as it was trained; leave out --pooling {self.pooling}")
+        if self.keep_classifier:
+            raise InputError(f"--keep-classifier uses the classifier as it was trained; leave out --pooling "
+                             f"{self.pooling}")
         pooler = "--pooler" if self.pooler else f"--head {self.head}" if self.head in ("paper", "usual") else ""
         if pooler:
             raise InputError(f"{pooler} puts a pooler on the first token, and --pooling {self.pooling} reads all "
@@ -227,8 +228,13 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
             raise InputError("--transfer-from replaces the classifier; leave out --keep-classifier and --predict-only")
         self.checkpoint = self.transfer_from
 
-    def refuse_without_teacher(self, teaches: bool, needs: str) -> None:
-        """Raises InputError for --kd-weight and --temperature without a teacher, which the option `needs` gives."""
+    def refuse_without_teacher(self, teaches: bool, needs: str, is_regression: bool) -> None:
+        """Raises InputError for --kd-weight and --temperature without a teacher, which the option `needs` gives, and
+        for a temperature in a regression.
+        """
+        if is_regression and self.temperature != FineTuningOptions.temperature:
+            raise InputError(f"--temperature {self.temperature:g}: a regression's distance to its teacher has none; "
+                             "leave it out")
         for name in ("kd_weight", "temperature"):
             if not teaches and getattr(self, name) != getattr(FineTuningOptions, name):
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g} requires {needs}; give both, or "

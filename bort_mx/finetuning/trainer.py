@@ -18,7 +18,7 @@ from bort_mx.finetuning.epochs import decay_exponent, decay_note
 from bort_mx.finetuning.evaluation import BestEpoch, Evaluation, compute_scores, evaluate, targets_of
 from bort_mx.finetuning.objective import FineTuningObjective, SoftLabels
 from bort_mx.finetuning.options import FineTuningOptions
-from bort_mx.finetuning.target_unit import Unit
+from bort_mx.finetuning.target_unit import Unit, start_at_mean
 from bort_mx.finetuning.task_data import TaskData, shown_name
 from bort_mx.finetuning.vocabulary_subset import trainee_of
 from bort_mx.models.bert import BERT, parameters_of
@@ -56,6 +56,12 @@ class Session:
         self.unit: Optional[Unit] = None
         """The unit of a regression's targets; None: they are trained on as they are."""
         self._dev: Optional[Batches] = None
+
+    def train_in(self, unit: Optional[Unit]) -> None:
+        """Train a regression in this unit, from its mean on; None: on the targets as they are."""
+        self.unit = unit
+        if unit is not None:
+            start_at_mean(self.model, unit)
 
     def encode(self, task: Task, examples: Examples, split: str) -> EncodedExamples:
         """Token ids of a split. If texts were cut, a note says how many."""

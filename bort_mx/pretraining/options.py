@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Dict, List, Literal, Mapping, NamedTuple, Opti
 from bort_mx.durations import seconds_of
 from bort_mx.errors import InputError
 from bort_mx.options import at_least, one_of, positive, within
-from bort_mx.training.options import OTHER_PROGRAM, LoopOptions, RunOptions, TextOptions
+from bort_mx.training.options import OTHER_PROGRAM, TEMPERATURES, LoopOptions, RunOptions, TextOptions
 
 OF_OUTPUTS = ("mlm", "kd")
 """Losses at the masked positions. With one of them, all losses see the masked text; without, the text as it is."""
@@ -90,7 +90,7 @@ class DistillationOptions(RunOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        positive(self, "temperature")
+        within(self, TEMPERATURES, "temperature")
         within(self, "[0, 1]", "kd_weight")
         at_least(self, 1, "teacher_layer", "relation_heads")
         one_of(self, ("mlm", "relations", "hidden", "embeddings"), "distill")
@@ -122,20 +122,23 @@ class DistillationOptions(RunOptions):
             if getattr(self, name) and not any(user in weights for user in users):
                 raise InputError(f"--{name.replace('_', '-')}: requires --losses with {' or '.join(users)}; leave it "
                                  "out, or add such a loss")
-        if self.loss_weights is not None:
-            self._refuse_of_paper(weights)
         if self.losses and self.teacher and not self.init_from_teacher and REPLACED not in weights and not any(
                 name in OF_TEACHER for name in weights):
             raise InputError(f"--teacher {self.teacher}: no loss of --losses {' '.join(self.losses)} learns from it; "
                              f"add one of {', '.join(OF_TEACHER)}, or leave it out")
 
-    def _refuse_of_paper(self, weights: Dict[str, float]) -> None:
-        """Raises InputError if w or τ of the paper's loss is given to other losses, which have no place for it."""
-        for name, used in (("kd_weight", False), ("temperature", "kd" in weights)):
+    def refuse_unused(self) -> None:
+        """Refuse w and τ of the paper's loss beside others. A run that was started with them may be resumed with them.
+
+        Raises:
+            InputError: see above.
+        """
+        weights = self.loss_weights
+        for name, used in (("kd_weight", weights is None), ("temperature", weights is None or "kd" in weights)):
             if not used and getattr(self, name) != getattr(DistillationOptions, name):
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g}: "
-                                 f"{' and '.join(weights)} do not use it; leave it out"
-                                 + (", and give kd and mlm weights" if name == "kd_weight" and "kd" in weights else ""))
+                weigh = ", and give kd and mlm weights" if name == "kd_weight" and "kd" in weights else ""
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g}: no loss here uses it; leave it "
+                                 f"out{weigh}")
 
     @property
     def recipe(self) -> Recipe:
@@ -194,7 +197,7 @@ class ScheduleOptions(RunOptions):
     """Share of the run with sequences of --first-seq-len tokens; the rest has --seq-len. 0: none."""
 
     first_seq_len: Optional[int] = None
-    """Number of tokens in a sequence during --length-warmup. Default: 128, at most half of --seq-len."""
+    """Number of tokens in a sequence during --length-warmup. Default: 128, or half of a --seq-len that is below."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -253,23 +256,29 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
         super().__post_init__()
         at_least(self, 1, "num_positions", "train_vocab")
         at_least(self, 0, "evaluation_sequences")
-        if self.first_seq_len is None:  # without --length-warmup as older runs have it recorded
+        if self.first_seq_len is None:  # as older runs have it recorded, where they could start
             half = max(SHORTEST, self.seq_len // 2)
-            self.first_seq_len = min(FIRST_SEQ_LEN, half) if self.length_warmup else FIRST_SEQ_LEN
+            self.first_seq_len = half if self.length_warmup and self.seq_len < FIRST_SEQ_LEN else FIRST_SEQ_LEN
         if self.init and self.init_from_teacher:
             raise InputError(f"--init {self.init} and --init-from-teacher {self.init_from_teacher} exclude each other; "
                              "give one")
         if self.length_warmup and self.first_seq_len > self.seq_len:
             raise InputError(f"--first-seq-len {self.first_seq_len}: longer than --seq-len {self.seq_len}")
-        if self.mask_probability != TextOptions.mask_probability and not masks(self.loss_weights):
-            raise InputError(f"--mask-probability {self.mask_probability:g}: {' and '.join(self.loss_weights)} learn "
-                             "from text that is not masked; leave it out, or add mlm")
+        if self.resume == "never":
+            self.refuse_unused()
         if self.length_warmup and self.teacher_cache is not None:
             raise InputError(f"--teacher-cache {self.teacher_cache:g} and --length-warmup {self.length_warmup:g} "
                              "exclude each other; give one")
         if self.tokenizer and self.train_vocab:
             raise InputError(f"--tokenizer {self.tokenizer} and --train-vocab {self.train_vocab} exclude each other; "
                              "give one")
+
+    def refuse_unused(self) -> None:
+        """As of distillation; and a share of masks in text that is not masked."""
+        super().refuse_unused()
+        if self.mask_probability != TextOptions.mask_probability and not masks(self.loss_weights):
+            raise InputError(f"--mask-probability {self.mask_probability:g}: no loss here masks the text; leave it "
+                             "out, or add mlm")
 
     @property
     def may_change(self) -> Tuple[str, ...]:

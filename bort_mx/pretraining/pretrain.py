@@ -211,7 +211,10 @@ def _refuse_early(options: PretrainingOptions, workers: Workers) -> None:
             # One worker per host downloads a name of the Hub, before all read it.
             if path and workers.local_rank == 0:
                 refuse_unfit(name, path, options.seq_len, head_of_teacher(options.loss_weights))
-    if options.init and options.train_vocab and not earlier_options(options.output_dir, options.resume):
+    started = bool(earlier_options(options.output_dir, options.resume))
+    if not started:
+        options.refuse_unused()
+    if options.init and options.train_vocab and not started:
         raise InputError(f"--train-vocab {options.train_vocab}: the model of --init {options.init} knows the ids of "
                          "its own vocabulary, and those of a new one would mean other words; leave --train-vocab out")
     if options.init is None and options.resume == "never":

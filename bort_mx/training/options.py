@@ -25,6 +25,8 @@ class OptimizerSettings(NamedTuple):
     epsilon: float = 1e-8
 
 
+TEMPERATURES = "[0.01, 1000]"
+"""What --temperature may be. Beyond, τ² or what is divided by it leaves float32, or all answers are alike."""
 OTHER_PROGRAM = "a run of another program"
 """The answer of a stage's `kind_of` for a directory whose options belong to another stage."""
 

@@ -5,7 +5,8 @@ import typing
 from typing import Any, Dict, List, Tuple, Type, TypeVar
 
 from bort_mx import runtime
-from bort_mx.options import named_options, parse_options
+from bort_mx.alternatives import named_options
+from bort_mx.options import parse_options
 from bort_mx.training.options import RunOptions
 
 Options = TypeVar("Options", bound=RunOptions)

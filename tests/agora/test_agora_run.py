@@ -374,6 +374,23 @@ def test_sts_b_counts_rounded_values(small, timaeus, tmp_path):
         one_job(options, tmp_path / "threshold", socrates_threshold=0.9)
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_ones_own_regression_is_trained_in_the_unit_of_its_targets(small, tmp_path):
+    """From 0, 1,300 pages away, no training of a few steps would come near."""
+    for split, count in {"train": 48, "dev": 24}.items():
+        lines = [f"page {'very ' * (i % 7)}long {i},{1300.5 + 20 * (i % 7)}" for i in range(count)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,pages", *lines]) + "\n")
+    options = dataclasses.replace(small, task=None, data_dir=None, train=str(tmp_path / "train.csv"),
+                                  dev=str(tmp_path / "dev.csv"), tau="drop", learning_rate=1e-3)
+    finetune(dataclasses.replace(options.without_agora(), output_dir=str(tmp_path / "teacher")))
+    found = run_agora(dataclasses.replace(options, socrates=str(tmp_path / "teacher"), accept_socrates=True, rounds=1,
+                                          pruning="none", balance=False, baselines="enumeration",
+                                          output_dir=str(tmp_path / "run")))
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert 1330 < config["targets"]["mean"] < 1390 and 30 < config["targets"]["deviation"] < 50
+    assert found["dev"]["loss"] ** 0.5 < 2 * config["targets"]["deviation"]
+
+
 def copa(folder):
     """A few questions in COPA's format."""
     for split, count, verb in (("train", 24, "slept"), ("val", 12, "sang"), ("test", 4, "left")):

@@ -1,6 +1,7 @@
 """The model card of a converted folder: what is recorded and nothing else, in the form that the Hub reads."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -126,7 +127,7 @@ def test_a_run_of_pretraining_with_an_architecture_that_a_search_found(tokenizer
      "distilled from the teacher t, starting from layers of t",
      {"losses": "relations=1 hidden=1", "init from teacher": "spread", "budget": "1h"}),
     ({"teacher": "t", "distill": "hidden"}, "distilled from the teacher t, starting from random weights",
-     {"max steps": "25000"}),
+     {"distill": "hidden", "max steps": "25000"}),
     ({"teacher": "t", "losses": ["mlm"], "init_from_teacher": "lower"},
      "pre-trained by masked language modelling, starting from layers of t",
      {"losses": "mlm", "init from teacher": "lower", "max steps": "25000", "mask probability": "0.15"}),
@@ -159,6 +160,38 @@ def test_of_a_fine_tuning_the_teacher_is_said(tokenizer, tmp_path, teacher):
     said = "fine-tuned on reviews, with the answers of the teacher large, starting from minilm"
     assert (said in text) == bool(teacher)
     assert ("kd weight" in sections["Training"]) == ("temperature" in sections["Training"]) == bool(teacher)
+    assert "| classifier reads | the first token |" in sections["Training"]
+    config["options"].update(kd_weight=0.0)
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    text, _, sections = card_of(tmp_path / "run", tmp_path / "without")
+    assert "with the answers" not in text and "temperature" not in sections["Training"]
+
+
+def test_of_an_agora_run_the_chosen_hyperparameters_are_said(tokenizer, tmp_path):
+    chosen = {"learning_rate": 0.003, "weight_decay": 0.3, "warmup": 0.25, "seed": 7}
+    finetuned(tmp_path / "run", tokenizer, agora={"chs": chosen})
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    config["options"].update(agora=True, socrates="/somewhere/large", kd_weight=0.5, temperature=2.0, warmup=0.1)
+    (tmp_path / "run/config.json").write_text(json.dumps(config))
+    text, _, sections = card_of(tmp_path / "run", tmp_path / "hf")
+    assert "fine-tuned on reviews by Agora, with the teacher large, starting from minilm" in text
+    for name, value in chosen.items():
+        assert f"| {name.replace('_', ' ')} | {value} |" in sections["Training"]
+    assert "Seed 7. The epoch" in sections["Scores"] and "kd weight" not in text
+
+
+def test_of_a_regression_a_number_is_said(tokenizer, tmp_path):
+    folder = tmp_path / "run"
+    finetuned(folder, tokenizer, unlabelled_examples=30)
+    shutil.rmtree(folder / "checkpoints")
+    save(folder / "checkpoints/best", tokenizer, progress={"step": 30}, num_labels=1, labels=None)
+    config = json.loads((folder / "config.json").read_text())
+    config["options"].update(teacher="/somewhere/large", kd_weight=0.5, temperature=2.0)
+    (folder / "config.json").write_text(json.dumps(config))
+    text, _, sections = card_of(folder, tmp_path / "hf")
+    assert "It gives a number for a text." in text and 'model("A text.")  # {"value"}' in text
+    assert "temperature" not in sections["Training"] and "| kd weight | 0.5 |" in sections["Training"]
+    assert "1200 training examples, 30 texts without labels" in sections["Training data"]
 
 
 def test_what_is_not_known_is_said_so(tokenizer, tmp_path):

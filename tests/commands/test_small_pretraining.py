@@ -5,9 +5,12 @@ import shutil
 
 import pytest
 
+from bort_mx.architecture import Architecture
+from bort_mx.checkpoints import save
 from bort_mx.commands.small_pretraining import DOMAIN, SMALL_RUNS, TOUR, of_student, of_winner, on_shards, student_of
 from bort_mx.finetuning.options import FineTuningOptions
 from bort_mx.io import files
+from bort_mx.models import build_model
 from bort_mx.options import parse_options
 from bort_mx.pretraining.options import PretrainingOptions
 
@@ -50,6 +53,10 @@ def test_a_smaller_model_of_the_vocabulary_s_is_proposed_too(here):
     assert (found.teacher, found.data, found.output_dir) == ("owner/name", ["shards"], "runs/student")
     assert (found.losses, found.budget, found.init_from_teacher) == (["relations=1", "hidden=1"], "1h", "spread")
     assert student_of("shards", None) == []
+    for shape, fits in (("4,4,256,1024", False), ("3,4,256,1024", False), ("6,4,256,512", False),
+                        ("6,12,384,1536", True)):
+        save(here / shape, build_model(Architecture.parse(shape), 30, num_positions=8, family="bert"))
+        assert bool(student_of("shards", shape)) == fits
     for typed, pooling in ((True, "segments"), (False, "mean")):
         words = of_student("runs/student", typed)
         tuned = parse_options(FineTuningOptions, words[1:], "run_finetune.py", "")

@@ -149,6 +149,20 @@ def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, column
     assert found.config.labels == (None if task.is_regression else tuple(task.labels))
 
 
+@pytest.mark.parametrize("columns, task, message", [
+    (("text",), "RTE", r"was trained on single texts \(text\), but RTE has pairs of texts \(sentence1, sentence2\)"),
+    (("a", "b"), "SST-2", r"was trained on pairs of texts \(a, b\), but SST-2 has single texts \(sentence\)"),
+    ((), "RTE", None), (("a", "b"), "RTE", None)])
+def test_a_classifier_of_another_number_of_texts_is_refused(columns, task, message):
+    model = build_model(TINY, 300, "classifier", num_labels=2, text_columns=columns)
+    weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")
+    if message is None:
+        classifier_of(weights, "x", get_task(task))
+        return
+    with pytest.raises(InputError, match="--teacher x: " + message):
+        classifier_of(weights, "x", get_task(task), "--teacher")
+
+
 def test_odd_labels_make_one_line():
     model = build_model(TINY, 300, "classifier", num_labels=2, labels=("a\nb", "x" * 100_000))
     weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")

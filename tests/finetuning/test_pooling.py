@@ -142,7 +142,6 @@ def test_programs_that_read_the_first_token_get_no_such_file(write, tmp_path):
 
 @pytest.mark.parametrize("options, message", [
     ({"keep_classifier": True}, "--keep-classifier uses the classifier as it was trained; leave out --pooling mean"),
-    ({"predict_only": True}, "--predict-only uses the classifier as it was trained; leave out --pooling mean"),
     ({"pooler": True}, "--pooler puts a pooler on the first token"),
     ({"head": "paper"}, "--head paper puts a pooler on the first token"),
 ])

@@ -145,6 +145,15 @@ def test_texts_that_do_not_fit_are_refused_before_anything_is_written(small, fin
     assert not (tmp_path / "run").exists()
 
 
+def test_a_regression_has_no_temperature(small, tmp_path):
+    lines = [f"page {'very ' * (i % 7)}long {i},{400.5 + 20 * (i % 7)}" for i in range(24)]
+    (tmp_path / "pages.csv").write_text("\n".join(["text,pages", *lines]) + "\n")
+    options = dataclasses.replace(small, task=None, data_dir=None, train=str(tmp_path / "pages.csv"), teacher="t",
+                                  temperature=7.0, output_dir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="--temperature 7: a regression's distance to its teacher has none"):
+        finetune(options)
+
+
 def test_a_file_in_a_tasks_form_is_read_as_the_task_reads_it(shared, tmp_path):
     """GLUE's quotes are ordinary characters; where a task marks words, its own file is not what it asks for."""
     rows = 'id\tquestion1\tquestion2\n0\t"Who" is it?\t"Who was\n1\t"quoted"\tb\n'
@@ -239,7 +248,7 @@ def test_transfer_replaces_the_classifier(small, finished, encoder, tmp_path):
     ({"unlabelled": "texts.txt"}, "--unlabelled texts.txt requires --teacher"),
     ({"unlabelled": "texts.txt", "teacher": "a", "kd_weight": 0.0}, "no effect with --kd-weight 0"),
     ({"kd_weight": 1.5}, r"--kd-weight 1.5: must be in \[0, 1\]"),
-    ({"temperature": 0.0}, "--temperature 0.0: must be positive"),
+    ({"temperature": 0.0}, r"--temperature 0.0: must be in \[0.01, 1000\]"),
 ])
 def test_options_that_make_no_sense(values, message):
     with pytest.raises(InputError, match=message):

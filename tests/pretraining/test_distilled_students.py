@@ -390,7 +390,8 @@ def test_schedules_by_hand():
 
 @pytest.mark.parametrize("given, expected", [
     ({}, 128), ({"length_warmup": 0.5}, 128), ({"length_warmup": 0.5, "seq_len": 64}, 32), ({"seq_len": 64}, 128),
-    ({"length_warmup": 0.5, "seq_len": 64, "first_seq_len": 48}, 48), ({"length_warmup": 0.5, "seq_len": 8}, 8)])
+    ({"length_warmup": 0.5, "seq_len": 64, "first_seq_len": 48}, 48), ({"length_warmup": 0.5, "seq_len": 8}, 8),
+    ({"length_warmup": 0.5, "seq_len": 130}, 128)])
 def test_the_first_sequences_are_shorter_than_the_others(given, expected):
     assert PretrainingOptions(**given).first_seq_len == expected
 
@@ -401,6 +402,24 @@ def test_a_run_that_has_its_own_text_gets_no_other_when_it_is_resumed_with_optio
     with pytest.raises(InputError, match="has a --data, which is not given again; give --output-dir and --resume"):
         run("--output-dir", tmp_path / "run", "--resume", "auto", "--max-steps", "50")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == before
+
+
+@pytest.mark.parametrize("idle", [{"temperature": 7.0}, {"kd_weight": 0.9}, {"mask_probability": 0.3},
+                                  {"first_seq_len": 128}])
+def test_a_run_that_was_started_with_an_idle_option_is_resumed(distilled, prepared, teacher, tmp_path, idle):
+    """By its folder alone, and by the command that it was started with."""
+    options = ["--data", prepared, "--teacher", teacher, "--losses", "relations=1", "hidden=0.5", *STUDENT,
+               "--max-steps", "40", "--output-dir", tmp_path / "run", "--resume", "auto"]
+    typed = [word for name, value in idle.items() for word in ("--" + name.replace("_", "-"), value)]
+    for words in (["--output-dir", tmp_path / "run", "--resume", "auto"], [*options, *typed]):
+        shutil.copytree(distilled, tmp_path / "run")
+        config = json.loads((tmp_path / "run/config.json").read_text())
+        config["options"].update(idle)
+        (tmp_path / "run/config.json").write_text(json.dumps(config))
+        shutil.rmtree(tmp_path / "run/checkpoints/step-40")
+        run(*words)
+        assert same_weights(weights(tmp_path / "run", 40), weights(distilled, 40))
+        shutil.rmtree(tmp_path / "run")
 
 
 def test_a_budget_goes_on_after_a_kill_and_the_pause_does_not_count(tmp_path):
@@ -475,9 +494,9 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "2,2,32,24"], "wider than"),
     (["--length-warmup", "0.5", "--first-seq-len", "128"], "--first-seq-len 128: longer than --seq-len 32"),
     (["--max-steps", "12", "--budget", "1h"], "--max-steps 12 and --budget 1h exclude each other; give one"),
-    (["--losses", "hidden", "relations", "--temperature", "7"], "--temperature 7: hidden and relations do not use it"),
+    (["--losses", "hidden", "relations", "--temperature", "7"], "--temperature 7: no loss here uses it"),
     (["--losses", "kd", "mlm", "--kd-weight", "0.9"], "leave it out, and give kd and mlm weights"),
-    (["--distill", "hidden", "--mask-probability", "0.4"], "hidden learn from text that is not masked"),
+    (["--distill", "hidden", "--mask-probability", "0.4"], "--mask-probability 0.4: no loss here masks the text"),
 ])
 def test_bad_input_is_refused_in_one_line(prepared, teacher, tmp_path, changes, message):
     with pytest.raises(InputError) as caught:
