@@ -310,7 +310,8 @@ def test_bad_options_are_named(tmp_path, capsys, monkeypatch):
     (tmp_path / "a.txt").write_text("some text\n")
     data = ("--data", tmp_path / "a.txt")
     assert "neither was given" in refusal(tmp_path, capsys, *data)
-    assert "both were given" in refusal(tmp_path, capsys, *data, "--tokenizer", "x", "--train-vocab", "400")
+    both = refusal(tmp_path, capsys, *data, "--tokenizer", "x", "--train-vocab", "400")
+    assert "--tokenizer x and --train-vocab 400 exclude each other" in both
     assert "--train-vocab must be from 300" in refusal(tmp_path, capsys, *data, "--train-vocab", "70000")
     assert "unknown option --vocab" in refusal(tmp_path, capsys, *data, "--vocab", "70000")
     assert "--seed: expected a whole number, found 'x'" in refusal(
