@@ -80,11 +80,10 @@ def parse_options(options_class: Type[Options], argv: Optional[List[str]], progr
     """
     fields = _fields(options_class)
     arguments, configs = _configs_first(argv)
+    groups, contents = getattr(options_class, "EITHER", ()), {}
     for path in configs:
         _check_text("--config", path)
-        _check_config(_build_parser(fields, program, description, required=False), path, fields)
-    groups = getattr(options_class, "EITHER", ())
-    contents = {path: _load_yaml(files.read_text(path)) for path in configs}
+        contents[path] = _checked_config(_build_parser(fields, program, description, required=False), path, fields)
     first, left = alternatives.without_outdone(groups, first, contents, arguments,
                                                {name: field.default for name, field in fields.items()})
     before = [f"--config={path if left[path] == values else _dump_yaml(left[path])}" for path, values
@@ -305,8 +304,8 @@ def _configs_first(argv: Optional[List[str]]) -> Tuple[List[str], List[str]]:
     return rest, list(dict.fromkeys(found.config[::-1]))[::-1]
 
 
-def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[str, _Field]) -> None:
-    """Parse one YAML file by itself, so that an error can name it."""
+def _checked_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[str, _Field]) -> Dict[str, Any]:
+    """The content of one YAML file, parsed by itself, so that an error can name it."""
     try:
         _refuse_two_spellings(files.compose_yaml(path), path)
         values = _load_yaml(files.read_text(path))
@@ -320,7 +319,8 @@ def _check_config(parser: jsonargparse.ArgumentParser, path: str, fields: Dict[s
         if name in fields and not _has_the_form(value, fields[name].type):
             raise InputError(f"--config: {path}: {name}: expected {in_words(fields[name].type)}, found "
                              f"{_short(value)}")
-    _one_line_errors(lambda: parser.parse_object(values), fields, prefix=f"--config: {path}: ", dashes="")
+    _one_line_errors(lambda: parser.parse_object(dict(values)), fields, prefix=f"--config: {path}: ", dashes="")
+    return values
 
 
 def _refuse_two_spellings(document: Optional[yaml.Node], path: str) -> None:

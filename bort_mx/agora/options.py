@@ -174,7 +174,7 @@ class AgoraRunOptions(FineTuningOptions):
 
     def audit_examples(self, count: int) -> int:
         """Size of the audit slice, where there are so many examples to train on."""
-        return round(self.audit_share * count) if self.audit_size is None else self.audit_size
+        return self.audit_size or round(self.audit_share * count)
 
     @property
     def fills_masks(self) -> bool:

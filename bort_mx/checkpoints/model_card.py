@@ -37,8 +37,8 @@ TASKS = {"encoder": ("feature-extraction", "AutoModel", "embed"),
 """Head: the Hub's name of the task, the class of transformers, and the task of `bort_mx.pipeline`."""
 SETTINGS = ("losses", "distill", "teacher_layer", "every_layer", "init_from_teacher", "epochs", "max_steps", "budget",
             "batch_size", "learning_rate", "schedule", "warmup", "weight_decay", "optimizer", "dropout", "max_length",
-            "seq_len", "length_warmup", "first_seq_len", "mask_probability", "kd_weight",
-            "temperature", "seed", "dtype")
+            "seq_len", "length_warmup", "first_seq_len", "mask_probability", "kd_weight", "temperature", "seed",
+            "dtype")
 """Options that are shown, in this order, where a run has them and they count."""
 POOLINGS = {"first": "the first token", "mean": "the mean of all tokens",
             "segments": "the means u and v of both texts, as u, v, |u − v|, u·v"}

@@ -28,7 +28,7 @@ def main(argv: List[str]) -> int:
 
 def _following(out: str, weights: Optional[Mapping[str, float]]) -> Tuple[List[str], List[str], str]:
     """The command that may come after a run in a folder with these losses, another one, and what is said of that."""
-    from bort_mx.checkpoints import loading
+    from bort_mx.checkpoints import loading  # loads MXNet, which --help does without
 
     if head_of(weights) == "mlm" or REPLACED in weights:
         return (["finetune", "--train", OWN_TABLE, "--checkpoint", out],

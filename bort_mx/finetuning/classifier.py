@@ -52,14 +52,11 @@ def classifier_of(weights: Weights, path: str, task: Task, option: str = "--chec
     elif not task.is_regression and labels != list(task.labels):
         notes.append(f"{path} does not tell what its outputs stand for; they are taken to be {named(task.labels)}, in "
                      "this order")
-    if config.pooling == "segments" and len(task.text_names) == 1:
-        raise InputError(f"{option} {path}: reads the means of two texts (--pooling segments), and {task.key} has one "
-                         "text an example; give a checkpoint fine-tuned on such texts")
-    if config.text_columns and len(config.text_columns) != len(task.text_names):
-        counts = [f"{'pairs of texts' if len(names) == 2 else 'single texts'} ({', '.join(names)})"
-                  for names in (config.text_columns, task.text_names)]
-        raise InputError(f"{option} {path}: was trained on {counts[0]}, but {task.key} has {counts[1]}; give a "
-                         "checkpoint fine-tuned on such texts")
+    trained = len(config.text_columns) or (2 if config.pooling == "segments" else None)
+    if trained not in (None, len(task.text_names)):
+        kinds = ["pairs of texts" if count == 2 else "single texts" for count in (trained, len(task.text_names))]
+        raise InputError(f"{option} {path}: was trained on {kinds[0]}, but {task.key} has {kinds[1]} "
+                         f"({', '.join(task.text_names)}); give a checkpoint fine-tuned on such texts")
     trained_on = _task_in(run)
     if trained_on is not None and _place(trained_on) != _place(task.key):
         notes.append(f"{path} was fine-tuned on {trained_on}, not on {task.key}")

@@ -26,7 +26,7 @@ class OptimizerSettings(NamedTuple):
 
 
 TEMPERATURES = "[0.01, 1000]"
-"""What --temperature may be. Beyond, τ² or what is divided by it leaves float32, or all answers are alike."""
+"""What --temperature may be [I]. Below, a softmax of usual logits is one label; above, it is the same for all."""
 OTHER_PROGRAM = "a run of another program"
 """The answer of a stage's `kind_of` for a directory whose options belong to another stage."""
 

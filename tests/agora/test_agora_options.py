@@ -5,8 +5,10 @@ import pytest
 from bort_mx.agora.baselines import Baselines
 from bort_mx.agora.budget import within_budget
 from bort_mx.agora.hyperparameters import Theta, load_thetas
+from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.agora.perturbation_edits import make_tau
 from bort_mx.errors import InputError
+from bort_mx.options import parse_options
 
 
 def test_the_lists_of_theta_stand_in_one_place(tmp_path):
@@ -33,3 +35,22 @@ def test_the_budget_counts_the_trainings_beside():
 def test_baselines_tell_long_seeds_apart():
     one, other = (Baselines._index(Theta(1e-5, 0.01, 0.1, seed)) for seed in (20240101, 20240102))
     assert one == "1e-05,0.01,0.1,20240101" != other
+
+
+@pytest.mark.parametrize("file, typed, expected", [
+    ("audit_size: 5", ["--audit-share", "0.5"], {"audit_size": None, "audit_share": 0.5}),
+    ("audit_share: 0.5", ["--audit-size", "5"], {"audit_size": 5, "audit_share": 0.1}),
+    ("theta: t.yaml", ["--chs"], {"theta": None, "chs": True}),
+    ("chs: true", ["--theta", "t.yaml"], {"theta": "t.yaml", "chs": False}),
+    ("transfer_from: a", ["--checkpoint", "b"], {"transfer_from": None, "checkpoint": "b"}),
+    ("train: a.csv", ["--task", "RTE"], {"train": None, "task": "RTE"})])
+def test_the_command_line_takes_the_place_of_what_a_file_has_for_the_same(tmp_path, file, typed, expected):
+    (tmp_path / "c.yaml").write_text(file)
+    words = ["--config", str(tmp_path / "c.yaml"), "--agora", "--socrates", "s", *typed]
+    found = parse_options(AgoraRunOptions, words, "x", "")
+    assert {name: getattr(found, name) for name in expected} == expected
+
+
+def test_texts_without_labels_are_not_for_agora():
+    with pytest.raises(InputError, match="--unlabelled u.txt: not with --agora"):
+        AgoraRunOptions(agora=True, socrates="s", unlabelled="u.txt")

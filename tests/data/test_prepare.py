@@ -312,6 +312,8 @@ def test_bad_options_are_named(tmp_path, capsys, monkeypatch):
     assert "neither was given" in refusal(tmp_path, capsys, *data)
     both = refusal(tmp_path, capsys, *data, "--tokenizer", "x", "--train-vocab", "400")
     assert "--tokenizer x and --train-vocab 400 exclude each other" in both
+    with pytest.raises(InputError, match="both were given"):
+        PrepareOptions(data=["a"], output_dir="b", tokenizer="x", train_vocab=400)
     assert "--train-vocab must be from 300" in refusal(tmp_path, capsys, *data, "--train-vocab", "70000")
     assert "unknown option --vocab" in refusal(tmp_path, capsys, *data, "--vocab", "70000")
     assert "--seed: expected a whole number, found 'x'" in refusal(

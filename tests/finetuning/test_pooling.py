@@ -293,6 +293,6 @@ def test_a_benchmark_is_refused_before_its_first_task(tmp_path):
 def test_a_reader_of_two_means_is_not_asked_about_one_text(bert, tmp_path):
     run(tmp_path, checkpoint=str(bert), pooling="segments")
     (tmp_path / "one.csv").write_text("sentence1,label\nthe cat sat,no\nthe dog ran,yes\n")
-    with pytest.raises(InputError, match="reads the means of two texts .* has one text an example"):
+    with pytest.raises(InputError, match="was trained on pairs of texts, but .* has single texts"):
         run(tmp_path, checkpoint=str(tmp_path / "run"), predict_only=True, dev=str(tmp_path / "one.csv"), train=None,
             output_dir=str(tmp_path / "again"))

@@ -506,6 +506,14 @@ def test_bad_input_is_refused_in_one_line(prepared, teacher, tmp_path, changes, 
     assert not (tmp_path / "run/checkpoints").exists()
 
 
+@pytest.mark.parametrize("values, message", [
+    ({"losses": ["hidden"], "distill": "relations"}, "--losses and --distill relations exclude each other"),
+    ({"init": "x", "init_from_teacher": "lower"}, "--init x and --init-from-teacher lower exclude each other")])
+def test_options_that_exclude_each_other_do_so_without_a_command_line(values, message):
+    with pytest.raises(InputError, match=message):
+        PretrainingOptions(teacher="t", **values)
+
+
 def test_losses_of_a_teacher_need_one(prepared, tmp_path):
     for options, message in ((["--distill", "relations"], "relations needs a --teacher"),
                              (["--init-from-teacher", "lower"], "needs a --teacher")):
