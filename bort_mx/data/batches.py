@@ -124,10 +124,21 @@ class TrainingBatches(Batches):
         shuffled = rng.permutation(len(self))
         if not self._grouped:
             return _cut(shuffled, self._batch_size)
-        chunks = _cut(shuffled, CHUNK * self._batch_size)
-        batches = [batch for chunk in chunks
-                   for batch in _cut(chunk[np.argsort(self._lengths[chunk], kind="stable")], self._batch_size)]
-        return [batches[i] for i in rng.permutation(len(batches))]
+        return batches_of_similar_length(shuffled, self._lengths, self._batch_size, rng)
+
+
+def batches_of_similar_length(shuffled: np.ndarray, lengths: np.ndarray, batch_size: int,
+                              rng: np.random.Generator) -> List[np.ndarray]:
+    """Sort chunks of a random order by length, cut them into batches, and shuffle these.
+
+    Args:
+        shuffled: (N,) numbers of examples.
+        lengths: (N,) tokens of each example.
+    """
+    chunks = _cut(shuffled, CHUNK * batch_size)
+    batches = [batch for chunk in chunks
+               for batch in _cut(chunk[np.argsort(lengths[chunk], kind="stable")], batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def filled(rows: np.ndarray, size: int) -> np.ndarray:

@@ -12,12 +12,15 @@ from typing import Dict, Iterable, Iterator, Optional, Tuple
 
 import numpy as np
 
+from bort_mx.data.batches import batches_of_similar_length
 from bort_mx.data.packing import PackedSequences
 from bort_mx.data.shards import TokenShards
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.random import generator
 
+ROUND = 8
+"""Batches of sequences that are not packed have a multiple of this length, as every other length is compiled anew."""
 MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens; the remaining tenth stays as it is
 
 
@@ -86,7 +89,7 @@ def mask_tokens(ids: np.ndarray, rng: np.random.Generator, vocabulary: MaskingVo
 
 @dataclasses.dataclass
 class Batch:
-    """Masked sequences in arrays of one fixed shape."""
+    """Masked sequences in arrays. Packed ones have the same shape in all batches; others are as long as is needed."""
 
     input_ids: np.ndarray
     """(B, s) int32, padded with the pad id."""
@@ -120,23 +123,26 @@ class MaskedBatches:
         seq_len: s.
         seed: the run's seed.
         probability: share of the tokens to mask.
+        packed: see `PackedSequences`. If not, sequences of similar length come together, and batches are as long as
+            their longest sequence, rounded up to `ROUND`.
 
     Raises:
         InputError: the text was prepared with another vocabulary.
     """
 
-    def __init__(self, shards: TokenShards, tokenizer: Tokenizer, seq_len: int, seed: int, probability: float = 0.15):
+    def __init__(self, shards: TokenShards, tokenizer: Tokenizer, seq_len: int, seed: int, probability: float = 0.15,
+                 packed: bool = True):
         prepared = shards.manifest["vocabulary"]
         if prepared["sha256"] != tokenizer.digest:
             raise InputError(f"{shards.directory}: the text was prepared with another vocabulary ({prepared['kind']}, "
                              f"{prepared['size']} tokens) than the one given ({tokenizer.kind}, {tokenizer.vocab_size} "
                              "tokens); prepare it again with --tokenizer, or give the vocabulary it was prepared with")
-        self.sequences = PackedSequences(shards, seq_len, tokenizer.bos_id, tokenizer.eos_id)
+        self.sequences = PackedSequences(shards, seq_len, tokenizer.bos_id, tokenizer.eos_id, packed)
         self.vocabulary = MaskingVocabulary.of(tokenizer)
         self.pad_id, self.bos_id = tokenizer.pad_id, tokenizer.bos_id
         self.seq_len, self.seed, self.probability = seq_len, seed, probability
         self.max_masked = max_masked(seq_len, probability)
-        self._orders: Dict[int, np.ndarray] = {}
+        self._orders: Dict[Tuple[int, int], np.ndarray] = {}
         self._limit: Optional[int] = None
 
     def __len__(self) -> int:
@@ -167,10 +173,14 @@ class MaskedBatches:
         first = step * batch_size + rank * share
         for row, number in enumerate(range(first, first + share)):
             epoch, place = divmod(number, len(self))
-            index = int(self._order(epoch)[place])
+            index = int(self._order(epoch, batch_size)[place])
             self._fill(batch, row, index, generator(self.seed, "mask", epoch, index))
             batch.numbers[row] = index
-        return batch
+        return self._trimmed(batch)
+
+    def sample(self, count: int) -> Batch:
+        """Some sequences of all lengths, masked."""
+        return self.at(0, count) if self.sequences.lengths is None else next(self.evaluation(count))
 
     def evaluation(self, batch_size: int, rank: int = 0, size: int = 1, limit: Optional[int] = None) -> Iterator[Batch]:
         """All sequences once, in their order, under masks that never change.
@@ -189,7 +199,7 @@ class MaskedBatches:
             first = begin + rank * share
             for row, index in enumerate(range(first, min(first + share, count))):
                 self._fill(batch, row, index, generator(self.seed, "evaluation", index))
-            yield batch
+            yield self._trimmed(batch)
 
     def _empty(self, rows: int) -> Batch:
         ids = np.full((rows, self.seq_len), self.pad_id, np.int32)
@@ -206,12 +216,25 @@ class MaskedBatches:
         batch.labels[row, :len(labels)] = labels
         batch.weights[row, :len(labels)] = 1
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
+    def _trimmed(self, batch: Batch) -> Batch:
+        """A batch without the columns that are padding in all rows, but for `ROUND`."""
+        if self.sequences.lengths is None:
+            return batch
+        longest = -(-int(batch.valid_length.max()) // ROUND) * ROUND
+        return dataclasses.replace(batch, input_ids=batch.input_ids[:, :longest])
+
+    def _order(self, epoch: int, batch_size: int) -> np.ndarray:
+        """The sequences of an epoch: in random order, or in random batches of similar length."""
+        key = (epoch, batch_size)
+        if key not in self._orders:
             if len(self._orders) > 1:  # a batch spans two epochs at most, unless it is larger than the data
                 self._orders.clear()
-            self._orders[epoch] = generator(self.seed, "order", epoch).permutation(len(self))
-        return self._orders[epoch]
+            rng = generator(self.seed, "order", epoch)
+            order = rng.permutation(len(self))
+            if self.sequences.lengths is not None:
+                order = np.concatenate(batches_of_similar_length(order, self.sequences.lengths, batch_size, rng))
+            self._orders[key] = order
+        return self._orders[key]
 
 
 def _share(batch_size: int, size: int) -> int:

@@ -1,8 +1,8 @@
-"""Sentences packed into sequences, as RoBERTa's FULL-SENTENCES. Any sequence can be built from its number alone.
+"""Sentences made into sequences: packed, as RoBERTa's FULL-SENTENCES, or one each. A number is enough to build one.
 
 [I] The paper says "sequences of at most 512 tokens"; packing them full of whole sentences is RoBERTa's way.
 A sequence is `<s> sentence </s> sentence </s> …`: as many whole sentences as fit. A sentence longer than s - 2 is cut
-into pieces of that length, each treated as a sentence.
+into pieces of that length, each treated as a sentence. Sentences that are not packed have a sequence each.
 
 unit = a sentence, or a piece of a long one   q sequences   s sequence length
 """
@@ -25,13 +25,15 @@ class PackedSequences:
         shards: the sentences.
         seq_len: s, at least 3.
         bos_id, eos_id: ids of `<s>` and `</s>`.
+        packed: False for sequences of one unit each.
 
     Attributes:
+        lengths: ids of every sequence, special tokens included: (q,). Known if they are not packed.
         fill: mean share of a sequence that is not padding.
         cut_sentences: sentences longer than s - 2, cut into pieces.
     """
 
-    def __init__(self, shards: TokenShards, seq_len: int, bos_id: int, eos_id: int):
+    def __init__(self, shards: TokenShards, seq_len: int, bos_id: int, eos_id: int, packed: bool = True):
         if seq_len < 3:
             raise ValueError(f"seq_len must be at least 3, not {seq_len}")
         self.shards, self.seq_len, self.bos_id, self.eos_id = shards, seq_len, bos_id, eos_id
@@ -39,7 +41,9 @@ class PackedSequences:
         for lengths in shards.length_chunks(CHUNK):
             self.cut_sentences += int(np.count_nonzero(lengths > seq_len - 2))
             units += int(np.sum((lengths - 1) // (seq_len - 2) + 1))
-        self._starts = sequence_starts(shards.length_chunks(CHUNK), seq_len)  # (q + 1,) in the stream of all tokens
+        # (q + 1,) in the stream of all tokens
+        self._starts = sequence_starts(shards.length_chunks(CHUNK), seq_len, packed)
+        self.lengths = None if packed else np.diff(self._starts) + 2
         self.fill = (len(self) + shards.num_tokens + units) / (len(self) * seq_len)
 
     def __len__(self) -> int:
@@ -61,7 +65,7 @@ class PackedSequences:
         return ids
 
 
-def sequence_starts(chunks: Iterable[np.ndarray], seq_len: int) -> np.ndarray:
+def sequence_starts(chunks: Iterable[np.ndarray], seq_len: int, packed: bool = True) -> np.ndarray:
     """First token of every sequence in the stream of all tokens, and the stream's length at the end.
 
     Greedy: a sequence takes units while they fit, each costing its length + 1, `<s>` costing 1.
@@ -69,6 +73,7 @@ def sequence_starts(chunks: Iterable[np.ndarray], seq_len: int) -> np.ndarray:
     Args:
         chunks: the sentences' lengths, all at least 1, in arrays of any size.
         seq_len: s.
+        packed: False: a sequence takes one unit.
 
     Returns:
         (q + 1,) int64.
@@ -78,7 +83,7 @@ def sequence_starts(chunks: Iterable[np.ndarray], seq_len: int) -> np.ndarray:
     open_units = np.empty(0, np.int64)
     for lengths in chunks:
         units = np.concatenate([open_units, _units(lengths, seq_len - 2)])
-        firsts = _greedy(units, seq_len - 1)
+        firsts = _greedy(units, seq_len - 1) if packed else np.arange(len(units))
         positions = np.concatenate([[0], np.cumsum(units)])
         starts.append(token + positions[firsts[:-1]])
         token += int(positions[firsts[-1]])

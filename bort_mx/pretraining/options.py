@@ -16,6 +16,8 @@ REPLACED = "replaced"
 """The loss of replaced tokens, which stands alone."""
 LOSSES = ("mlm", *OF_TEACHER, REPLACED)
 """What --losses takes."""
+PACKED, SINGLE = "packed", "single"
+"""What a sequence is: as many lines of the text as fit, or one of them."""
 FIRST_SEQ_LEN = 128
 SHORTEST = 8
 """Tokens of the shortest sequence."""
@@ -241,6 +243,11 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
     num_positions: int = 512
     """Number of positions of a new model: the longest sequence, in tokens, that it can ever process."""
 
+    sequences: Optional[Literal["packed", "single"]] = None
+    """What a sequence is. packed: as many lines as fit into --seq-len. single: one line, or a piece of --seq-len; lines
+    of similar length come together. A line is a sentence if the text was prepared from documents. Default: single with
+    the loss embeddings, which takes a sequence as one text; else packed."""
+
     evaluation_sequences: int = 2048
     """Number of validation sequences to evaluate on: the first of a fixed order. 0: all."""
 
@@ -279,6 +286,11 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
         if self.mask_probability != TextOptions.mask_probability and not masks(self.loss_weights):
             raise InputError(f"--mask-probability {self.mask_probability:g}: no loss here masks the text; leave it "
                              "out, or add mlm")
+
+    @property
+    def sequences_or_default(self) -> str:
+        """`PACKED` or `SINGLE`."""
+        return self.sequences or (SINGLE if "embeddings" in (self.loss_weights or {}) else PACKED)
 
     @property
     def may_change(self) -> Tuple[str, ...]:

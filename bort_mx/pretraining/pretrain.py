@@ -21,7 +21,15 @@ from bort_mx.models.bert import BERT, parameters_of
 from bort_mx.models.config import ModelConfig
 from bort_mx.pretraining import compiled_relations
 from bort_mx.pretraining.objective import evaluate
-from bort_mx.pretraining.options import OF_TEACHER, PretrainingOptions, Recipe, head_of, kind_of, masks
+from bort_mx.pretraining.options import (
+    OF_TEACHER,
+    PACKED,
+    PretrainingOptions,
+    Recipe,
+    head_of,
+    kind_of,
+    masks,
+)
 from bort_mx.pretraining.recipe import head_of_teacher, objective_of, scores_of_sequence, start_as_told
 from bort_mx.pretraining.student_and_teacher import (
     check_length,
@@ -110,7 +118,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         with workers.agreeing("opened"):
             run.open(gpu=gpu_of(ctx), workers=workers.size)
             loop.restore()
-        workers.say(_summary(options, model, parts.teacher, len(batches), workers.size), *said,
+        workers.say(_summary(options, model, parts.teacher, batches, workers.size), *said,
                     _said_of(micro, workers.share(options.batch_size), options.micro_batch_size))
         last = loop.train()
     finally:
@@ -164,12 +172,14 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                          "with --resume PATH of an earlier checkpoint")
     # Where no loss is at masked positions, the text stays as it is.
     masked = options.mask_probability if masks(options.loss_weights) else 0.0
-    batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, masked)
+    # Runs of versions without the option packed the text.
+    packed = run.keep("sequences", PACKED if run.before else options.sequences_or_default) == PACKED
+    batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, masked, packed)
                          for shards in (train, validation))
-    short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked) if options.length_warmup
-             else None)
+    short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked, packed)
+             if options.length_warmup else None)
     model = _student(options, run, tokenizer, ctx)
-    first = batches.at(0, SAMPLED)
+    first = batches.sample(SAMPLED)
     said, units = start_as_told(options.recipe, model, teacher, options.seq_len, (first.input_ids, first.valid_length),
                                 fresh=run.checkpoint is None)
     return _Ingredients(tokenizer, batches, held_out, teacher, run, model, short, said, units)
@@ -270,7 +280,9 @@ def _budget(budget: Optional[str], run: RunDirectory, workers: Workers) -> Optio
         return Budget(seconds_of(budget), run.path / budget_file.FILE, run.start_step, workers)
 
 
-def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], sequences: int, workers: int) -> str:
+def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], batches: MaskedBatches,
+             workers: int) -> str:
+    sequences = len(batches)
     size = sum(int(np.prod(p.shape)) for p in parameters_of(model).values())
     weights = options.loss_weights
     learns = teacher is not None and (weights is None or any(name in OF_TEACHER for name in weights))
@@ -281,9 +293,11 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     else:
         steps, passes = f"{options.max_steps} steps", options.max_steps * options.batch_size / sequences
         epochs = f", {passes:.3g} epochs"
+    at_most = "" if batches.sequences.lengths is None else "at most "
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
-            f"{options.output_dir}\n{steps} of {options.batch_size} sequences of {options.seq_len} "
-            f"tokens on {workers} worker{'s' if workers > 1 else ''}\n{sequences:,} sequences an epoch{epochs}")
+            f"{options.output_dir}\n{steps} of {options.batch_size} sequences of {at_most}"
+            f"{options.seq_len} tokens on {workers} worker{'s' if workers > 1 else ''}\n"
+            f"{sequences:,} sequences an epoch{epochs}")
 
 
 def _results(run: RunDirectory, model: BERT, last: Dict[str, float]) -> Dict[str, Any]:

@@ -66,9 +66,9 @@ class TeacherCache:
             self._open()
         if not self._known[numbers].all():
             found = np.concatenate([part.asnumpy() for part in self._inner(ids, lengths)], axis=2)  # (s, B, W)
-            self._states[numbers] = found.swapaxes(0, 1)
+            self._states[numbers, :ids.shape[1]] = found.swapaxes(0, 1)
             self._known[numbers] = 1
-        states = self._states[numbers].astype(np.float32).swapaxes(0, 1)
+        states = self._states[numbers, :ids.shape[1]].astype(np.float32).swapaxes(0, 1)
         begins = [0, *self._ends[:-1]]
         return [mx.nd.array(np.ascontiguousarray(states[:, :, begin:end]), ctx=ids.context)
                 for begin, end in zip(begins, self._ends)]

@@ -73,7 +73,19 @@ def test_packing_is_greedy_over_whole_sentences(shards, monkeypatch, seq_len, ch
     assert packed.cut_sentences == int((shards.lengths > seq_len - 2).sum())
 
 
+@pytest.mark.parametrize("chunk", [7, 1 << 20])
+def test_single_sequences_are_one_sentence_each(shards, monkeypatch, chunk):
+    monkeypatch.setattr(packing, "CHUNK", chunk)
+    single = PackedSequences(shards, 16, bos_id=0, eos_id=2, packed=False)
+    sentences = [shards[i].tolist() for i in range(len(shards))]
+    expected = [[0, *sentence[start:start + 14], 2] for sentence in sentences for start in range(0, len(sentence), 14)]
+    assert [single[k].tolist() for k in range(len(single))] == expected
+    assert single.lengths.tolist() == [len(ids) for ids in expected]
+    assert single.fill == pytest.approx(np.mean(single.lengths) / 16)
+
+
 def test_sequence_starts_by_hand():
+    assert sequence_starts([np.array([3, 9, 1])], 10, packed=False).tolist() == [0, 3, 11, 12, 13]
     assert sequence_starts([np.array([3, 3, 9, 1])], 10).tolist() == [0, 6, 14, 16]  # 3+3 | 8 of 9 | 1 + 1
 
 
@@ -129,6 +141,34 @@ def test_no_sequence_has_more_than_the_maximum(seq_len):
     counts = [len(mask_tokens(ids, generator(0, "count", i), VOCABULARY)[1]) for i in range(200)]
     assert max(counts) <= max_masked(seq_len) <= 0.15 * (seq_len - 2) + 1
     assert max(counts) - min(counts) <= 1
+
+
+def test_batches_of_single_sequences_are_of_similar_length_and_an_epoch_has_all(shards):
+    """Every sequence once an epoch, ids, masks and losses' weights as without the cut of padding."""
+    batches = MaskedBatches(shards, shards.tokenizer(), 64, seed=3, packed=False)
+    steps = len(batches) // 8
+    drawn = [batches.at(step, 8) for step in range(steps + 1)]
+    numbers = np.concatenate([batch.numbers for batch in drawn])[:len(batches)]
+    assert sorted(numbers) == list(range(len(batches)))
+    spread = [np.ptp(batch.valid_length) for batch in drawn[:steps]]
+    assert np.mean(spread) < 0.2 * np.ptp(batches.sequences.lengths)
+    mean_lengths = [batch.valid_length.mean() for batch in drawn[:steps]]
+    assert abs(np.corrcoef(mean_lengths, range(steps))[0, 1]) < 0.3  # long and short ones take turns
+    shapes = {batch.input_ids.shape[1] for batch in drawn}
+    assert len(shapes) > 3 and all(length % 8 == 0 and length <= 64 for length in shapes)
+    for batch in [*drawn[:20], *batches.evaluation(8, limit=20)]:
+        assert batch.input_ids.shape[1] - batch.valid_length.max() < 8
+        for row, length in enumerate(batch.valid_length):
+            places = batch.masked_positions[row][batch.weights[row] > 0]
+            whole = batch.input_ids[row].copy()
+            whole[places] = batch.labels[row][:len(places)]
+            if batch.numbers[row] >= 0:
+                assert whole[:length].tolist() == batches.sequences[int(batch.numbers[row])].tolist()
+            assert (whole[length:] == batches.pad_id).all() and (places < length).all()
+    halves = [batches.at(5, 8, rank, 2) for rank in (0, 1)]
+    assert np.concatenate([half.numbers for half in halves]).tolist() == drawn[5].numbers.tolist()
+    sample = batches.sample(64).valid_length
+    assert np.ptp(sample) > 0.7 * np.ptp(batches.sequences.lengths)  # not of one length, as a batch
 
 
 def test_the_same_key_gives_the_same_mask_and_every_epoch_another(batches, shards):

@@ -13,6 +13,7 @@ from test_pretraining import rows, run, same_weights, start, weights
 
 from bort_mx import Architecture
 from bort_mx.checkpoints import load, read, save
+from bort_mx.data.masking import MaskedBatches
 from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.models import build_model
@@ -116,6 +117,45 @@ def test_a_student_of_embeddings_embeds_and_is_a_sentence_transformer(prepared, 
     assert ours.shape == (2, 24) and np.linalg.norm(ours, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
 
 
+def test_a_text_is_a_sequence_for_embeddings(prepared, teacher, tmp_path, capsys, monkeypatch):
+    """--sequences single is the default of that loss; every sequence of a step is one line of the text."""
+    from bort_mx.data.shards import TokenShards
+
+    eos_id, drawn = TokenShards(prepared, "train").tokenizer().eos_id, []
+
+    class Watched(MaskedBatches):
+        def at(self, *arguments):
+            batch = super().at(*arguments)
+            drawn.append(set((batch.input_ids == eos_id).sum(axis=1)))  # lines of each sequence
+            return batch
+
+    monkeypatch.setattr(pretraining, "MaskedBatches", Watched)
+    options = ["--data", prepared, "--teacher", teacher, *STUDENT]
+    run(*options, "--distill", "embeddings", "--output-dir", tmp_path / "embeddings")
+    assert "8 sequences of at most 32 tokens" in capsys.readouterr().out
+    assert json.loads((tmp_path / "embeddings/config.json").read_text())["sequences"] == "single"
+    assert drawn == [{1}] * 12
+    for more, expected in ([], "packed"), (["--sequences", "single"], "single"):
+        drawn.clear()
+        run(*options, "--distill", "hidden", "--output-dir", tmp_path / expected, *more)
+        assert ("at most" in capsys.readouterr().out) == (drawn == [{1}] * 12) == (expected == "single")
+
+
+def test_a_run_of_a_version_that_packed_goes_on_packed(prepared, teacher, tmp_path):
+    options = ["--data", prepared, "--teacher", teacher, "--distill", "embeddings", *STUDENT]
+    run(*options, "--sequences", "packed", "--output-dir", tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "older")
+    config = json.loads((tmp_path / "older/config.json").read_text())
+    del config["options"]["sequences"], config["sequences"]
+    (tmp_path / "older/config.json").write_text(json.dumps(config))
+    shutil.rmtree(tmp_path / "older/checkpoints/step-12")
+    run(*options, "--output-dir", tmp_path / "older", "--resume", "auto")
+    assert rows(tmp_path / "older") == rows(tmp_path / "whole")
+    shutil.rmtree(tmp_path / "older/checkpoints/step-12")
+    run(*options, "--output-dir", tmp_path / "older", "--resume", "auto")  # once more: now the folder has the entry
+    assert same_weights(weights(tmp_path / "older"), weights(tmp_path / "whole"))
+
+
 def saved_embedder(path, tokenizer, embedding, seed=5):
     """A model of the student's shape that embeds texts."""
     model = build_model(Architecture(2, 2, 16, 24), tokenizer.vocab_size, seed=seed, num_positions=64,
@@ -212,12 +252,14 @@ def test_the_generator_has_the_models_embeddings_and_both_learn_them():
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-5)
 
 
-def test_a_cached_teacher_is_asked_once_a_sequence_and_changes_little(prepared, teacher, tmp_path, monkeypatch):
+@pytest.mark.parametrize("sequences", ["packed", "single"])
+def test_a_cached_teacher_is_asked_once_a_sequence_and_changes_little(prepared, teacher, tmp_path, monkeypatch,
+                                                                      sequences):
     """Twenty sequences fit. Resumed with the file, a run learns the same bit for bit; without it, up to rounding."""
     from bort_mx.pretraining.teacher_cache import KNOWN, STATES, TeacherCache
 
     options = ["--data", prepared, "--teacher", teacher, "--losses", "relations", "hidden", *STUDENT,
-               "--evaluation-sequences", "8"]
+               "--evaluation-sequences", "8", "--sequences", sequences]
     gigabytes = 20 * 2 * 32 * (3 * 24 + 24) / 1e9 * 1.001  # twenty sequences
     asked, genuine = [], TeacherCache._open
     monkeypatch.setattr(TeacherCache, "_open", lambda self: (genuine(self), setattr(
