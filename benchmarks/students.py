@@ -72,8 +72,8 @@ class Driver:
 
     def __init__(self, arguments: argparse.Namespace):
         self._data_dir, self._teacher, self._runs = arguments.data_dir, arguments.teacher, pathlib.Path(arguments.runs)
-        self._record = pathlib.Path(arguments.record)
-        self._only = arguments.students
+        self._record = pathlib.Path(getattr(arguments, "students_record", arguments.record))
+        self._only = getattr(arguments, "students", None)
         self._process: Optional[subprocess.Popen] = None
         self.stopping = False
 
@@ -113,6 +113,12 @@ class Driver:
                           "such a student, then write it into WAY of students_plan.py", flush=True)
                 return
 
+    def ensure(self, step: Step) -> None:
+        """Do a step that others need, or wait for the process that does it."""
+        with self._mine(step, wait=True):
+            if step not in self.done():
+                self._do(step)
+
     def _do(self, step: Step) -> None:
         print(f"{datetime.datetime.now():%H:%M} {' '.join(str(part) for part in step if part)}", flush=True)
         found = getattr(self, step.kind)(step)
@@ -124,8 +130,8 @@ class Driver:
                 "step": step._asdict(), **without_folders(found), "data": self._hashes(step),
                 "commit": provenance()["git_commit"]})
 
-    def _mine(self, step: Step) -> Any:
-        return locked(self._runs / "locks" / "-".join(str(part).replace(" ", "_") for part in step if part))
+    def _mine(self, step: Step, wait: bool = False) -> Any:
+        return locked(self._runs / "locks" / "-".join(str(part).replace(" ", "_") for part in step if part), wait)
 
     def head(self, step: Step) -> Optional[Dict]:
         """The teacher with an MLM head, which the paper's loss needs. Its time is not counted as the student's."""
@@ -135,7 +141,7 @@ class Driver:
         """CPU seconds of a step: of two runs of different lengths the difference, without start and evaluation."""
         spent = []
         for steps in (5, 5 + CALIBRATED):
-            found = self._train(step.recipe, f"calibration/{step.recipe}-{steps}", steps,
+            found = self.train(step.recipe, f"calibration/{step.recipe}-{steps}", steps,
                                 "--evaluation-sequences", "32")
             if found is None:
                 return None
@@ -145,7 +151,7 @@ class Driver:
     def pretrain(self, step: Step) -> Optional[Dict]:
         """A student of so many core-hours."""
         a_step = self.done()[Step("calibrate", step.recipe)]["cpu_seconds_a_step"]
-        return self._train(step.recipe, f"{step.recipe}-{step.hours}h", round(step.hours * 3600 / a_step))
+        return self.train(step.recipe, f"{step.recipe}-{step.hours}h", round(step.hours * 3600 / a_step))
 
     def finetune(self, step: Step) -> Optional[Dict]:
         """All seeds of a task."""
@@ -179,7 +185,8 @@ class Driver:
     def _tasks(self, name: str, task: str) -> pathlib.Path:
         return self._runs / "tasks" / name.replace(", ", "-").replace(" ", "-") / task
 
-    def _train(self, recipe: str, name: str, steps: int, *more: str) -> Optional[Dict]:
+    def train(self, recipe: str, name: str, steps: int, *more: str) -> Optional[Dict]:
+        """A student in the folder `name`, with further options. None: it was stopped."""
         how = RECIPES[recipe]
         options = ["--architecture", how.shape, *how.options, "--max-steps", str(steps)]
         if how.peer:
