@@ -225,7 +225,7 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
 
     GROUP: ClassVar[str] = ""
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "max_steps", "evaluation_interval", "data",
-                                             "teacher", "init", "tokenizer", "train_vocab")
+                                             "teacher", "init", "tokenizer", "train_vocab", "sequences")
     RENAMED: ClassVar[Dict[str, str]] = {"adam_epsilon": "epsilon"}
     EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (
         ("max_steps", "budget"), ("losses", "distill"), ("init", "init_from_teacher"), ("tokenizer", "train_vocab"))

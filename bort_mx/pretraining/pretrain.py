@@ -172,8 +172,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                          "with --resume PATH of an earlier checkpoint")
     # Where no loss is at masked positions, the text stays as it is.
     masked = options.mask_probability if masks(options.loss_weights) else 0.0
-    # Runs of versions without the option packed the text.
-    packed = run.keep("sequences", PACKED if run.before else options.sequences_or_default) == PACKED
+    packed = _sequences(options, run) == PACKED
     batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, masked, packed)
                          for shards in (train, validation))
     short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked, packed)
@@ -183,6 +182,19 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     said, units = start_as_told(options.recipe, model, teacher, options.seq_len, (first.input_ids, first.valid_length),
                                 fresh=run.checkpoint is None)
     return _Ingredients(tokenizer, batches, held_out, teacher, run, model, short, said, units)
+
+
+def _sequences(options: PretrainingOptions, run: RunDirectory) -> str:
+    """What a sequence of this run is. Runs of versions without the option have packed the text.
+
+    Raises:
+        InputError: --sequences is not what the run was started with.
+    """
+    kept = run.keep("sequences", PACKED if run.before else options.sequences_or_default)
+    if options.sequences not in (None, kept):
+        raise InputError(f"--resume: --sequences {options.sequences}: the run in {run.path} was started with {kept}; "
+                         "leave it out, or start anew in another --output-dir")
+    return kept
 
 
 def _fitting(share: int, seq_len: int, recipe: Recipe, parts: _Ingredients, workers: Workers, ctx: mx.Context) -> int:

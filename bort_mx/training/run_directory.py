@@ -258,8 +258,10 @@ class RunDirectory:
             unknown = then not in before["options"] and self._defaults[name] is None
             old = before["options"].get(then, self._defaults[name])
             if name not in may_change and not unknown and old != value:
-                raise InputError(f"--resume: option {name} was {old!r} in {self.path / CONFIG} and is {value!r} now; "
-                                 "give the old value, or start anew in another --output-dir")
+                then, now = ("not given" if given is None else repr(given) for given in (old, value))
+                raise InputError(f"--resume: option {name} was {then} in {self.path / CONFIG} and is {now} now; "
+                                 f"{'leave it out' if old is None else 'give the old value'}, or start anew in another "
+                                 "--output-dir")
         # Entries beside the options, such as data hashes. Older runs may lack some of them.
         for name in sorted(set(self.config) - {"options", "provenance"}):
             if name in before and before[name] != self.config[name]:

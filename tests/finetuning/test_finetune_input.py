@@ -170,7 +170,7 @@ def test_the_best_of_a_killed_run_is_not_overwritten_by_another(small, tmp_path,
             finetune(options)
     shutil.rmtree(tmp_path / "run/checkpoints/step-24")
     assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["best"]
-    with pytest.raises(InputError, match="option max_length was None .* and is 12 now"):
+    with pytest.raises(InputError, match="option max_length was not given in .* and is 12 now; leave it out"):
         finetune(dataclasses.replace(options, max_length=12))
 
 

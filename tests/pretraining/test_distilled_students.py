@@ -149,6 +149,8 @@ def test_a_run_of_a_version_that_packed_goes_on_packed(prepared, teacher, tmp_pa
     del config["options"]["sequences"], config["sequences"]
     (tmp_path / "older/config.json").write_text(json.dumps(config))
     shutil.rmtree(tmp_path / "older/checkpoints/step-12")
+    with pytest.raises(InputError, match="--sequences single: the run in .*older was started with packed; leave it"):
+        run(*options, "--sequences", "single", "--output-dir", tmp_path / "older", "--resume", "auto")
     run(*options, "--output-dir", tmp_path / "older", "--resume", "auto")
     assert rows(tmp_path / "older") == rows(tmp_path / "whole")
     shutil.rmtree(tmp_path / "older/checkpoints/step-12")
