@@ -33,6 +33,7 @@ RECIPES: Dict[str, Recipe] = {
     "transformers": Recipe(["--learning-rate", "1e-3", "--seq-len", "64", "--batch-size", "32"], NONE, peer=True),
     "wide": Recipe([*SPREAD, *INNER, "--dropout", "0", "--learning-rate", "1e-3"], shape=WIDE),
     "inner-fresh": Recipe([*INNER, *DISTILLED]),
+    "inner-fresh-1e-3": Recipe([*INNER, "--dropout", "0", "--learning-rate", "1e-3"]),
     "inner-lower": Recipe(["--init-from-teacher", "lower", *INNER, *DISTILLED]),
     "relations": Recipe([*SPREAD, "--losses", "relations=1", *DISTILLED]),
     "hidden": Recipe([*SPREAD, "--losses", "hidden=1", *DISTILLED]),
