@@ -142,7 +142,7 @@ class Driver:
         spent = []
         for steps in (5, 5 + CALIBRATED):
             found = self.train(step.recipe, f"calibration/{step.recipe}-{steps}", steps,
-                                "--evaluation-sequences", "32")
+                               "--evaluation-sequences", "32")
             if found is None:
                 return None
             spent.append(found["cost"]["cpu_seconds"])

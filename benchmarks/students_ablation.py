@@ -10,10 +10,11 @@ run at once. Seconds of a step are measured as students.py does it, and kept in 
 
 import argparse
 import pathlib
+import signal
 import statistics
 from typing import Any, Dict, List
 
-from students import METRIC, Driver, locked
+from students import METRIC, STOPPED, Driver, locked
 from students import RECORD as STUDENTS
 from students_plan import RECIPES, WITH_HEAD, Step
 from students_probe import probe
@@ -33,10 +34,12 @@ def train(driver: Driver, name: str, seed: int) -> Dict[str, Any]:
     """A student of `CPU_SECONDS`; its losses and cost."""
     for step in ([Step("head")] if RECIPES[name].teacher == WITH_HEAD else []) + [Step("calibrate", name)]:
         driver.ensure(step)
+        if driver.stopping:
+            raise SystemExit(STOPPED)
     steps = round(CPU_SECONDS / driver.done()[Step("calibrate", name)]["cpu_seconds_a_step"])
     found = driver.train(name, folder(name, seed), steps, "--seed", str(seed))
     if found is None:
-        raise SystemExit(130)
+        raise SystemExit(STOPPED)
     return found
 
 
@@ -48,8 +51,12 @@ def folder(name: str, seed: int) -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Do what is not in the record and no other process works on."""
     driver, runs = Driver(arguments), pathlib.Path(arguments.runs)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, driver.stop)
     for seed in arguments.seeds:
         for name in arguments.recipes:
+            if driver.stopping:
+                raise SystemExit(STOPPED)
             with locked(runs / "locks" / f"ablation-{name}-{seed}") as mine:
                 if not mine or (name, seed) in {(row["recipe"], row["seed"]) for row in rows(arguments.record)}:
                     continue

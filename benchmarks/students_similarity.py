@@ -9,6 +9,7 @@ on STS-B, so that its training set serves to choose by, and dev to report.
 
 import argparse
 import pathlib
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -23,12 +24,12 @@ RECORD = ROOT / "docs" / "experiments" / "students_similarity.jsonl"
 SPLITS = ("train", "dev")
 
 
-def correlation(path: str, data_dir: str, split: str) -> float:
-    """Spearman's correlation of cosines with STS-B's scores."""
+def correlation(encoder: Sequence[Any], data_dir: str, split: str) -> float:
+    """Spearman's correlation of cosines with STS-B's scores; `encoder` is what `open_model` gives."""
     task = get_task("STS-B")
     examples = list(task.read(data_dir, split))
     texts = [(text, None) for example in examples for text in example.texts]
-    vectors = np.stack(list(embed(*open_model(path, "encoder"), texts)))  # (2N, E)
+    vectors = np.stack(list(embed(*encoder, texts)))  # (2N, E)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = (vectors[::2] * vectors[1::2]).sum(axis=1)
     return float(task.score(list(cosines), [example.label for example in examples])["spearman"])
@@ -44,7 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
         name = given or place.name
         if name in done:
             continue
-        found = {split: correlation(path, arguments.data_dir, split) for split in SPLITS}
+        encoder = open_model(path, "encoder")
+        found = {split: correlation(encoder, arguments.data_dir, split) for split in SPLITS}
         cost = files.read_json(place / "cost.json")["cpu_seconds"] if (place / "cost.json").is_file() else None
         steps = files.read_json(place / "results.json")["steps"] if (place / "results.json").is_file() else None
         print(f"{name}: {found}", flush=True)

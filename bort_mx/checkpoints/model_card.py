@@ -37,8 +37,8 @@ TASKS = {"encoder": ("feature-extraction", "AutoModel", "embed"),
 """Head: the Hub's name of the task, the class of transformers, and the task of `bort_mx.pipeline`."""
 SETTINGS = ("losses", "distill", "teacher_layer", "every_layer", "init_from_teacher", "epochs", "max_steps", "budget",
             "batch_size", "learning_rate", "schedule", "warmup", "weight_decay", "optimizer", "dropout", "max_length",
-            "seq_len", "length_warmup", "first_seq_len", "mask_probability", "kd_weight", "temperature", "seed",
-            "dtype")
+            "seq_len", "sequences", "length_warmup", "first_seq_len", "mask_probability", "kd_weight", "temperature",
+            "seed", "dtype")
 """Options that are shown, in this order, where a run has them and they count."""
 POOLINGS = {"first": "the first token", "mean": "the mean of all tokens",
             "segments": "the means u and v of both texts, as u, v, |u − v|, u·v"}
@@ -243,6 +243,8 @@ def _latency(weights: Weights, run: Run) -> str:
 def _training(weights: Weights, run: Run) -> str:
     idle, chosen = idle_options(run, weights.config), chosen_by_agora(run)
     values = {name: chosen.get(name, run.option(name)) for name in SETTINGS if name not in idle}
+    if run.config.get("sequences") == "single":  # by default, with some losses
+        values["sequences"] = "single"
     rows = [(name.replace("_", " "), " ".join(_listed(value))) for name, value in values.items() if value is not None]
     rows += [("classifier reads", POOLINGS[weights.config.pooling])] if weights.config.head == "classifier" else []
     step = run.progress.get("step", run.results.get("best_step"))

@@ -20,7 +20,7 @@ from bort_mx.errors import InputError
 from bort_mx.random import generator
 
 ROUND = 8
-"""Batches of sequences that are not packed have a multiple of this length, as every other length is compiled anew."""
+"""Batches of sequences that are not packed have a multiple of this length (or s), as every other is compiled anew."""
 MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens; the remaining tenth stays as it is
 
 
@@ -55,7 +55,7 @@ def max_masked(seq_len: int, probability: float = 0.15) -> int:
 
 
 def mask_tokens(ids: np.ndarray, rng: np.random.Generator, vocabulary: MaskingVocabulary,
-                probability: float = 0.15) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+                probability: float = 0.15, least: int = 0) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mask a sequence: choose 15 % of its ordinary tokens. 80 % of these become the mask.
 
     Another 10 % become a random token, and the remaining 10 % stay.
@@ -68,6 +68,7 @@ def mask_tokens(ids: np.ndarray, rng: np.random.Generator, vocabulary: MaskingVo
         rng: where the randomness comes from; the same state gives the same mask.
         vocabulary: which ids are special, and the mask's id.
         probability: the share to choose.
+        least: choose so many at least, where there are as many.
 
     Returns:
         masked ids (n,) int32; the chosen positions (m,) int32, ascending; the original ids there (m,) int32.
@@ -75,7 +76,7 @@ def mask_tokens(ids: np.ndarray, rng: np.random.Generator, vocabulary: MaskingVo
     masked = np.array(ids, np.int32)
     candidates = np.flatnonzero(vocabulary.maskable[masked])
     expected = round(probability * len(candidates), 9)
-    chosen = min(int(expected + rng.random()), math.ceil(expected))
+    chosen = max(min(int(expected + rng.random()), math.ceil(expected)), min(least, len(candidates)))
     draws = rng.random(len(candidates))
     picked = np.argpartition(draws, chosen - 1)[:chosen] if chosen else np.empty(0, np.int64)
     positions = np.sort(candidates[picked])
@@ -109,6 +110,11 @@ class Batch:
         """Ids that are not padding."""
         return int(self.valid_length.sum())
 
+    def counted(self, masked: bool) -> np.ndarray:
+        """(B,) bool: rows that hold a sequence; if `masked`, one in which a position is masked."""
+        rows = self.valid_length > 1  # an empty row has one token
+        return rows & (self.weights.sum(axis=1) > 0) if masked else rows
+
 
 class MaskedBatches:
     """Batches of masked sequences, by step number.
@@ -123,8 +129,8 @@ class MaskedBatches:
         seq_len: s.
         seed: the run's seed.
         probability: share of the tokens to mask.
-        packed: see `PackedSequences`. If not, sequences of similar length come together, and batches are as long as
-            their longest sequence, rounded up to `ROUND`.
+        packed: see `PackedSequences`. If not, sequences of similar length come together, batches are as long as their
+            longest sequence, rounded up to `ROUND`, and at least one token is masked if any is to be, as in BERT.
 
     Raises:
         InputError: the text was prepared with another vocabulary.
@@ -179,13 +185,19 @@ class MaskedBatches:
         return self._trimmed(batch)
 
     def sample(self, count: int) -> Batch:
-        """Some sequences of all lengths, masked."""
-        return self.at(0, count) if self.sequences.lengths is None else next(self.evaluation(count))
+        """Some sequences from everywhere, masked: `count`, or all if there are fewer and they are not packed."""
+        if self.sequences.lengths is None:
+            return self.at(0, count)
+        drawn = generator(self.seed, "sample").permutation(len(self))[:count]
+        batch = self._empty(len(drawn))
+        for row, index in enumerate(drawn):
+            self._fill(batch, row, int(index), generator(self.seed, "evaluation", int(index)))
+        return self._trimmed(batch)
 
     def evaluation(self, batch_size: int, rank: int = 0, size: int = 1, limit: Optional[int] = None) -> Iterator[Batch]:
         """All sequences once, in their order, under masks that never change.
 
-        Every rank gets the same number of batches of the same shape; what is beyond the end is rows of weight 0.
+        Every rank gets the same number of batches; what is beyond the end is rows of weight 0.
 
         Args:
             batch_size: sequences in the global batch.
@@ -209,7 +221,8 @@ class MaskedBatches:
                      np.zeros(shape, np.float32), np.full(rows, -1, np.int64))
 
     def _fill(self, batch: Batch, row: int, index: int, rng: np.random.Generator) -> None:
-        ids, positions, labels = mask_tokens(self.sequences[index], rng, self.vocabulary, self.probability)
+        ids, positions, labels = mask_tokens(self.sequences[index], rng, self.vocabulary, self.probability,
+                                             least=int(self.probability > 0 and self.sequences.lengths is not None))
         batch.input_ids[row, :len(ids)] = ids
         batch.valid_length[row] = len(ids)
         batch.masked_positions[row, :len(positions)] = positions
@@ -217,7 +230,7 @@ class MaskedBatches:
         batch.weights[row, :len(labels)] = 1
 
     def _trimmed(self, batch: Batch) -> Batch:
-        """A batch without the columns that are padding in all rows, but for `ROUND`."""
+        """A batch without the columns that are padding in all rows; its length is a multiple of `ROUND`, or s."""
         if self.sequences.lengths is None:
             return batch
         longest = -(-int(batch.valid_length.max()) // ROUND) * ROUND
@@ -232,9 +245,21 @@ class MaskedBatches:
             rng = generator(self.seed, "order", epoch)
             order = rng.permutation(len(self))
             if self.sequences.lengths is not None:
-                order = np.concatenate(batches_of_similar_length(order, self.sequences.lengths, batch_size, rng))
+                order = self._grouped(order, -epoch * len(self) % batch_size, batch_size, rng)
             self._orders[key] = order
         return self._orders[key]
+
+    def _grouped(self, order: np.ndarray, first: int, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+        """An order whose batches hold sequences of similar length, but for those that begin or end in another epoch.
+
+        Args:
+            order: the sequences of an epoch in random order.
+            first: how many of them complete the last batch of the epoch before.
+        """
+        first = min(first, len(order))
+        last = first + (len(order) - first) // batch_size * batch_size
+        inner = batches_of_similar_length(order[first:last], self.sequences.lengths, batch_size, rng)
+        return np.concatenate([order[:first], *inner, order[last:]])
 
 
 def _share(batch_size: int, size: int) -> int:

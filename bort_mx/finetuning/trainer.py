@@ -254,7 +254,7 @@ def train(session: Session, run: RunDirectory, keeper: Keeper, micro: int,
         learning_rate=lambda step: options.learning_rate * schedules.linear(step, warmup, total),
         batches=lambda step: map(trainee.translate, batches.at(step, workers.rank, workers.size, micro)),
         tokens=lambda batch: batch.num_tokens, evaluate=session.dev_values, seed=options.seed,
-        description="fine-tuning", selection=best)
+        description="fine-tuning", selection=best, uneven=True)
     loop.restore()
     if run.start_step:
         keeper.resume(best, run.start_step)

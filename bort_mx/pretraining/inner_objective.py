@@ -113,9 +113,13 @@ class InnerObjective:
         return made
 
     def __call__(self, batch, detailed: bool = False) -> Sums:
-        """Sums over the sequences of a `bort_mx.data.masking.Batch`, and their number. Empty rows do not count."""
+        """Sums over the sequences of a `bort_mx.data.masking.Batch`, and their number.
+
+        Empty rows do not count; where a loss is at masked positions, nor do those without any.
+        """
         ids, lengths = (to_device(a, self._ctx) for a in (batch.input_ids, batch.valid_length))  # (B, s), (B,)
-        rows = to_device(batch.valid_length > 1, self._ctx)  # (B,): an empty row has one token
+        counted = batch.counted(self._masked)
+        rows = to_device(counted, self._ctx)  # (B,)
         mine = self._named(self._asked[0], self._inner(ids, lengths))
         theirs = None
         if self._teachers is not None:
@@ -132,7 +136,7 @@ class InnerObjective:
         loss = sum(weight * metrics[f"{name}_loss"] for name, weight in self._weights.items())
         if "accuracy" in found:
             metrics["mlm_accuracy"] = (found["accuracy"] * rows).sum()
-        return Sums(loss, float((batch.valid_length > 1).sum()), metrics)
+        return Sums(loss, float(counted.sum()), metrics)
 
     def keep_teacher(self, seq_len: int, gigabytes: float, folder: pathlib.Path, most: int,
                      resumes: bool) -> TeacherCache:

@@ -263,6 +263,8 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
         super().__post_init__()
         at_least(self, 1, "num_positions", "train_vocab")
         at_least(self, 0, "evaluation_sequences")
+        if self.sequences is not None:
+            one_of(self, (PACKED, SINGLE), "sequences")
         if self.first_seq_len is None:  # as older runs have it recorded, where they could start
             half = max(SHORTEST, self.seq_len // 2)
             self.first_seq_len = half if self.length_warmup and self.seq_len < FIRST_SEQ_LEN else FIRST_SEQ_LEN

@@ -111,7 +111,8 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         evaluate=lambda: evaluate(objective, held_out.evaluation(
             at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
         seed=options.seed, description="pre-training", budget=budget,
-        extras={name: p for name, p in learnt_beside.items() if not name.startswith(TENSORS)})
+        extras={name: p for name, p in learnt_beside.items() if not name.startswith(TENSORS)},
+        uneven=batches.sequences.lengths is not None)
     if budget and not budget.over(run.start_step):
         loop.forecast_budget(budget.seconds)
     try:
@@ -172,7 +173,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                          "with --resume PATH of an earlier checkpoint")
     # Where no loss is at masked positions, the text stays as it is.
     masked = options.mask_probability if masks(options.loss_weights) else 0.0
-    packed = _sequences(options, run) == PACKED
+    packed = _sequences(run, options.sequences, options.sequences_or_default) == PACKED
     batches, held_out = (MaskedBatches(shards, tokenizer, options.seq_len, options.seed, masked, packed)
                          for shards in (train, validation))
     short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked, packed)
@@ -184,15 +185,19 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
     return _Ingredients(tokenizer, batches, held_out, teacher, run, model, short, said, units)
 
 
-def _sequences(options: PretrainingOptions, run: RunDirectory) -> str:
+def _sequences(run: RunDirectory, given: Optional[str], otherwise: str) -> str:
     """What a sequence of this run is. Runs of versions without the option have packed the text.
+
+    Args:
+        given: the option --sequences.
+        otherwise: what a new run has then, or by default.
 
     Raises:
         InputError: --sequences is not what the run was started with.
     """
-    kept = run.keep("sequences", PACKED if run.before else options.sequences_or_default)
-    if options.sequences not in (None, kept):
-        raise InputError(f"--resume: --sequences {options.sequences}: the run in {run.path} was started with {kept}; "
+    kept = run.keep("sequences", PACKED if run.before else otherwise)
+    if given not in (None, kept):
+        raise InputError(f"--resume: --sequences {given}: the run in {run.path} was started with {kept}; "
                          "leave it out, or start anew in another --output-dir")
     return kept
 

@@ -105,13 +105,16 @@ class ReplacedTokens:
         return ["generator_loss", "replaced_loss", "replaced_accuracy"]
 
     def __call__(self, batch, detailed: bool = False) -> Sums:
-        """Sums over the sequences of a `bort_mx.data.masking.Batch`, and their number. Empty rows do not count.
+        """Sums over the sequences of a `bort_mx.data.masking.Batch`, and their number.
+
+        Empty rows do not count, nor those in which nothing is masked.
 
         What the generator draws follows from MXNet's generator, which each training step seeds.
         """
         ids, lengths, positions, labels, weights = (to_device(a, self._ctx) for a in (
             batch.input_ids, batch.valid_length, batch.masked_positions, batch.labels, batch.weights))
-        rows = to_device(batch.valid_length > 1, self._ctx)  # (B,)
+        counted = batch.counted(masked=True)
+        rows = to_device(counted, self._ctx)  # (B,)
         logits = self._generator(ids, lengths, positions).astype("float32", copy=False)  # (B, M, V)
         generator = losses.sequence_means(cross_entropy(logits, labels), weights)
         with mx.autograd.pause():
@@ -125,7 +128,7 @@ class ReplacedTokens:
                 right = losses.sequence_means((scores > 0) == replaced, kept)
                 metrics["replaced_accuracy"] = (right * rows).sum()
         loss = metrics["generator_loss"] + self._weight * metrics["replaced_loss"]
-        return Sums(loss, float((batch.valid_length > 1).sum()), metrics)
+        return Sums(loss, float(counted.sum()), metrics)
 
     def _fill(self, batch, probabilities: mx.nd.NDArray):
         """The sequences with what the generator draws at masked positions, where it differs, and what is no padding.

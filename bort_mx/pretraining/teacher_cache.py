@@ -66,7 +66,8 @@ class TeacherCache:
             self._open()
         if not self._known[numbers].all():
             found = np.concatenate([part.asnumpy() for part in self._inner(ids, lengths)], axis=2)  # (s, B, W)
-            self._states[numbers, :ids.shape[1]] = found.swapaxes(0, 1)
+            new = self._known[numbers] == 0  # the others keep the rounding that they were learnt with
+            self._states[numbers[new], :ids.shape[1]] = found.swapaxes(0, 1)[new]
             self._known[numbers] = 1
         states = self._states[numbers, :ids.shape[1]].astype(np.float32).swapaxes(0, 1)
         begins = [0, *self._ends[:-1]]

@@ -75,7 +75,8 @@ def _has_curve(run: FinishedRun) -> bool:
 
 
 def _is_the_papers(run: FinishedRun) -> bool:
-    return all(run.options.get(name, value) == value for name, value in THE_PAPERS_TRAINING.items())
+    return run.options.get("sequences") != "single" and all(
+        run.options.get(name, value) == value for name, value in THE_PAPERS_TRAINING.items())
 
 
 def _alike(one: FinishedRun, other: FinishedRun) -> bool:

@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import time
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Protocol
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol
+
+import numpy as np
 
 from bort_mx import random
 from bort_mx.checkpoints import directory as checkpoint_directory
@@ -24,6 +26,8 @@ SLOW = 5.0
 """Seconds of a step from which on one pass stands for it. Of quicker steps the update and the data are a large part."""
 FIRST = 5
 """Quicker steps are timed themselves, the second to this one: the first compiles the graph and allocates its memory."""
+LOOKED_AT = 16
+"""So many batches of different lengths are looked at for one of usual length."""
 
 EXTRA = "extra:"
 """Put before the names of `extras` among a checkpoint's states."""
@@ -74,6 +78,7 @@ class Loop:
         selection: see `Selection`.
         budget: ends the run by time; `cadence.total` is then an upper bound.
         extras: what is learnt beside the model, by name. Checkpoints hold it for resuming only.
+        uneven: whether batches are of different lengths, so that forecasts look for one of usual length.
 
     Attributes:
         cost: what was forecast, and what the training takes.
@@ -85,12 +90,12 @@ class Loop:
                  learning_rate: Callable[[int], float], batches: Callable[[int], Iterable],
                  tokens: Callable[[Any], int], evaluate: Optional[Callable[[], Dict[str, float]]], seed: int,
                  description: str, selection: Optional[Selection] = None, budget: Optional[Budget] = None,
-                 extras: Optional[Mapping[str, Any]] = None):
+                 extras: Optional[Mapping[str, Any]] = None, uneven: bool = False):
         self._run, self._core, self._model, self._tokenizer, self._workers = run, core, model, tokenizer, workers
         self._cadence, self._learning_rate, self._batches, self._tokens = cadence, learning_rate, batches, tokens
         self._evaluate, self._seed, self._description = evaluate, seed, description
         self._selection, self._interval = selection, IntervalMeans()
-        self._budget, self._extras, self._final = budget, dict(extras or {}), False
+        self._budget, self._extras, self._final, self._uneven = budget, dict(extras or {}), False, uneven
         self.cost, self.spent, self.last_step = Cost(), {}, run.start_step
         self._since, self._counted, self._saved = time.perf_counter(), 0, None
 
@@ -174,7 +179,7 @@ class Loop:
         """
         if not self._workers.is_first:
             return False
-        batches = list(self._batches(self._run.start_step))
+        batches = self._usual_batches()
         seconds = self._core.rehearse(batches) * len(batches)
         if seconds < SLOW:
             return False
@@ -182,13 +187,22 @@ class Loop:
         print(duration(seconds, steps), flush=True)
         return True
 
+    def _usual_batches(self) -> List[Any]:
+        """The micro-batches of a step to come: of the next, or of that whose size is nearest to the mean of some."""
+        start = self._run.start_step
+        if not self._uneven:
+            return list(self._batches(start))
+        steps = [list(self._batches(step)) for step in range(start, start + LOOKED_AT)]
+        sizes = np.array([sum(batch.input_ids.size for batch in step) for step in steps])
+        return steps[int(np.abs(sizes - sizes.mean()).argmin())]
+
     def forecast_budget(self, seconds: float) -> None:
         """Say how many steps a budget allows, by the time of a pass. All workers call it, before anything is written.
 
         Raises:
             InputError: it allows fewer steps than lie between two checkpoints.
         """
-        batches = list(self._batches(self._run.start_step))
+        batches = self._usual_batches()
         self._core.rehearse(batches)  # compiles the graph
         a_step = max(self._workers.gather(self._core.rehearse(batches) * len(batches), "forecast"))
         steps = max(1, int(seconds / a_step))

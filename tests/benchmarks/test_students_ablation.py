@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import signal
 
 import pytest
 
@@ -47,6 +49,26 @@ def test_every_recipe_has_a_student_of_the_same_seconds(ablation, tmp_path, monk
     assert recorded == [("inner", 0), ("paper", 0), ("inner", 1), ("paper", 1)]
     assert "| inner | 2 | 255 | 517 | 55.0 | 45.0 | 45.0 | 35.0 | 55.0 | 47.0 (42.0 to 52.0) |" in ablation.table(
         arguments.record)
+
+
+def test_a_stop_ends_after_the_training_that_runs(ablation, tmp_path, monkeypatch):
+    """The signal goes to the program that trains; nothing else is begun, nothing is recorded."""
+    def program(self, script, options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert self.stopping
+        return 130
+
+    monkeypatch.setattr(ablation.Driver, "_program", program)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    arguments = argparse.Namespace(data_dir="data", teacher="T", runs=str(tmp_path), record=str(tmp_path / "a.jsonl"),
+                                   students_record=str(tmp_path / "s.jsonl"), recipes=["inner", "mlm"], seeds=[0])
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            ablation.run(arguments)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stopped.value.code == 130 and not ablation.rows(arguments.record)
 
 
 def test_transformers_and_the_wide_student_are_no_ablations(ablation):

@@ -133,6 +133,9 @@ def test_a_run_of_pretraining_with_an_architecture_that_a_search_found(tokenizer
      {"losses": "mlm", "init from teacher": "lower", "max steps": "25000", "mask probability": "0.15"}),
     ({"teacher": "t", "losses": ["kd", "relations"], "init": "x"}, "distilled from the teacher t, starting from x",
      {"losses": "kd relations", "max steps": "25000", "mask probability": "0.15", "temperature": "2.0"}),
+    ({"teacher": "t", "distill": "embeddings", "seq_len": 64, "sequences": None},
+     "distilled from the teacher t, starting from random weights",
+     {"distill": "embeddings", "max steps": "25000", "seq len": "64", "sequences": "single"}),
     ({"losses": ["replaced=50"]}, "pre-trained by replaced-token detection, starting from random weights",
      {"losses": "replaced=50", "max steps": "25000", "mask probability": "0.15"}),
     ({"teacher": "t"}, "distilled from the teacher t, starting from random weights",
@@ -142,8 +145,9 @@ def test_a_run_of_pretraining_with_an_architecture_that_a_search_found(tokenizer
 def test_of_a_pretraining_what_it_used_is_said(tokenizer, tmp_path, options, said, settings):
     """Not what its options have beside that."""
     save(tmp_path / "run/checkpoints/step-7", tokenizer, "encoder", progress={"step": 7})
-    (tmp_path / "run/config.json").write_text(json.dumps({"options": {
-        "max_steps": 25000, "mask_probability": 0.15, "kd_weight": 0.5, "temperature": 2.0, **options}}))
+    (tmp_path / "run/config.json").write_text(json.dumps({
+        "options": {"max_steps": 25000, "mask_probability": 0.15, "kd_weight": 0.5, "temperature": 2.0, **options},
+        "sequences": "single" if options.get("distill") == "embeddings" else "packed"}))
     text, _, sections = card_of(tmp_path / "run", tmp_path / "hf")
     assert f"It was {said}. Converted" in text
     rows = [line.strip("| ").split(" | ") for line in sections["Training"].splitlines() if line.startswith("| ")][2:]

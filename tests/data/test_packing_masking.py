@@ -165,10 +165,31 @@ def test_batches_of_single_sequences_are_of_similar_length_and_an_epoch_has_all(
             if batch.numbers[row] >= 0:
                 assert whole[:length].tolist() == batches.sequences[int(batch.numbers[row])].tolist()
             assert (whole[length:] == batches.pad_id).all() and (places < length).all()
+    later = [batches.at(step, 8) for step in range(steps + 1, 3 * steps)]  # epochs do not begin with a batch
+    assert len(batches) % 8 and np.mean([np.ptp(batch.valid_length) for batch in later]) < 1.5 * np.mean(spread)
     halves = [batches.at(5, 8, rank, 2) for rank in (0, 1)]
     assert np.concatenate([half.numbers for half in halves]).tolist() == drawn[5].numbers.tolist()
     sample = batches.sample(64).valid_length
     assert np.ptp(sample) > 0.7 * np.ptp(batches.sequences.lengths)  # not of one length, as a batch
+    assert len(batches.sample(10 ** 6).valid_length) == len(batches)
+
+
+@pytest.mark.parametrize("size", [7, 8, 50, 5000])
+def test_every_single_sequence_comes_once_in_every_epoch(shards, size):
+    batches = MaskedBatches(shards, shards.tokenizer(), 64, seed=1, packed=False)
+    batches.restrict(123)
+    numbers = np.concatenate([batches.at(step, size).numbers for step in range(-(-3 * 123 // size))])
+    for epoch in range(3):
+        assert sorted(numbers[epoch * 123:(epoch + 1) * 123]) == list(range(123))
+
+
+def test_short_single_sequences_have_a_masked_token(prepared, shards):
+    """As in BERT: two ordinary tokens of which 15 % are to be masked would mostly have none."""
+    batches = MaskedBatches(shards, shards.tokenizer(), 5, seed=1, packed=False)
+    drawn = [batches.at(step, 64) for step in range(20)]
+    assert all((batch.weights.sum(axis=1) == 1).all() and batch.counted(True).all() for batch in drawn)
+    plain = MaskedBatches(shards, shards.tokenizer(), 5, 1, 0.0, packed=False).at(0, 64)
+    assert not plain.weights.any() and plain.counted(False).all() and not plain.counted(True).any()
 
 
 def test_the_same_key_gives_the_same_mask_and_every_epoch_another(batches, shards):

@@ -297,6 +297,37 @@ def test_cached_states_are_the_teachers(tmp_path):
         np.testing.assert_array_equal(one.asnumpy(), other.asnumpy())
         np.testing.assert_allclose(one.asnumpy(), true.asnumpy(), atol=2e-3, rtol=1e-3)
     assert cache.sequences == 5 and cache.bytes == 5 * 7 * 64 * 2
+    kept = np.load(tmp_path / "teacher_cache.npy")
+    cache._inner = lambda *arrays: [part + 1 for part in inner(*arrays)]  # as if rounded otherwise in another batch
+    cache(Batch(ids, lengths, None, None, None, np.array([4, 1, 2])), *arrays)
+    now = np.load(tmp_path / "teacher_cache.npy")
+    np.testing.assert_array_equal(now[[0, 2, 4]], kept[[0, 2, 4]])
+    assert now[1].any() and not kept[1].any()
+
+
+@pytest.mark.parametrize("losses", [{"mlm": 1.0}, {"mlm": 0.5, "relations": 1.0}, {"replaced": 50.0}])
+def test_sequences_without_a_masked_token_do_not_count(losses):
+    """A sum over two sequences and one without a mask is that over the two."""
+    from bort_mx.data.masking import Batch
+    from bort_mx.pretraining.options import Recipe
+    from bort_mx.pretraining.recipe import objective_of
+
+    replaced = "replaced" in losses
+    student, teacher = (build_model(Architecture(2, 2, 16, 24), 50, "encoder" if replaced else "mlm", seed=seed,
+                                    dropout=0.0) for seed in (1, 2))
+    objective = objective_of(Recipe(losses), student, None if replaced else teacher, None, 0, mx.cpu())
+    ids = np.random.default_rng(0).integers(5, 50, (3, 7))
+    two = np.array([[1, 0], [1, 1], [0, 0]], np.float32)
+    whole = Batch(ids, np.array([7, 5, 3]), np.array([[1, 0], [1, 3], [0, 0]]), ids[:, :2] * (two > 0), two)
+    found = []
+    for count in (3, 2):
+        mx.random.seed(0)  # what the generator draws
+        sums = objective(Batch(*(getattr(whole, field)[:count] for field in (
+            "input_ids", "valid_length", "masked_positions", "labels", "weights"))))
+        found.append({name: value.asscalar() for name, value in {**sums.metrics, "loss": sums.loss}.items()})
+        assert sums.weight == 2
+    names = ["generator_loss"] if replaced else list(found[0])  # other numbers are drawn for three rows than for two
+    assert [found[0][name] for name in names] == pytest.approx([found[1][name] for name in names], rel=1e-5)
 
 
 # -- first weights -------------------------------------------------------------------------------------------------

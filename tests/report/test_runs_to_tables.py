@@ -199,7 +199,8 @@ def test_two_runs_give_table_3_and_figure_1(tmp_path):
 
 
 @pytest.mark.parametrize("option", [{"budget": "2h"}, {"losses": ["mlm", "relations"]}, {"length_warmup": 0.9},
-                                    {"distill": "hidden"}, {"init_from_teacher": "spread"}, {"schedule": "linear"}])
+                                    {"distill": "hidden"}, {"init_from_teacher": "spread"}, {"schedule": "linear"},
+                                    {"sequences": "single"}])
 def test_another_training_than_the_papers_fills_in_nothing(tmp_path, option):
     """At the paper's size too: --max-steps keeps its default where --budget ends the run."""
     setting = dict(architecture=(4, 8, 1024, 768), max_steps=25000, batch_size=1024, seq_len=512)

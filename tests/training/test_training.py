@@ -280,6 +280,16 @@ def test_a_step_that_is_asked_to_stop_between_micro_batches_leaves_no_trace(afte
     assert (weight.data().asnumpy() == 1).all() == abandoned and optimizer.updates == (0 if abandoned else 1)
 
 
+@pytest.mark.parametrize("uneven, rehearsed", [(True, 37), (False, 8)])
+def test_forecasts_look_at_a_batch_of_usual_length(uneven, rehearsed):
+    """Where batches differ in length: the first has 8 tokens, the next fifteen 32 to 46, and the mean is 37.06."""
+    loop = Loop(SimpleNamespace(start_step=0), None, None, None, Workers(), Cadence(100), learning_rate=None,
+                batches=lambda step: [SimpleNamespace(input_ids=np.zeros((1, length)))
+                                      for length in [8 if step == 0 else 31 + step]],
+                tokens=len, evaluate=None, seed=0, description="training", uneven=uneven)
+    assert [batch.input_ids.shape[1] for batch in loop._usual_batches()] == [rehearsed]
+
+
 @pytest.mark.parametrize("slow", [True, False])
 def test_how_long_a_run_takes_is_told_by_a_pass_or_by_its_first_steps(slow, tmp_path, monkeypatch, capsys):
     """By a pass before the first step where steps are slow; else by steps, whose update may outweigh the pass."""
