@@ -12,19 +12,17 @@ import argparse
 import pathlib
 import signal
 import statistics
-from typing import Any, Dict, List
+from typing import Any, Dict
 
+from recorded_scores import parser_of, rows, run_or_table
 from students import METRIC, STOPPED, Driver, locked
 from students import RECORD as STUDENTS
 from students_plan import RECIPES, WITH_HEAD, Step
-from students_probe import probe
+from students_probe import all_scores
 
-from bort_mx.checkpoints import loading
 from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.provenance import provenance
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-RECORD = ROOT / "docs" / "experiments" / "students_ablation.jsonl"
 CPU_SECONDS = 510
 SEEDS = 3
 NAMES = [name for name, recipe in RECIPES.items() if not recipe.peer and name != "wide"]
@@ -61,19 +59,12 @@ def run(arguments: argparse.Namespace) -> None:
                 if not mine or (name, seed) in {(row["recipe"], row["seed"]) for row in rows(arguments.record)}:
                     continue
                 found = train(driver, name, seed)
-                weights = loading.read(runs / folder(name, seed))
-                model = loading.assemble(weights, "encoder")
-                scores = {task: probe(model, weights.tokenizer, task, arguments.data_dir) for task in METRIC}
+                scores = all_scores(str(runs / folder(name, seed)), arguments.data_dir)
                 print(f"{name}, seed {seed}: {scores}", flush=True)
                 with locked(runs / "locks" / "ablation-record", wait=True):
                     JsonlLog(arguments.record, "delete the line").append({
                         "recipe": name, "seed": seed, **found["results"], "cpu_seconds": found["cost"]["cpu_seconds"],
                         "scores": scores, "commit": provenance()["git_commit"]})
-
-
-def rows(record: str) -> List[Dict[str, Any]]:
-    """All students of a record."""
-    return [row for _, row in JsonlLog(record, "delete the line", write=False).records]
 
 
 def table(record: str) -> str:
@@ -95,20 +86,13 @@ def table(record: str) -> str:
 
 def main() -> None:
     """Run or tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table"])
-    parser.add_argument("--data-dir", default="../shared/data")
+    parser = parser_of(__doc__, "students_ablation.jsonl")
     parser.add_argument("--teacher", default="", help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--runs", default="runs/students")
-    parser.add_argument("--record", default=str(RECORD))
     parser.add_argument("--students-record", default=str(STUDENTS), help="of students.py, for the seconds of a step")
     parser.add_argument("--recipes", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(SEEDS)))
-    arguments = parser.parse_args()
-    if arguments.action == "table":
-        print(table(arguments.record))
-        return
-    run(arguments)
+    run_or_table(parser.parse_args(), run, table)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ the encoder's. A checkpoint takes some two minutes where fine-tuning takes hours
 """
 
 import argparse
-import pathlib
 import statistics
 from typing import Any, Dict, List, Sequence
 
 import mxnet as mx
 import numpy as np
+from recorded_scores import add_checkpoints, parser_of, rows, run_or_table, score_checkpoints
 from sklearn.linear_model import LogisticRegression, Ridge
 from students import METRIC
 
@@ -24,14 +24,9 @@ from bort_mx.checkpoints import loading
 from bort_mx.data.encoding import encode_examples
 from bort_mx.data.tasks import Example, Examples, Task, get_task
 from bort_mx.inference.pipeline import pad
-from bort_mx.io import files
-from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.models.bert import BERT
-from bort_mx.provenance import provenance
 from bort_mx.random import generator
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-RECORD = ROOT / "docs" / "experiments" / "students_probe.jsonl"
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 LONGEST, BATCH, MOST = 128, 64, 20_000
 
@@ -86,30 +81,22 @@ def probe(model: BERT, tokenizer: Any, name: str, data_dir: str) -> float:
     return score(fitted(best, slice(None)), x_dev, list(dev))
 
 
+def all_scores(path: str, data_dir: str) -> Dict[str, float]:
+    """The scores of a checkpoint on the five tasks."""
+    weights = loading.read(path)
+    model = loading.assemble(weights, "encoder")
+    return {task: probe(model, weights.tokenizer, task, data_dir) for task in METRIC}
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Do what is not in the record."""
-    record = JsonlLog(arguments.record, "delete the line")
-    done = {row["model"] for _, row in record.records}
-    for entry in arguments.checkpoints:
-        given, _, path = entry.rpartition("=")
-        place = pathlib.Path(path)
-        name = given or place.name
-        if name in done:
-            continue
-        weights = loading.read(path)
-        model = loading.assemble(weights, "encoder")
-        scores = {}
-        for task in METRIC:
-            scores[task] = probe(model, weights.tokenizer, task, arguments.data_dir)
-            print(f"{name}, {task}: {scores[task]:.4f}", flush=True)
-        cost = files.read_json(place / "cost.json")["cpu_seconds"] if (place / "cost.json").is_file() else None
-        record.append({"model": name, "cpu_seconds": cost, "scores": scores, "commit": provenance()["git_commit"]})
+    score_checkpoints(arguments, lambda path: {"scores": all_scores(path, arguments.data_dir)})
 
 
 def table(record: str) -> str:
     """All models' scores in percent, as Markdown."""
     lines = ["| model | CPU hours | " + " | ".join(METRIC) + " | mean |", "|---|---|" + "---|" * (len(METRIC) + 1)]
-    for _, row in JsonlLog(record, "delete the line", write=False).records:
+    for row in rows(record):
         scores: Dict[str, float] = row["scores"]
         hours = "–" if row["cpu_seconds"] is None else f"{row['cpu_seconds'] / 3600:.2f}"
         cells = " | ".join(f"{100 * scores[task]:.1f}" for task in METRIC)
@@ -119,16 +106,8 @@ def table(record: str) -> str:
 
 def main() -> None:
     """Run or tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table"])
-    parser.add_argument("--data-dir", default="../shared/data")
-    parser.add_argument("--checkpoints", nargs="+", default=[], help="folders, or NAME=FOLDER")
-    parser.add_argument("--record", default=str(RECORD))
-    arguments = parser.parse_args()
-    if arguments.action == "table":
-        print(table(arguments.record))
-        return
-    run(arguments)
+    parser = add_checkpoints(parser_of(__doc__, "students_probe.jsonl"))
+    run_or_table(parser.parse_args(), run, table)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import sys
 from typing import Dict, List, Sequence, Tuple
 
 import finetune_selection
+from recorded_scores import parser_of, rows, run_or_table
 from students import METRIC
 from students_plan import WAYS
 
@@ -28,7 +29,6 @@ from bort_mx.provenance import provenance
 from bort_mx.random import generator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RECORD = ROOT / "docs" / "experiments" / "students_selection.jsonl"
 CONFIG = ROOT / "configs" / "finetune_small_encoder.yaml"
 HELD_OUT, OF_SST_2 = 5, 8_000
 
@@ -93,11 +93,6 @@ def run(arguments: argparse.Namespace) -> None:
                      "commit": provenance()["git_commit"]})
 
 
-def rows(record: str) -> List[Dict]:
-    """The record's lines."""
-    return [row for _, row in JsonlLog(record, "delete the line", write=False).records]
-
-
 def table(record: str) -> str:
     """Means over seeds, as Markdown."""
     found: Dict[Tuple[str, str], Dict[str, List[float]]] = {}
@@ -116,22 +111,16 @@ def table(record: str) -> str:
 
 def main() -> None:
     """Run or tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table"])
-    parser.add_argument("--data-dir", default="../shared/data")
+    parser = parser_of(__doc__, "students_selection.jsonl")
     parser.add_argument("--student", default="runs/students/pilot", help="a checkpoint")
     parser.add_argument("--name", help="of the student in the record; default: its folder's name")
     parser.add_argument("--work", default="runs/students/selection")
-    parser.add_argument("--record", default=str(RECORD))
     parser.add_argument("--tasks", nargs="+", choices=list(METRIC), default=list(METRIC))
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["means", "first"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     arguments = parser.parse_args()
-    if arguments.action == "table":
-        print(table(arguments.record))
-        return
     arguments.name = arguments.name or pathlib.Path(arguments.student).name
-    run(arguments)
+    run_or_table(arguments, run, table)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,14 @@ on STS-B, so that its training set serves to choose by, and dev to report.
 """
 
 import argparse
-import pathlib
-from typing import Any, Sequence
+from typing import Any, Dict, Sequence
 
 import numpy as np
+from recorded_scores import add_checkpoints, parser_of, rows, run_or_table, score_checkpoints
 
 from bort_mx.data.tasks import get_task
 from bort_mx.inference.pipeline import embed, open_model
-from bort_mx.io import files
-from bort_mx.io.jsonl_log import JsonlLog
-from bort_mx.provenance import provenance
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-RECORD = ROOT / "docs" / "experiments" / "students_similarity.jsonl"
 SPLITS = ("train", "dev")
 
 
@@ -37,27 +32,17 @@ def correlation(encoder: Sequence[Any], data_dir: str, split: str) -> float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what is not in the record."""
-    record = JsonlLog(arguments.record, "delete the line")
-    done = {row["model"] for _, row in record.records}
-    for entry in arguments.checkpoints:
-        given, _, path = entry.rpartition("=")
-        place = pathlib.Path(path)
-        name = given or place.name
-        if name in done:
-            continue
+    def scores(path: str) -> Dict[str, Any]:
         encoder = open_model(path, "encoder")
-        found = {split: correlation(encoder, arguments.data_dir, split) for split in SPLITS}
-        cost = files.read_json(place / "cost.json")["cpu_seconds"] if (place / "cost.json").is_file() else None
-        steps = files.read_json(place / "results.json")["steps"] if (place / "results.json").is_file() else None
-        print(f"{name}: {found}", flush=True)
-        record.append({"model": name, "cpu_seconds": cost, "steps": steps, "spearman": found,
-                       "commit": provenance()["git_commit"]})
+        return {"spearman": {split: correlation(encoder, arguments.data_dir, split) for split in SPLITS}}
+
+    score_checkpoints(arguments, scores)
 
 
 def table(record: str) -> str:
     """All models' correlations in percent, as Markdown."""
     lines = ["| model | steps | CPU seconds | STS-B train | STS-B dev |", "|---|---|---|---|---|"]
-    for _, row in JsonlLog(record, "delete the line", write=False).records:
+    for row in rows(record):
         known = ["–" if row[name] is None else f"{row[name]:,.0f}" for name in ("steps", "cpu_seconds")]
         lines.append(" | ".join([f"| {row['model']}", *known,
                                  *(f"{100 * row['spearman'][split]:.1f}" for split in SPLITS)]) + " |")
@@ -66,16 +51,8 @@ def table(record: str) -> str:
 
 def main() -> None:
     """Run or tell."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["run", "table"])
-    parser.add_argument("--data-dir", default="../shared/data")
-    parser.add_argument("--checkpoints", nargs="+", default=[], help="folders, or NAME=FOLDER")
-    parser.add_argument("--record", default=str(RECORD))
-    arguments = parser.parse_args()
-    if arguments.action == "table":
-        print(table(arguments.record))
-        return
-    run(arguments)
+    parser = add_checkpoints(parser_of(__doc__, "students_similarity.jsonl"))
+    run_or_table(parser.parse_args(), run, table)
 
 
 if __name__ == "__main__":

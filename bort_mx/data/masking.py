@@ -146,7 +146,7 @@ class MaskedBatches:
         self.sequences = PackedSequences(shards, seq_len, tokenizer.bos_id, tokenizer.eos_id, packed)
         self.vocabulary = MaskingVocabulary.of(tokenizer)
         self.pad_id, self.bos_id = tokenizer.pad_id, tokenizer.bos_id
-        self.seq_len, self.seed, self.probability = seq_len, seed, probability
+        self.seq_len, self.seed, self.probability, self.packed = seq_len, seed, probability, packed
         self.max_masked = max_masked(seq_len, probability)
         self._orders: Dict[Tuple[int, int], np.ndarray] = {}
         self._limit: Optional[int] = None
@@ -186,7 +186,7 @@ class MaskedBatches:
 
     def sample(self, count: int) -> Batch:
         """Some sequences from everywhere, masked: `count`, or all if there are fewer and they are not packed."""
-        if self.sequences.lengths is None:
+        if self.packed:
             return self.at(0, count)
         drawn = generator(self.seed, "sample").permutation(len(self))[:count]
         batch = self._empty(len(drawn))
@@ -222,7 +222,7 @@ class MaskedBatches:
 
     def _fill(self, batch: Batch, row: int, index: int, rng: np.random.Generator) -> None:
         ids, positions, labels = mask_tokens(self.sequences[index], rng, self.vocabulary, self.probability,
-                                             least=int(self.probability > 0 and self.sequences.lengths is not None))
+                                             least=int(self.probability > 0 and not self.packed))
         batch.input_ids[row, :len(ids)] = ids
         batch.valid_length[row] = len(ids)
         batch.masked_positions[row, :len(positions)] = positions
@@ -231,7 +231,7 @@ class MaskedBatches:
 
     def _trimmed(self, batch: Batch) -> Batch:
         """A batch without the columns that are padding in all rows; its length is a multiple of `ROUND`, or s."""
-        if self.sequences.lengths is None:
+        if self.packed:
             return batch
         longest = -(-int(batch.valid_length.max()) // ROUND) * ROUND
         return dataclasses.replace(batch, input_ids=batch.input_ids[:, :longest])
@@ -244,7 +244,7 @@ class MaskedBatches:
                 self._orders.clear()
             rng = generator(self.seed, "order", epoch)
             order = rng.permutation(len(self))
-            if self.sequences.lengths is not None:
+            if not self.packed:
                 order = self._grouped(order, -epoch * len(self) % batch_size, batch_size, rng)
             self._orders[key] = order
         return self._orders[key]

@@ -112,7 +112,7 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
             at_once, workers.rank, workers.size, options.evaluation_sequences or None), workers),
         seed=options.seed, description="pre-training", budget=budget,
         extras={name: p for name, p in learnt_beside.items() if not name.startswith(TENSORS)},
-        uneven=batches.sequences.lengths is not None)
+        uneven=not batches.packed)
     if budget and not budget.over(run.start_step):
         loop.forecast_budget(budget.seconds)
     try:
@@ -310,7 +310,7 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     else:
         steps, passes = f"{options.max_steps} steps", options.max_steps * options.batch_size / sequences
         epochs = f", {passes:.3g} epochs"
-    at_most = "" if batches.sequences.lengths is None else "at most "
+    at_most = "" if batches.packed else "at most "
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
             f"{options.output_dir}\n{steps} of {options.batch_size} sequences of {at_most}"
             f"{options.seq_len} tokens on {workers} worker{'s' if workers > 1 else ''}\n"

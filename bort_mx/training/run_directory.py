@@ -258,8 +258,8 @@ class RunDirectory:
             unknown = then not in before["options"] and self._defaults[name] is None
             old = before["options"].get(then, self._defaults[name])
             if name not in may_change and not unknown and old != value:
-                then, now = ("not given" if given is None else repr(given) for given in (old, value))
-                raise InputError(f"--resume: option {name} was {then} in {self.path / CONFIG} and is {now} now; "
+                was, now = ("not given" if given is None else repr(given) for given in (old, value))
+                raise InputError(f"--resume: option {name} was {was} in {self.path / CONFIG} and is {now} now; "
                                  f"{'leave it out' if old is None else 'give the old value'}, or start anew in another "
                                  "--output-dir")
         # Entries beside the options, such as data hashes. Older runs may lack some of them.

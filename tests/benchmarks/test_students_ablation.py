@@ -27,9 +27,8 @@ def test_every_recipe_has_a_student_of_the_same_seconds(ablation, tmp_path, monk
         return 0
 
     monkeypatch.setattr(ablation.Driver, "_program", program)
-    monkeypatch.setattr(ablation, "probe", lambda model, tokenizer, task, data: 0.1 * len(task) + model)
-    monkeypatch.setattr(ablation.loading, "read", lambda path: argparse.Namespace(path=path, tokenizer=None))
-    monkeypatch.setattr(ablation.loading, "assemble", lambda weights, head: 0.1 * int(str(weights.path)[-1]))
+    monkeypatch.setattr(ablation, "all_scores", lambda path, data: {
+        task: 0.1 * len(task) + 0.1 * int(path[-1]) for task in ablation.METRIC})
     (tmp_path / "data").mkdir()
     (tmp_path / "data/manifest.json").write_text("{}")
     arguments = argparse.Namespace(

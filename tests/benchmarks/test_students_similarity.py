@@ -41,6 +41,7 @@ def test_cosines_of_the_two_texts_are_compared_with_the_scores(similarity, tmp_p
                                    checkpoints=["TEACHER=/somewhere", str(tmp_path / "student")])
     similarity.run(arguments)
     similarity.run(arguments)
+    assert [row["spearman"].keys() for row in similarity.rows(arguments.record)] == [{"train", "dev"}] * 2
     assert opened == ["/somewhere", str(tmp_path / "student")]
     assert similarity.table(arguments.record).splitlines()[2:] == [
         "| TEACHER | – | – | 100.0 | 80.0 |", "| student | 1,320 | 512 | 100.0 | 80.0 |"]
