@@ -14,7 +14,7 @@ from bort_mx.errors import InputError
 TOUR, DOMAIN = "configs/tour_pretraining.yaml", "configs/domain_pretraining.yaml"
 STUDENT, OF_STUDENT = "configs/distill_student.yaml", "configs/finetune_student.yaml"
 SMALL_RUNS: Dict[str, Dict[str, object]] = {
-    TOUR: {"max_steps": 400, "batch_size": 32, "seq_len": 64, "learning_rate": 2e-3, "warmup": 40, "temperature": 1.0,
+    TOUR: {"max_steps": 400, "batch_size": 32, "seq_len": 64, "learning_rate": 2e-3, "warmup": 40,
            "evaluation_interval": 200, "evaluation_sequences": 256},
     DOMAIN: {"max_steps": 300, "batch_size": 16, "seq_len": 64, "learning_rate": 1e-4, "warmup": 0.1,
              "schedule": "linear", "evaluation_interval": 100, "evaluation_sequences": 256,
@@ -76,7 +76,8 @@ def of_winner(search: str, data: List[str], teacher: str, seq_len: int, batch_si
     of_tour = SMALL_RUNS[TOUR]
     is_small = seq_len * batch_size <= 4 * of_tour["seq_len"] * of_tour["batch_size"]
     shorter = ["--seq-len", str(seq_len)] if is_small and seq_len < of_tour["seq_len"] else []  # as T may have no more
-    return ["pretrain", *(_settings(TOUR) if is_small else []), *shorter, *data, "--teacher", teacher,
+    settings = [*_settings(TOUR), "--temperature", "1"] if is_small else []  # a small teacher is not so sure of itself
+    return ["pretrain", *settings, *shorter, *data, "--teacher", teacher,
             "--architecture", str(pathlib.Path(search) / "results.json"), "--output-dir", _free("runs/found")]
 
 

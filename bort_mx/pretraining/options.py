@@ -130,17 +130,21 @@ class DistillationOptions(RunOptions):
                              f"add one of {', '.join(OF_TEACHER)}, or leave it out")
 
     def refuse_unused(self) -> None:
-        """Refuse w and τ of the paper's loss beside others. A run that was started with them may be resumed with them.
+        """Refuse w and τ of the paper's loss beside others, and without a teacher. A run that was started with them may
+        be resumed with them.
 
         Raises:
             InputError: see above.
         """
         weights = self.loss_weights
-        for name, used in (("kd_weight", weights is None), ("temperature", weights is None or "kd" in weights)):
+        of_paper = weights is None and self.teacher is not None
+        with_kd = weights is not None and "kd" in weights
+        for name, used in (("kd_weight", of_paper), ("temperature", of_paper or with_kd)):
             if not used and getattr(self, name) != getattr(DistillationOptions, name):
-                weigh = ", and give kd and mlm weights" if name == "kd_weight" and "kd" in weights else ""
+                instead = (", and give kd and mlm weights" if with_kd
+                           else ", or give a --teacher" if weights is None else "")
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g}: no loss here uses it; leave it "
-                                 f"out{weigh}")
+                                 f"out{instead}")
 
     @property
     def recipe(self) -> Recipe:

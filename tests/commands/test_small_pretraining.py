@@ -79,4 +79,5 @@ def test_a_search_of_the_paper_s_size_is_followed_by_its_pre_training(here):
         found = options_of(of_winner("runs/search", ["--data", "shards"], "T", seq_len, batch_size))
         assert (found.max_steps, found.seq_len) == (steps, length)
         assert (found.teacher, found.architecture) == ("T", "runs/search/results.json")
+        assert found.temperature == (1 if steps == 400 else 2)
 

@@ -591,6 +591,8 @@ def test_options_that_exclude_each_other_do_so_without_a_command_line(values, me
 
 def test_losses_of_a_teacher_need_one(prepared, tmp_path):
     for options, message in ((["--distill", "relations"], "relations needs a --teacher"),
+                             (["--temperature", "1"], "--temperature 1: no loss here uses it; leave it out, or give"),
+                             (["--kd-weight", "0.9"], "--kd-weight 0.9: no loss here uses it; leave it out, or give"),
                              (["--init-from-teacher", "lower"], "needs a --teacher")):
         with pytest.raises(InputError, match=message):
             run("--data", prepared, "--output-dir", tmp_path / "run", *STUDENT, *options)
