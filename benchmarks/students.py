@@ -43,7 +43,7 @@ from students_plan import (
     Step,
     needs,
     plan,
-    seeds_and_tasks,
+    seeds_of,
 )
 
 from bort_mx.io import files
@@ -168,7 +168,7 @@ class Driver:
             checkpoint = str(self._tasks(name, "MNLI"))
         if step.recipe in (TEACHER, "wide"):
             options += ["--learning-rate", WIDE_RATE]
-        options += ["--seeds", str(seeds_and_tasks(step.recipe)[0])]
+        options += ["--seeds", str(seeds_of(step.recipe, step.task))]
         return self._finetune(step.task, checkpoint, out, options)
 
     def transfer(self, step: Step) -> Optional[Dict]:

@@ -90,15 +90,18 @@ class Step(NamedTuple):
     task: str = ""
 
 
-def seeds_and_tasks(recipe: str) -> Tuple[int, Tuple[str, ...]]:
-    """Five seeds of five tasks; three for the two wide models; three of the four small tasks for ablations."""
-    if recipe in ABLATIONS:
-        return 3, TASKS[:-1]
-    if recipe == FROM_TASK_TEACHER:
-        return 5, TASKS[:-1]
-    if recipe == FROM_MNLI:
-        return 5, ("RTE", "MRPC", "STS-B")
-    return (3 if recipe in ("wide", TEACHER) else 5), TASKS
+def tasks_of(recipe: str) -> Tuple[str, ...]:
+    """The four small tasks for ablations and for the task's teacher; pairs after MNLI; else all five."""
+    if recipe in ABLATIONS or recipe == FROM_TASK_TEACHER:
+        return TASKS[:-1]
+    return ("RTE", "MRPC", "STS-B") if recipe == FROM_MNLI else TASKS
+
+
+def seeds_of(recipe: str, task: str) -> int:
+    """Five; three for ablations and the two wide models, of which SST-2, hours of a core, has one."""
+    if recipe in ("wide", TEACHER):
+        return 1 if task == "SST-2" else 3
+    return 3 if recipe in ABLATIONS else 5
 
 
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
@@ -114,8 +117,8 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
             steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
         steps += [Step("transfer", name, hours)] if name == FROM_MNLI else []
-        tasks = seeds_and_tasks(name)[1]
-        if name != TEACHER:  # whose small tasks others wait for
+        tasks = tasks_of(name)
+        if name not in (TEACHER, "wide"):  # whose small tasks come first
             tasks = sorted(tasks, key=lambda task: task != "SST-2")  # longest first
         steps += [Step("finetune", name, hours, task) for task in tasks]
     return list(dict.fromkeys(steps))
