@@ -43,6 +43,8 @@ RECIPES: Dict[str, Recipe] = {
     "inner-warmed": Recipe([*SPREAD, *INNER, *DISTILLED, "--seq-len", "128", "--first-seq-len", "64",
                             "--length-warmup", "0.9"]),
     "mlm-40": Recipe(["--learning-rate", "1e-3", "--mask-probability", "0.4"], NONE),
+    "paper-spread": Recipe([*SPREAD, "--kd-weight", "0.5", "--temperature", "1", "--learning-rate", "1e-3"], WITH_HEAD),
+    "mlm-spread": Recipe([*SPREAD, "--losses", "mlm=1", "--learning-rate", "1e-3"]),
     "replaced": Recipe(["--losses", "replaced=50", "--learning-rate", "1e-3"], NONE),
 }
 """paper, mlm, transformers, mlm-40 and replaced start from fresh weights."""
