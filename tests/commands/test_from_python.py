@@ -23,10 +23,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def test_keywords_are_the_options_of_the_command():
     given = {"data": ["a", pathlib.Path("b c")], "max_steps": np.int64(7), "learning_rate": 1e-05, "kd_weight": 1,
-             "output_dir": pathlib.Path("-o"), "tokenizer": "5", "train_vocab": None, "seed": 3}
+             "teacher": "t", "output_dir": pathlib.Path("-o"), "tokenizer": "5", "train_vocab": None, "seed": 3}
     options = parse_options(PretrainingOptions, as_arguments(PretrainingOptions, given), "x", "y")
     assert options == PretrainingOptions(data=["a", "b c"], max_steps=7, learning_rate=1e-5, kd_weight=1.0,
-                                         output_dir="-o", tokenizer="5", seed=3)
+                                         teacher="t", output_dir="-o", tokenizer="5", seed=3)
     one = parse_options(PretrainingOptions, as_arguments(PretrainingOptions, {"data": "text.txt"}), "x", "y")
     assert one.data == ["text.txt"]  # a text where a list is due is one text
 
