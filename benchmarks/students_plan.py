@@ -45,6 +45,8 @@ RECIPES: Dict[str, Recipe] = {
     "mlm-40": Recipe(["--learning-rate", "1e-3", "--mask-probability", "0.4"], NONE),
     "paper-spread": Recipe([*SPREAD, "--kd-weight", "0.5", "--temperature", "1", "--learning-rate", "1e-3"], WITH_HEAD),
     "mlm-spread": Recipe([*SPREAD, "--losses", "mlm=1", "--learning-rate", "1e-3"]),
+    "inner-mlm": Recipe([*SPREAD, *INNER, "mlm=0.1", *DISTILLED]),
+    "inner-kd": Recipe([*SPREAD, *INNER, "kd=0.1", "--temperature", "1", *DISTILLED], WITH_HEAD),
     "replaced": Recipe(["--losses", "replaced=50", "--learning-rate", "1e-3"], NONE),
 }
 """paper, mlm, transformers, mlm-40 and replaced start from fresh weights."""
