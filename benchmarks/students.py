@@ -31,15 +31,16 @@ import seed_dots
 from students_plan import (
     COMMON,
     FROM_MNLI,
-    FROM_TASK_TEACHER,
     GIVEN,
     OWN_HEAD,
     RECIPES,
     TASKS,
+    TAUGHT,
     TEACHER,
     WAY,
     WAY_OF_TASK_TEACHER,
     WAYS,
+    WIDE_ONES,
     Step,
     needs,
     plan,
@@ -161,12 +162,12 @@ class Driver:
         checkpoint = str(self._runs / name)
         if step.recipe == TEACHER:
             checkpoint = self._teacher
-        if step.recipe == FROM_TASK_TEACHER:
-            checkpoint = str(self._runs / "inner-1h")
+        if step.recipe in TAUGHT:
+            checkpoint = str(self._runs / f"{TAUGHT[step.recipe]}-{step.hours}h")
             options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
         if step.recipe == FROM_MNLI:
             checkpoint = str(self._tasks(name, "MNLI"))
-        if step.recipe in (TEACHER, "wide"):
+        if step.recipe in WIDE_ONES:
             options += ["--learning-rate", WIDE_RATE]
         options += ["--seeds", str(seeds_of(step.recipe, step.task))]
         return self._finetune(step.task, checkpoint, out, options)

@@ -78,8 +78,9 @@ ABLATIONS = tuple(name for name in RECIPES if name not in (*COMPARED, "transform
 TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")
 TEACHER = "teacher"
 """In place of a recipe: the teacher itself, fine-tuned."""
-FROM_TASK_TEACHER = "inner, task teacher"
-"""In place of a recipe: "inner" of one core-hour, fine-tuned by `WAY_OF_TASK_TEACHER`."""
+TAUGHT = {"inner, task teacher": "inner", "wide, task teacher": "wide"}
+"""In place of a recipe, and the recipe of the same hours that is fine-tuned by `WAY_OF_TASK_TEACHER`."""
+WIDE_ONES = ("wide", "wide, task teacher", TEACHER)
 FROM_MNLI = "inner, MNLI first"
 """In place of a recipe: "inner" of one core-hour, fine-tuned on the sample of MNLI, then on another task of pairs."""
 
@@ -95,15 +96,15 @@ class Step(NamedTuple):
 
 
 def tasks_of(recipe: str) -> Tuple[str, ...]:
-    """The four small tasks for ablations and for the task's teacher; pairs after MNLI; else all five."""
-    if recipe in ABLATIONS or recipe == FROM_TASK_TEACHER:
+    """The four small tasks for ablations and those with a task's teacher; pairs after MNLI; else all five."""
+    if recipe in ABLATIONS or recipe in TAUGHT:
         return TASKS[:-1]
     return ("RTE", "MRPC", "STS-B") if recipe == FROM_MNLI else TASKS
 
 
 def seeds_of(recipe: str, task: str) -> int:
-    """Five; three for ablations and the two wide models, of which SST-2, hours of a core, has one."""
-    if recipe in ("wide", TEACHER):
+    """Five; three for ablations and the wide models, of which SST-2, hours of a core, has one."""
+    if recipe in WIDE_ONES:
         return 1 if task == "SST-2" else 3
     return 3 if recipe in ABLATIONS else 5
 
@@ -111,7 +112,8 @@ def seeds_of(recipe: str, task: str) -> int:
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
     students = [("inner", 1), (FROM_MNLI, 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
-                (TEACHER, 0), (FROM_TASK_TEACHER, 1), ("wide", 1), ("wide", 4), *((name, 1) for name in ABLATIONS)]
+                (TEACHER, 0), ("inner, task teacher", 1), ("wide", 1), ("wide, task teacher", 1), ("wide", 4),
+                ("inner", 4), ("inner, task teacher", 4), *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
     steps: List[Step] = []
     for name, hours in dict.fromkeys(students):
@@ -122,7 +124,7 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
         steps += [Step("transfer", name, hours)] if name == FROM_MNLI else []
         tasks = tasks_of(name)
-        if name not in (TEACHER, "wide"):  # whose small tasks come first
+        if name not in WIDE_ONES:  # whose small tasks come first
             tasks = sorted(tasks, key=lambda task: task != "SST-2")  # longest first
         steps += [Step("finetune", name, hours, task) for task in tasks]
     return list(dict.fromkeys(steps))
@@ -136,6 +138,6 @@ def needs(step: Step) -> List[Step]:
         return [Step("calibrate", step.recipe)]
     if step.recipe == FROM_MNLI:
         return [Step("pretrain", "inner", 1)] if step.kind == "transfer" else [Step("transfer", FROM_MNLI, 1)]
-    if step.recipe == FROM_TASK_TEACHER:
-        return [Step("pretrain", "inner", 1), Step("finetune", TEACHER, 0, step.task)]
+    if step.recipe in TAUGHT:
+        return [Step("pretrain", TAUGHT[step.recipe], step.hours), Step("finetune", TEACHER, 0, step.task)]
     return [Step("pretrain", step.recipe, step.hours)] if step.kind == "finetune" and step.recipe != TEACHER else []

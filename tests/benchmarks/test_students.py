@@ -81,6 +81,11 @@ def test_a_task_teacher_and_the_wide_ones_are_fine_tuned_from_their_folders(stud
     assert last[last.index("--checkpoint") + 1] == str(tmp_path / "inner-1h") and "STS-B" in last
     assert last[last.index("--teacher") + 1] == str(tmp_path / "tasks" / "teacher-0h" / "STS-B" / "seed-0")
     assert last[last.index("--seeds") + 1] == "5" and last[last.index("--epochs") + 1] == "6"
+    driver(students, tmp_path, seen, only={"wide 1", "wide, task teacher 1"}).run()
+    last = seen[-1][1]
+    assert last[last.index("--checkpoint") + 1] == str(tmp_path / "wide-1h") and "STS-B" in last
+    assert last[last.index("--teacher") + 1] == str(tmp_path / "tasks" / "teacher-0h" / "STS-B" / "seed-0")
+    assert last[last.index("--seeds") + 1] == "3" and last[last.index("--learning-rate") + 1] == "1e-4"
     own = next(options for script, options in seen if TEACHER in options and script == "run_finetune.py")
     assert own[own.index("--checkpoint") + 1] == TEACHER and own[own.index("--learning-rate") + 1] == "1e-4"
 
