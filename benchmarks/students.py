@@ -260,8 +260,8 @@ def table(path: os.PathLike) -> str:
             found = rows.get(Step("finetune", name, hours, task))
             values = [] if found is None else scores(found["results"], METRIC[task])
             medians += [statistics.median(values)] if values else []
-            cells.append("–" if not values else f"{100 * medians[-1]:.1f} ({100 * min(values):.1f} to "
-                                                f"{100 * max(values):.1f})")
+            spread = f" ({100 * min(values):.1f} to {100 * max(values):.1f})" if len(values) > 1 else ""
+            cells.append(f"{100 * medians[-1]:.1f}{spread}" if values else "–")
         training = rows.get(Step("pretrain", name, hours))
         if not medians and training is None:
             continue
@@ -284,7 +284,9 @@ def plot(path: os.PathLike, figure: pathlib.Path) -> None:
 
 
 def scores(results: Dict[str, Any], metric: str) -> List[float]:
-    """The metric of every seed, at the best epoch."""
+    """The metric of every seed, at the best epoch; of a run of one seed, its own."""
+    if "dev_over_seeds" not in results:
+        return [results["dev"][metric]]
     return results["dev_over_seeds"][metric]["values"]
 
 

@@ -32,9 +32,10 @@ def driver(students, folder, seen, stop_at=None, only=None):
         out = folder.__class__(options[options.index("--output-dir") + 1])
         out.mkdir(parents=True, exist_ok=True)
         steps = int(options[options.index("--max-steps") + 1]) if "--max-steps" in options else 0
-        values = {"values": [0.5, 0.7, 0.6, 0.4, 0.8]}
+        one_seed = "--seeds" in options and options[options.index("--seeds") + 1] == "1"
+        kept, found = ("dev", 0.5) if one_seed else ("dev_over_seeds", {"values": [0.5, 0.7, 0.6, 0.4, 0.8]})
         students.files.write_json(out / "results.json", {
-            "steps": steps, "validation_loss": 1.0, "dev_over_seeds": dict.fromkeys(students.METRIC.values(), values)})
+            "steps": steps, "validation_loss": 1.0, kept: dict.fromkeys(students.METRIC.values(), found)})
         students.files.write_json(out / "cost.json", {"cpu_seconds": 3.0 + 2.0 * steps})
         return 0
 
@@ -142,6 +143,10 @@ def test_the_table_has_medians_and_ranges(students, tmp_path):
     driver(students, tmp_path, seen, stop_at=8).run()
     rows = students.table(tmp_path / "record.jsonl").splitlines()
     assert rows[2].startswith("| inner | 1 | 1.00 | 1,800 | 60.0 (40.0 to 80.0) |") and rows[2].endswith("| 60.0 |")
+    driver(students, tmp_path, seen, only={"teacher 0"}).run()
+    rows = students.table(tmp_path / "record.jsonl").splitlines()
+    assert rows[3].startswith("| teacher | – | – | – | 60.0 (40.0 to 80.0) |")
+    assert rows[3].endswith(" | 50.0 | 58.0 |")  # SST-2 of one seed
 
 
 def test_the_figure_has_all_seeds_of_what_is_done(students, tmp_path, monkeypatch):
