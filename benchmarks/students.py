@@ -36,7 +36,9 @@ from students_plan import (
     RECIPES,
     TASKS,
     TAUGHT,
+    TAUGHT_BY_MNLI,
     TEACHER,
+    TEACHER_OF_MNLI,
     WAY,
     WAY_OF_TASK_TEACHER,
     WAYS,
@@ -165,17 +167,22 @@ class Driver:
         if step.recipe in TAUGHT:
             checkpoint = str(self._runs / f"{TAUGHT[step.recipe]}-{step.hours}h")
             options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
-        if step.recipe == FROM_MNLI:
+        if step.recipe in FROM_MNLI:
             checkpoint = str(self._tasks(name, "MNLI"))
-        if step.recipe in WIDE_ONES:
-            options += ["--learning-rate", WIDE_RATE]
+        if step.recipe == TAUGHT_BY_MNLI:
+            options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{TEACHER_OF_MNLI}-0h", step.task) / "seed-0")]
+        options += rate_of(step.recipe)
         options += ["--seeds", str(seeds_of(step.recipe, step.task))]
         return self._finetune(step.task, checkpoint, out, options)
 
     def transfer(self, step: Step) -> Optional[Dict]:
-        """A student fine-tuned on the sample of MNLI, to go on from."""
-        out = self._tasks(f"{step.recipe}-{step.hours}h", "MNLI")
-        return self._finetune("MNLI-matched", str(self._runs / "inner-1h"), out, [*WAYS[WAY["inner"]], "--epochs", "2"])
+        """A student, or the teacher, fine-tuned on the sample of MNLI, to go on from."""
+        out, base = self._tasks(f"{step.recipe}-{step.hours}h", "MNLI"), FROM_MNLI[step.recipe]
+        checkpoint = self._teacher if base == TEACHER else str(self._runs / f"{base}-{step.hours}h")
+        options = [*WAYS[WAY["inner"]], "--epochs", "2", *rate_of(step.recipe)]
+        if step.recipe == TAUGHT_BY_MNLI:
+            options += ["--teacher", str(self._tasks(f"{TEACHER_OF_MNLI}-0h", "MNLI"))]
+        return self._finetune("MNLI-matched", checkpoint, out, options)
 
     def _finetune(self, task: str, checkpoint: str, out: pathlib.Path, options: List[str]) -> Optional[Dict]:
         code = self._program("run_finetune.py", [
@@ -224,6 +231,11 @@ class Driver:
         if step.kind == "finetune":
             return {}  # results.json of the task has them
         return {"manifest_sha256": files.sha256(self._runs / "data" / "manifest.json")}
+
+
+def rate_of(recipe: str) -> List[str]:
+    """The learning rate of fine-tuning, where it is not the configuration's."""
+    return ["--learning-rate", WIDE_RATE] if recipe in WIDE_ONES else []
 
 
 def waits_for_a_way(step: Step) -> bool:

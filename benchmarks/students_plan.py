@@ -80,9 +80,12 @@ TEACHER = "teacher"
 """In place of a recipe: the teacher itself, fine-tuned."""
 TAUGHT = {"inner, task teacher": "inner", "wide, task teacher": "wide"}
 """In place of a recipe, and the recipe of the same hours that is fine-tuned by `WAY_OF_TASK_TEACHER`."""
-WIDE_ONES = ("wide", "wide, task teacher", TEACHER)
-FROM_MNLI = "inner, MNLI first"
-"""In place of a recipe: "inner" of one core-hour, fine-tuned on the sample of MNLI, then on another task of pairs."""
+TEACHER_OF_MNLI = "teacher of MNLI"
+TAUGHT_BY_MNLI = "inner, task teacher of MNLI"
+FROM_MNLI = {"inner, MNLI first": "inner", TEACHER_OF_MNLI: TEACHER, TAUGHT_BY_MNLI: "inner"}
+"""In place of a recipe, and what is fine-tuned on the sample of MNLI, then on another task of pairs. The last learns
+both from `TEACHER_OF_MNLI`, by `WAY_OF_TASK_TEACHER`, MNLI in two epochs."""
+WIDE_ONES = ("wide", "wide, task teacher", TEACHER, TEACHER_OF_MNLI)
 
 
 class Step(NamedTuple):
@@ -96,10 +99,12 @@ class Step(NamedTuple):
 
 
 def tasks_of(recipe: str) -> Tuple[str, ...]:
-    """The four small tasks for ablations and those with a task's teacher; pairs after MNLI; else all five."""
+    """The four small tasks for ablations and those with a task's teacher; some pairs after MNLI; else all five."""
     if recipe in ABLATIONS or recipe in TAUGHT:
         return TASKS[:-1]
-    return ("RTE", "MRPC", "STS-B") if recipe == FROM_MNLI else TASKS
+    if recipe in (TEACHER_OF_MNLI, TAUGHT_BY_MNLI):
+        return ("RTE",)
+    return ("RTE", "MRPC", "STS-B") if recipe in FROM_MNLI else TASKS
 
 
 def seeds_of(recipe: str, task: str) -> int:
@@ -111,9 +116,10 @@ def seeds_of(recipe: str, task: str) -> int:
 
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
-    students = [("inner", 1), (FROM_MNLI, 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
-                (TEACHER, 0), ("inner, task teacher", 1), ("wide", 1), ("wide, task teacher", 1), ("wide", 4),
-                ("inner", 4), ("inner, task teacher", 4), *((name, 1) for name in ABLATIONS)]
+    students = [("inner", 1), ("inner, MNLI first", 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
+                (TEACHER, 0), ("inner, task teacher", 1), (TEACHER_OF_MNLI, 0), (TAUGHT_BY_MNLI, 1),
+                ("wide", 1), ("wide, task teacher", 1), ("wide", 4), ("inner", 4), ("inner, task teacher", 4),
+                *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
     steps: List[Step] = []
     for name, hours in dict.fromkeys(students):
@@ -122,7 +128,7 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
         if name in RECIPES:
             steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
-        steps += [Step("transfer", name, hours)] if name == FROM_MNLI else []
+        steps += [Step("transfer", name, hours)] if name in FROM_MNLI else []
         tasks = tasks_of(name)
         if name not in WIDE_ONES:  # whose small tasks come first
             tasks = sorted(tasks, key=lambda task: task != "SST-2")  # longest first
@@ -136,8 +142,13 @@ def needs(step: Step) -> List[Step]:
         return [Step("head")] if RECIPES[step.recipe].teacher == WITH_HEAD else []
     if step.kind == "pretrain":
         return [Step("calibrate", step.recipe)]
-    if step.recipe == FROM_MNLI:
-        return [Step("pretrain", "inner", 1)] if step.kind == "transfer" else [Step("transfer", FROM_MNLI, 1)]
+    if step.recipe in FROM_MNLI:
+        taught, base = step.recipe == TAUGHT_BY_MNLI, FROM_MNLI[step.recipe]
+        if step.kind == "finetune":
+            return [step._replace(kind="transfer", task="")] + (
+                [Step("finetune", TEACHER_OF_MNLI, 0, step.task)] if taught else [])
+        return ([Step("pretrain", base, step.hours)] if base != TEACHER else []) + (
+            [Step("transfer", TEACHER_OF_MNLI)] if taught else [])
     if step.recipe in TAUGHT:
         return [Step("pretrain", TAUGHT[step.recipe], step.hours), Step("finetune", TEACHER, 0, step.task)]
     return [Step("pretrain", step.recipe, step.hours)] if step.kind == "finetune" and step.recipe != TEACHER else []

@@ -101,6 +101,15 @@ def test_a_transfer_goes_by_mnli(students, tmp_path):
     assert mnli[mnli.index("--checkpoint") + 1] == str(tmp_path / "inner-1h")
     assert [options[options.index("--task") + 1] for options in others] == ["RTE", "MRPC", "STS-B"]
     assert {options[options.index("--checkpoint") + 1] for options in others} == {place}
+    driver(students, tmp_path, seen, only={"teacher of MNLI 0", "inner, task teacher of MNLI 1"}).run()
+    own, own_rte, mnli, rte = [{name: value for name, value in zip(options, options[1:]) if name.startswith("--")}
+                               for _, options in seen[-4:]]
+    assert own["--task"] == mnli["--task"] == "MNLI-matched" and own_rte["--task"] == rte["--task"] == "RTE"
+    assert own["--checkpoint"] == TEACHER and own_rte["--checkpoint"] == own["--output-dir"] == mnli["--teacher"]
+    assert own["--learning-rate"] == own_rte["--learning-rate"] == "1e-4" and "--learning-rate" not in {**mnli, **rte}
+    assert mnli["--checkpoint"] == str(tmp_path / "inner-1h") and mnli["--epochs"] == "2"
+    assert rte["--checkpoint"] == mnli["--output-dir"] and rte["--epochs"] == "6" and rte["--seeds"] == "5"
+    assert rte["--teacher"] == own_rte["--output-dir"] + "/seed-0"
 
 
 def test_a_student_without_a_teacher_waits_for_its_way_of_fine_tuning(students, tmp_path, capsys):
