@@ -30,20 +30,17 @@ from typing import Any, Dict, Iterator, List, Optional
 import seed_dots
 from students_plan import (
     COMMON,
-    FROM_MNLI,
     GIVEN,
     OWN_HEAD,
     RECIPES,
     TASKS,
-    TAUGHT,
-    TAUGHT_BY_MNLI,
     TEACHER,
-    TEACHER_OF_MNLI,
     WAY,
     WAY_OF_TASK_TEACHER,
     WAYS,
-    WIDE_ONES,
+    FineTuned,
     Step,
+    fine_tuned,
     needs,
     plan,
     seeds_of,
@@ -158,31 +155,26 @@ class Driver:
 
     def finetune(self, step: Step) -> Optional[Dict]:
         """All seeds of a task."""
-        name = f"{step.recipe}-{step.hours}h"
-        out = self._tasks(name, step.task)
+        made, name = fine_tuned(step.recipe), f"{step.recipe}-{step.hours}h"
         options = WAYS[WAY.get(step.recipe, WAY["inner"])] + (["--epochs", "2"] if step.task == "SST-2" else [])
-        checkpoint = str(self._runs / name)
-        if step.recipe == TEACHER:
-            checkpoint = self._teacher
-        if step.recipe in TAUGHT:
-            checkpoint = str(self._runs / f"{TAUGHT[step.recipe]}-{step.hours}h")
-            options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{TEACHER}-0h", step.task) / "seed-0")]
-        if step.recipe in FROM_MNLI:
-            checkpoint = str(self._tasks(name, "MNLI"))
-        if step.recipe == TAUGHT_BY_MNLI:
-            options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{TEACHER_OF_MNLI}-0h", step.task) / "seed-0")]
-        options += rate_of(step.recipe)
-        options += ["--seeds", str(seeds_of(step.recipe, step.task))]
-        return self._finetune(step.task, checkpoint, out, options)
+        if made.teacher:
+            options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{made.teacher}-0h", step.task) / "seed-0")]
+        checkpoint = str(self._tasks(name, "MNLI")) if made.mnli else self._base(step)
+        options += [*rate_of(made), "--seeds", str(seeds_of(step.recipe, step.task))]
+        return self._finetune(step.task, checkpoint, self._tasks(name, step.task), options)
 
     def transfer(self, step: Step) -> Optional[Dict]:
         """A student, or the teacher, fine-tuned on the sample of MNLI, to go on from."""
-        out, base = self._tasks(f"{step.recipe}-{step.hours}h", "MNLI"), FROM_MNLI[step.recipe]
-        checkpoint = self._teacher if base == TEACHER else str(self._runs / f"{base}-{step.hours}h")
-        options = [*WAYS[WAY["inner"]], "--epochs", "2", *rate_of(step.recipe)]
-        if step.recipe == TAUGHT_BY_MNLI:
-            options += ["--teacher", str(self._tasks(f"{TEACHER_OF_MNLI}-0h", "MNLI"))]
-        return self._finetune("MNLI-matched", checkpoint, out, options)
+        made, out = fine_tuned(step.recipe), self._tasks(f"{step.recipe}-{step.hours}h", "MNLI")
+        options = [*WAYS[WAY["inner"]], "--epochs", "2", *rate_of(made)]
+        if made.teacher:
+            options += ["--teacher", str(self._tasks(f"{made.teacher}-0h", "MNLI"))]
+        return self._finetune("MNLI-matched", self._base(step), out, options)
+
+    def _base(self, step: Step) -> str:
+        """What is fine-tuned: a pre-trained student's folder, or the teacher."""
+        base = fine_tuned(step.recipe).base
+        return self._teacher if base == TEACHER else str(self._runs / f"{base}-{step.hours}h")
 
     def _finetune(self, task: str, checkpoint: str, out: pathlib.Path, options: List[str]) -> Optional[Dict]:
         code = self._program("run_finetune.py", [
@@ -233,9 +225,9 @@ class Driver:
         return {"manifest_sha256": files.sha256(self._runs / "data" / "manifest.json")}
 
 
-def rate_of(recipe: str) -> List[str]:
+def rate_of(made: FineTuned) -> List[str]:
     """The learning rate of fine-tuning, where it is not the configuration's."""
-    return ["--learning-rate", WIDE_RATE] if recipe in WIDE_ONES else []
+    return ["--learning-rate", WIDE_RATE] if made.wide else []
 
 
 def waits_for_a_way(step: Step) -> bool:

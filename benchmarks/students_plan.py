@@ -1,6 +1,6 @@
 """The students of docs/experiments/students.md: how each is trained, and in which order."""
 
-from typing import Collection, Dict, List, NamedTuple, Optional, Tuple
+from typing import Collection, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 COMMON = ["--seq-len", "64", "--batch-size", "32", "--schedule", "linear", "--warmup", "0.1", "--log-interval", "20",
           "--evaluation-interval", "0", "--evaluation-sequences", "512", "--evaluation-batch-size", "32",
@@ -78,14 +78,34 @@ ABLATIONS = tuple(name for name in RECIPES if name not in (*COMPARED, "transform
 TASKS = ("RTE", "MRPC", "CoLA", "STS-B", "SST-2")
 TEACHER = "teacher"
 """In place of a recipe: the teacher itself, fine-tuned."""
-TAUGHT = {"inner, task teacher": "inner", "wide, task teacher": "wide"}
-"""In place of a recipe, and the recipe of the same hours that is fine-tuned by `WAY_OF_TASK_TEACHER`."""
-TEACHER_OF_MNLI = "teacher of MNLI"
-TAUGHT_BY_MNLI = "inner, task teacher of MNLI"
-FROM_MNLI = {"inner, MNLI first": "inner", TEACHER_OF_MNLI: TEACHER, TAUGHT_BY_MNLI: "inner"}
-"""In place of a recipe, and what is fine-tuned on the sample of MNLI, then on another task of pairs. The last learns
-both from `TEACHER_OF_MNLI`, by `WAY_OF_TASK_TEACHER`, MNLI in two epochs."""
-WIDE_ONES = ("wide", "wide, task teacher", TEACHER, TEACHER_OF_MNLI)
+
+
+class FineTuned(NamedTuple):
+    """What is fine-tuned, and how."""
+
+    base: str
+    """A recipe, of the same hours, or `TEACHER`."""
+    teacher: str = ""
+    """Whose answers are learnt by `WAY_OF_TASK_TEACHER`: a student without hours, fine-tuned on the same task."""
+    mnli: bool = False
+    """On the sample of MNLI first, two epochs."""
+    tasks: Tuple[str, ...] = TASKS[:-1]
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is of the teacher's width."""
+        return self.base in ("wide", TEACHER)
+
+
+SECOND: Dict[str, FineTuned] = {
+    TEACHER: FineTuned(TEACHER, tasks=TASKS),
+    "inner, task teacher": FineTuned("inner", teacher=TEACHER),
+    "wide, task teacher": FineTuned("wide", teacher=TEACHER),
+    "inner, MNLI first": FineTuned("inner", mnli=True, tasks=("RTE", "MRPC", "STS-B")),
+    "teacher of MNLI": FineTuned(TEACHER, mnli=True, tasks=("RTE",)),
+    "inner, task teacher of MNLI": FineTuned("inner", teacher="teacher of MNLI", mnli=True, tasks=("RTE",)),
+}
+"""In place of recipes, which are fine-tuned from labels alone."""
 
 
 class Step(NamedTuple):
@@ -98,18 +118,14 @@ class Step(NamedTuple):
     task: str = ""
 
 
-def tasks_of(recipe: str) -> Tuple[str, ...]:
-    """The four small tasks for ablations and those with a task's teacher; some pairs after MNLI; else all five."""
-    if recipe in ABLATIONS or recipe in TAUGHT:
-        return TASKS[:-1]
-    if recipe in (TEACHER_OF_MNLI, TAUGHT_BY_MNLI):
-        return ("RTE",)
-    return ("RTE", "MRPC", "STS-B") if recipe in FROM_MNLI else TASKS
+def fine_tuned(name: str) -> FineTuned:
+    """How a student is fine-tuned: those of recipes on all five tasks, ablations on the four small ones."""
+    return SECOND.get(name, FineTuned(name, tasks=TASKS[:-1] if name in ABLATIONS else TASKS))
 
 
 def seeds_of(recipe: str, task: str) -> int:
     """Five; three for ablations and the wide models, of which SST-2, hours of a core, has one."""
-    if recipe in WIDE_ONES:
+    if fine_tuned(recipe).wide:
         return 1 if task == "SST-2" else 3
     return 3 if recipe in ABLATIONS else 5
 
@@ -117,7 +133,7 @@ def seeds_of(recipe: str, task: str) -> int:
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
     students = [("inner", 1), ("inner, MNLI first", 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
-                (TEACHER, 0), ("inner, task teacher", 1), (TEACHER_OF_MNLI, 0), (TAUGHT_BY_MNLI, 1),
+                (TEACHER, 0), ("inner, task teacher", 1), ("teacher of MNLI", 0), ("inner, task teacher of MNLI", 1),
                 ("wide", 1), ("wide, task teacher", 1), ("wide", 4), ("inner", 4), ("inner, task teacher", 4),
                 *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
@@ -128,9 +144,10 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
         if name in RECIPES:
             steps += [Step("head")] if RECIPES[name].teacher == WITH_HEAD else []
             steps += [Step("calibrate", name), Step("pretrain", name, hours)]
-        steps += [Step("transfer", name, hours)] if name in FROM_MNLI else []
-        tasks = tasks_of(name)
-        if name not in WIDE_ONES:  # whose small tasks come first
+        made = fine_tuned(name)
+        steps += [Step("transfer", name, hours)] if made.mnli else []
+        tasks: Iterable[str] = made.tasks
+        if not made.wide:  # whose small tasks come first
             tasks = sorted(tasks, key=lambda task: task != "SST-2")  # longest first
         steps += [Step("finetune", name, hours, task) for task in tasks]
     return list(dict.fromkeys(steps))
@@ -142,13 +159,10 @@ def needs(step: Step) -> List[Step]:
         return [Step("head")] if RECIPES[step.recipe].teacher == WITH_HEAD else []
     if step.kind == "pretrain":
         return [Step("calibrate", step.recipe)]
-    if step.recipe in FROM_MNLI:
-        taught, base = step.recipe == TAUGHT_BY_MNLI, FROM_MNLI[step.recipe]
-        if step.kind == "finetune":
-            return [step._replace(kind="transfer", task="")] + (
-                [Step("finetune", TEACHER_OF_MNLI, 0, step.task)] if taught else [])
-        return ([Step("pretrain", base, step.hours)] if base != TEACHER else []) + (
-            [Step("transfer", TEACHER_OF_MNLI)] if taught else [])
-    if step.recipe in TAUGHT:
-        return [Step("pretrain", TAUGHT[step.recipe], step.hours), Step("finetune", TEACHER, 0, step.task)]
-    return [Step("pretrain", step.recipe, step.hours)] if step.kind == "finetune" and step.recipe != TEACHER else []
+    if step.kind == "head":
+        return []
+    made = fine_tuned(step.recipe)
+    found = [] if made.base == TEACHER else [Step("pretrain", made.base, step.hours)]
+    if made.mnli and step.kind == "finetune":
+        found = [Step("transfer", step.recipe, step.hours)]
+    return found + ([step._replace(recipe=made.teacher, hours=0)] if made.teacher else [])
