@@ -53,9 +53,10 @@ RECIPES: Dict[str, Recipe] = {
 MEANS = ["--pooling", "segments"]
 LONG_MEANS = [*MEANS, "--dropout", "0", "--epochs", "6"]
 OF_A_TEACHER = ["--teacher", "{work}/teacher-means-1e-4-0"]
+WITH_MORE = [*OF_A_TEACHER, "--unlabelled", "{work}/more.txt"]
 OF_A_TEACHER_OF_MNLI = ["--teacher", "{work}/teacher-mnli-means-1e-4-0"]
 """students_selection.py puts the task's folder for {work}; there is what way "means, 1e-4" leaves of the student named
-"teacher" or "teacher-mnli"."""
+"teacher" or "teacher-mnli", and more.txt, texts without labels."""
 WAYS: Dict[str, List[str]] = {
     "first": [],
     "means": [*MEANS, "--dropout", "0"],
@@ -65,6 +66,8 @@ WAYS: Dict[str, List[str]] = {
     "task teacher, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER],
     "task teacher of MNLI, 6 epochs": [*LONG_MEANS, *OF_A_TEACHER_OF_MNLI],
     "task teacher, 6 epochs, w 0.9": [*LONG_MEANS, *OF_A_TEACHER, "--kd-weight", "0.9"],
+    "task teacher, more texts, 2 epochs": [*LONG_MEANS, *WITH_MORE, "--epochs", "2"],
+    "task teacher, more texts, 6 epochs": [*LONG_MEANS, *WITH_MORE],
     "means, dropout": MEANS,
 }
 """Ways of fine-tuning: options beside finetune_small_encoder.yaml."""
