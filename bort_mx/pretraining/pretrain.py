@@ -308,13 +308,17 @@ def _summary(options: PretrainingOptions, model: BERT, teacher: Optional[BERT], 
     if options.budget is not None:
         steps, epochs = f"{in_words(seconds_of(options.budget))} of steps", ""
     else:
-        steps, passes = f"{options.max_steps} steps", options.max_steps * options.batch_size / sequences
+        steps, passes = _counted(options.max_steps, "step"), options.max_steps * options.batch_size / sequences
         epochs = f", {passes:.3g} epochs"
     at_most = "" if batches.packed else "at most "
     return (f"pre-training <{model.config.architecture}> ({size / 1e6:.2f} M parameters), {how}, into "
-            f"{options.output_dir}\n{steps} of {options.batch_size} sequences of {at_most}"
-            f"{options.seq_len} tokens on {workers} worker{'s' if workers > 1 else ''}\n"
-            f"{sequences:,} sequences an epoch{epochs}")
+            f"{options.output_dir}\n{steps} of {_counted(options.batch_size, 'sequence')} of {at_most}"
+            f"{options.seq_len} tokens on {_counted(workers, 'worker')}\n"
+            f"{_counted(sequences, 'sequence')} an epoch{epochs}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _results(run: RunDirectory, model: BERT, last: Dict[str, float]) -> Dict[str, Any]:
