@@ -234,8 +234,10 @@ def digest(weights: Weights) -> str:
     for name in weights.tensors:
         weights.float32(name)  # refuses bad weights now; an MLM is built only when the first mistakes are mined
     config = weights.config
-    pooling = "" if config.pooling == "first" else config.pooling
-    return tensors_digest(weights.tensors, repr(config) + repr(config.labels or "") + pooling, weights.tokenizer.digest)
+    # Left out where they are as in versions that had no others.
+    later = "".join(found for found, usual in ((config.pooling, "first"), (config.activation, "gelu"))
+                    if found != usual)
+    return tensors_digest(weights.tensors, repr(config) + repr(config.labels or "") + later, weights.tokenizer.digest)
 
 
 # -- the run -------------------------------------------------------------------------------------------------------

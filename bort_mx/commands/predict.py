@@ -243,7 +243,7 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     own = list(config.labels or [])
     if task is None:
         return own or [str(i) for i in range(config.num_labels)]
-    from bort_mx.finetuning.classifier import are_told, outputs_for
+    from bort_mx.finetuning.classifier import outputs_for
 
     known = get_task(task)
     kind = pipeline.problem_type(config)
@@ -252,7 +252,7 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     if known.num_labels != config.num_labels:
         raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
                          "task that it was trained on")
-    columns = outputs_for(own, known, "--checkpoint") if are_told(own) else range(config.num_labels)
+    columns = outputs_for(own, known, "--checkpoint") if known.labels else [0]
     labels = dict(zip(columns, known.labels))
     return [labels[i] for i in range(len(labels))]
 

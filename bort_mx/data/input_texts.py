@@ -55,7 +55,7 @@ def open_lines(path: pathlib.Path) -> Optional[List[str]]:
 
 
 def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[str] = (),
-               must_fit: bool = False, lines: Optional[Sequence[str]] = None) -> List[Text]:
+               must_fit: bool = False, lines: Optional[Sequence[str]] = None, empty_fits: bool = False) -> List[Text]:
     """The texts of a file, in order.
 
     A .tsv, .csv, .jsonl or .json file is a table with named columns. In other files each line is one text, or a pair if
@@ -67,6 +67,7 @@ def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[
         trained: the columns of the checkpoint's task, where they are known.
         lines: what `open_lines` found, if it was called before.
         must_fit: refuse pairs where the task has single texts, and the other way round.
+        empty_fits: but not empty lines, which the caller leaves out.
     Raises:
         InputError: no such file, not UTF-8, no text in it, a line with more than one tab, no such column, or another
             number of texts than in the training.
@@ -82,7 +83,7 @@ def read_texts(path: pathlib.Path, given: Sequence[str] = (), trained: Sequence[
         raise InputError(f"{path}: holds no text; put a text in each line")
     for place, text in found if must_fit else ():
         problem = wrong_number_of_texts(text, trained)
-        if problem:
+        if problem and not (empty_fits and not any(part and part.strip() for part in text)):
             how = HINT if is_table(path) else ("write one text into each line, without tabs" if len(trained) == 1 else
                                                "write two texts with a tab between into each line")
             raise InputError(f"{place}: {problem}; {how}")

@@ -60,7 +60,7 @@ def _texts(path: pathlib.Path, task: Task) -> List[Tuple[str, ...]]:
     names = task.text_names
     if not is_table(path):
         return [tuple(part for part in text if part is not None)
-                for text in read_texts(path, trained=names, must_fit=True)]
+                for text in read_texts(path, trained=names, must_fit=True, empty_fits=True)]
     there = names_of_columns(path, names)
     absent = [name for name in names if name not in there]
     if absent:
@@ -83,7 +83,8 @@ def with_unlabelled(data: TaskData, path: str) -> TaskData:
         InputError: see `read_unlabelled`.
     """
     found = read_unlabelled(path, data.task)
-    lines = [f"{len(found):,} texts without labels from {path}, beside {len(data.train):,} examples with labels"]
+    texts = "1 text" if len(found) == 1 else f"{len(found):,} texts"
+    lines = [f"{texts} without labels from {path}, beside {len(data.train):,} examples with labels"]
     held_out = [data.dev, data.test, *(split for other in data.diagnostics for split in (other.dev, other.test))]
     for where, sets in (("the training set", [data.train]), ("a dev or test set; only their texts are used", held_out)):
         known = {example.texts for split in sets for example in split or ()}

@@ -32,11 +32,12 @@ def pairs_of_layers(students: int, teacher_layer: int, every: bool) -> List[Tupl
     Args:
         students: number of the student's layers.
         teacher_layer: the teacher's layer that stands for the student's last.
-        every: compare the embeddings (layer 0) and every layer of the student.
+        every: compare the embeddings (layer 0) and every layer of the student, none of which has the teacher's
+            embeddings, also if it has twice as many layers.
     """
     if not every:
         return [(students, teacher_layer)]
-    return [(layer, round(layer * teacher_layer / students)) for layer in range(students + 1)]
+    return [(0, 0)] + [(layer, max(1, round(layer * teacher_layer / students))) for layer in range(1, students + 1)]
 
 
 class InnerObjective:
@@ -217,11 +218,21 @@ def embedding_of(teacher: BERT) -> SentenceEmbedding:
 
 
 def embedding_like(teacher: BERT, max_tokens: int) -> SentenceEmbedding:
-    """How a student of `embeddings` embeds: the mean of its states, one dense layer to the teacher's size, length 1."""
+    """How a student of `embeddings` embeds: the mean of its states, one dense layer to the teacher's size, length 1.
+
+    What the teacher does to a text before its tokenizer is not done to the text of training, so the student does not do
+    it either.
+    """
+    size = embedding_of(teacher).size(teacher.config.architecture.hidden_size)
+    return SentenceEmbedding(("mean",), (("identity", size), (NORMALIZE, 0)), max_tokens)
+
+
+def left_out_of_texts(teacher: BERT, longest: int) -> List[str]:
+    """What the teacher's embedding does to texts and a training on sequences of `longest` tokens does not, in words."""
     theirs = embedding_of(teacher)
-    size = theirs.size(teacher.config.architecture.hidden_size)
-    return SentenceEmbedding(("mean",), (("identity", size), (NORMALIZE, 0)), max_tokens, theirs.lower_case,
-                             theirs.prompt)
+    return [*([f"prompt {theirs.prompt!r}"] if theirs.prompt else []),
+            *(["lower-casing"] if theirs.lower_case else []),
+            *([f"at most {theirs.max_tokens} tokens"] if (theirs.max_tokens or longest) < longest else [])]
 
 
 def _first(name: str, shape: Tuple[int, ...], units: Optional[np.ndarray], seed: int) -> np.ndarray:

@@ -163,9 +163,9 @@ class DistillationOptions(RunOptions):
             return None if self.distill == "mlm" else {self.distill: 1.0}
         weights: Dict[str, float] = {}
         for entry in self.losses:
-            name, _, value = entry.partition("=")
+            name, given, value = entry.partition("=")
             try:
-                weight = float(value or 1)
+                weight = float(value) if given else 1.0
             except ValueError:
                 weight = 0.0
             if name not in LOSSES or name in weights or not 0 < weight < 1e9:
@@ -203,7 +203,8 @@ class ScheduleOptions(RunOptions):
     """Share of the run with sequences of --first-seq-len tokens; the rest has --seq-len. 0: none."""
 
     first_seq_len: Optional[int] = None
-    """Number of tokens in a sequence during --length-warmup. Default: 128, or half of a --seq-len that is below."""
+    """Number of tokens in a sequence during --length-warmup. Default: 128, or half of a --seq-len that is
+    not above."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -229,7 +230,8 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
 
     GROUP: ClassVar[str] = ""
     MAY_CHANGE: ClassVar[Tuple[str, ...]] = (*LoopOptions.MAY_CHANGE, "max_steps", "evaluation_interval", "data",
-                                             "teacher", "init", "tokenizer", "train_vocab", "sequences")
+                                             "teacher", "init", "tokenizer", "train_vocab", "sequences",
+                                             "micro_batch_size")
     RENAMED: ClassVar[Dict[str, str]] = {"adam_epsilon": "epsilon"}
     EITHER: ClassVar[Tuple[Tuple[str, ...], ...]] = (
         ("max_steps", "budget"), ("losses", "distill"), ("init", "init_from_teacher"), ("tokenizer", "train_vocab"))
@@ -271,7 +273,7 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
             one_of(self, (PACKED, SINGLE), "sequences")
         if self.first_seq_len is None:  # as older runs have it recorded, where they could start
             half = max(SHORTEST, self.seq_len // 2)
-            self.first_seq_len = half if self.length_warmup and self.seq_len < FIRST_SEQ_LEN else FIRST_SEQ_LEN
+            self.first_seq_len = half if self.length_warmup and self.seq_len <= FIRST_SEQ_LEN else FIRST_SEQ_LEN
         if self.init and self.init_from_teacher:
             raise InputError(f"--init {self.init} and --init-from-teacher {self.init_from_teacher} exclude each other; "
                              "give one")
@@ -287,8 +289,17 @@ class PretrainingOptions(TextOptions, DistillationOptions, ScheduleOptions, Loop
                              "give one")
 
     def refuse_unused(self) -> None:
-        """As of distillation; and a share of masks in text that is not masked."""
+        """As of distillation; a share of masks in text that is not masked; lengths and positions without effect."""
         super().refuse_unused()
+        if self.length_warmup and self.first_seq_len == self.seq_len:
+            raise InputError(f"--first-seq-len {self.first_seq_len}: is --seq-len; give fewer tokens, or leave "
+                             "--length-warmup out")
+        if not self.length_warmup and self.first_seq_len != FIRST_SEQ_LEN:
+            raise InputError(f"--first-seq-len {self.first_seq_len} requires --length-warmup; give both, or leave it "
+                             "out")
+        if self.init and self.num_positions != PretrainingOptions.num_positions:
+            raise InputError(f"--num-positions {self.num_positions}: the model of --init {self.init} has its own; "
+                             "leave it out")
         if self.mask_probability != TextOptions.mask_probability and not masks(self.loss_weights):
             raise InputError(f"--mask-probability {self.mask_probability:g}: no loss here masks the text; leave it "
                              "out, or add mlm")

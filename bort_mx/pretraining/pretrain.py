@@ -32,6 +32,8 @@ from bort_mx.pretraining.options import (
 )
 from bort_mx.pretraining.recipe import head_of_teacher, objective_of, scores_of_sequence, start_as_told
 from bort_mx.pretraining.student_and_teacher import (
+    NEW,
+    beside_tensors,
     check_length,
     fresh_student,
     load_teacher,
@@ -80,8 +82,9 @@ def pretrain(options: PretrainingOptions) -> Dict[str, Any]:
         parts = _ingredients(options, directory, workers, ctx)
     run, model, batches, held_out = parts.run, parts.model, parts.batches, parts.held_out
     run.agree(workers, vocabulary=parts.tokenizer.digest, model=model.config.to_dict())
-    micro = options.micro_batch_size or _fitting(workers.share(options.batch_size), options.seq_len, options.recipe,
-                                                 parts, workers, ctx)
+    micro = options.micro_batch_size or _as_before(run, workers.share(options.batch_size)) or _fitting(
+        workers.share(options.batch_size), options.seq_len, options.recipe, parts, workers, ctx)
+    run.config["micro_batch"] = micro
     objective = objective_of(options.recipe, model, parts.teacher, parts.units, options.seed, ctx)
     said = list(parts.said)
     if options.teacher_cache is not None:
@@ -165,7 +168,8 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                            head_of_teacher(options.loss_weights)) if options.teacher else None
     if teacher is not None and options.dtype == "float16":
         teacher.cast("float16")
-    known = {"data": data_hashes(directory), "teacher_sha256": teacher and digest(teacher)}
+    known = {"data": data_hashes(directory), "teacher_sha256": teacher and digest(teacher),
+             "teacher": teacher and beside_tensors(teacher, "embeddings" in (options.loss_weights or {}))}
     run = RunDirectory(options.output_dir, options, options.may_change, workers.is_first, options.resume, known,
                        kind_of)
     if options.budget is None and run.start_step > options.max_steps:
@@ -178,7 +182,7 @@ def _ingredients(options: PretrainingOptions, directory: pathlib.Path, workers: 
                          for shards in (train, validation))
     short = (MaskedBatches(train, tokenizer, options.first_seq_len, options.seed, masked, packed)
              if options.length_warmup else None)
-    model = _student(options, run, tokenizer, ctx)
+    model = _student(options, run, tokenizer, ctx, teacher)
     first = batches.sample(SAMPLED)
     said, units = start_as_told(options.recipe, model, teacher, options.seq_len, (first.input_ids, first.valid_length),
                                 fresh=run.checkpoint is None)
@@ -219,6 +223,12 @@ def _fitting(share: int, seq_len: int, recipe: Recipe, parts: _Ingredients, work
     return min(workers.gather(found, "micro-batches"))  # both divide the share
 
 
+def _as_before(run: RunDirectory, share: int) -> Optional[int]:
+    """The micro-batch of a run that is resumed, as masks of dropout depend on it; None if it has none that divides."""
+    before = run.before.get("micro_batch")
+    return before if type(before) is int and before > 0 and share % before == 0 else None
+
+
 def _said_of(micro: int, share: int, given: Optional[int]) -> str:
     """A line on how a worker's share of the batch is split; empty if it is not, or as the user asked."""
     if given or micro == share:
@@ -247,7 +257,7 @@ def _refuse_early(options: PretrainingOptions, workers: Workers) -> None:
     if options.init is None and options.resume == "never":
         # The vocabulary size is not known yet; it does not matter for the positions.
         config = ModelConfig(resolve_architecture(options.architecture), 1, num_positions=options.num_positions)
-        check_length(options.seq_len, config, "the model")
+        check_length(options.seq_len, config, NEW)
 
 
 def _vocabulary(tokenizer: Optional[str], train_vocab: Optional[int], init: Optional[str],
@@ -258,15 +268,17 @@ def _vocabulary(tokenizer: Optional[str], train_vocab: Optional[int], init: Opti
     return (init, f"--init {init}") if init else (teacher, f"--teacher {teacher}")
 
 
-def _student(options: PretrainingOptions, run: RunDirectory, tokenizer: Tokenizer, ctx: mx.Context) -> BERT:
-    """The student: from the run's checkpoint, from --init, or new."""
+def _student(options: PretrainingOptions, run: RunDirectory, tokenizer: Tokenizer, ctx: mx.Context,
+             teacher: Optional[BERT]) -> BERT:
+    """The student: from the run's checkpoint, from --init, or new. One that starts from the teacher is of its kind."""
     source, head = run.checkpoint or options.init, head_of(options.loss_weights)
     if source is None:
+        kind = ("layer_norm_eps", "activation") if teacher is not None and options.init_from_teacher else ()
         model = fresh_student(options.architecture, tokenizer, options.num_positions, options.dropout, options.seed,
-                              ctx, head)
+                              ctx, head, **{name: getattr(teacher.config, name) for name in kind})
     else:
         model = student_of(source, options.architecture, tokenizer, options.dropout, options.seed, ctx, head)
-    check_length(options.seq_len, model.config, str(source or "the model"))
+    check_length(options.seq_len, model.config, str(source or NEW))
     if options.dtype == "float16":
         model.cast("float16")
     return model

@@ -10,7 +10,7 @@ from bort_mx.architecture import Architecture
 from bort_mx.errors import InputError
 from bort_mx.models.bert import BERT
 from bort_mx.pretraining.from_teacher import start_from_teacher
-from bort_mx.pretraining.inner_objective import InnerObjective, embedding_like
+from bort_mx.pretraining.inner_objective import InnerObjective, embedding_like, left_out_of_texts
 from bort_mx.pretraining.objective import PretrainingObjective
 from bort_mx.pretraining.options import OF_TEACHER, REPLACED, Recipe
 from bort_mx.pretraining.replaced_tokens import ReplacedTokens, build_generator
@@ -56,19 +56,21 @@ def _embedding_as_told(recipe: Recipe, model: BERT, teacher: Optional[BERT], lon
 
     Those of --init would stay as they are, behind states that become others. Returns lines for the user.
     """
-    before = model.config.embedding
+    before, said = model.config.embedding, ()
     if "embeddings" in (recipe.weights or {}):
-        now = embedding_like(teacher, longest)
+        now, without = embedding_like(teacher, longest), left_out_of_texts(teacher, longest)
+        said = ("the text of training is taken as it is, without what the teacher's files say: "
+                f"{', '.join(without)}; so the student embeds texts without it",) if without else ()
         same = before is not None and (before.pooling, before.steps) == (now.pooling, now.steps)
     else:
         trained = before is not None and before.shapes(model.config.architecture.hidden_size)
         now, same = (None if trained else before), not trained
     model.config = model.config.replace(embedding=now)
     if same or before is None:
-        return ()
+        return said
     model.embedding_tensors = {}
     instead = f"is replaced by {now}" if now else "is left out, as no loss trains its dense layers"
-    return (f"the embedding of texts that --init has ({before}) {instead}",)
+    return (*said, f"the embedding of texts that --init has ({before}) {instead}")
 
 
 def check_fit(recipe: Recipe, model: BERT, teacher: BERT) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import os
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 import mxnet as mx
 
 from bort_mx import hub
 from bort_mx.architecture import Architecture
 from bort_mx.checkpoints import loading
+from bort_mx.checkpoints.weights import tensors_digest
 from bort_mx.data.tokenizers import Tokenizer
 from bort_mx.errors import InputError
 from bort_mx.io import files
@@ -16,6 +17,9 @@ from bort_mx.io.near_names import missing
 from bort_mx.models.bert import BERT
 from bort_mx.models.build import build_from_config
 from bort_mx.models.config import ModelConfig
+
+NEW = "the new model"
+"""The source of a model that is built, not loaded, for errors."""
 
 
 def resolve_architecture(text: Optional[str]) -> Architecture:
@@ -34,14 +38,15 @@ def resolve_architecture(text: Optional[str]) -> Architecture:
 
 
 def fresh_student(architecture: Optional[str], tokenizer: Tokenizer, num_positions: int, dropout: float, seed: int,
-                  ctx: mx.Context, head: str = "mlm") -> BERT:
-    """A student with random weights. Its family follows from the vocabulary's kind.
+                  ctx: mx.Context, head: str = "mlm", **others: Any) -> BERT:
+    """A student with random weights. Its family follows from the vocabulary's kind. `others` are of `ModelConfig`.
 
     Raises:
         InputError: see `resolve_architecture`.
     """
     config = ModelConfig(resolve_architecture(architecture), tokenizer.vocab_size, head, dropout=dropout,
-                         num_positions=num_positions, family="bert" if tokenizer.kind == "wordpiece" else "roberta")
+                         num_positions=num_positions, family="bert" if tokenizer.kind == "wordpiece" else "roberta",
+                         **others)
     return build_from_config(config, seed=seed, ctx=ctx)
 
 
@@ -115,8 +120,20 @@ def load_on_vocabulary(path: os.PathLike, tokenizer: Tokenizer, ctx: mx.Context,
     return model
 
 
+def beside_tensors(teacher: BERT, embeds: bool) -> Dict[str, Any]:
+    """What a teacher's states and, if it `embeds`, embeddings follow from, beside its parameters. JSON values."""
+    config = teacher.config
+    found: Dict[str, Any] = {"architecture": list(config.architecture.as_tuple()), "activation": config.activation,
+                             "layer_norm_eps": config.layer_norm_eps}
+    if embeds:
+        found["embedding"] = str(config.embedding)
+        found["embedding_sha256"] = tensors_digest(teacher.embedding_tensors)
+    return found
+
+
 def check_length(seq_len: int, config: ModelConfig, source: str) -> None:
     """Raises InputError if sequences are longer than the model has positions."""
     if seq_len > config.num_positions:
+        more = ", or raise --num-positions" if source == NEW else ""
         raise InputError(f"--seq-len {seq_len}: longer than the {config.num_positions} positions of {source}; "
-                         "lower it, or raise --num-positions for a new model")
+                         f"lower it{more}")

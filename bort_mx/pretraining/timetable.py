@@ -35,5 +35,7 @@ class Timetable:
 
     def is_short(self, step: int) -> bool:
         """Whether a step (from 1) has the short sequences."""
+        if not self._length_warmup:
+            return False
         over = self._budget.progress(step) if self._budget is not None else (step - 1) / self._total
         return over < self._length_warmup

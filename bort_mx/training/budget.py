@@ -5,6 +5,7 @@ they have the same learning rates as before; then its clock goes on from there. 
 counted.
 """
 
+import logging
 import os
 import time
 from typing import Callable, Dict, Optional
@@ -13,6 +14,7 @@ from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
 from bort_mx.io.jsonl_log import JsonlLog
 
+logger = logging.getLogger(__name__)
 FILE = "clock.jsonl"
 """In the output directory: {"step": 7, "elapsed": 12.5}, the seconds of the run after a step."""
 
@@ -31,10 +33,10 @@ class Budget:
     def __init__(self, seconds: float, path: Optional[os.PathLike], start_step: int, workers: Workers,
                  clock: Callable[[], float] = time.monotonic):
         self.seconds, self._workers, self._clock, self._start = seconds, workers, clock, start_step
-        self._log = JsonlLog(path, write=workers.is_first, durable=False, on_damage=lambda line: None)
+        self._log = JsonlLog(path, write=workers.is_first, durable=False, on_damage=_pass_over)
         self._after: Dict[int, float] = {0: 0.0}
         if start_step:
-            self._after.update({row["step"]: row["elapsed"] for _, row in self._log.records})
+            self._after.update(_times(self._log))
             if start_step not in self._after:
                 raise InputError(f"{path}: lacks the time of step {start_step}, which --budget needs; start anew in "
                                  "another --output-dir")
@@ -47,8 +49,9 @@ class Budget:
         self._since = self._clock()
 
     def progress(self, step: int) -> float:
-        """Share of the budget that is over when a step begins (the first is step 1)."""
-        return min(1.0, self._after[step - 1] / self.seconds)
+        """Share of the budget that is over when a step begins (the first is step 1); of a later step: by now."""
+        elapsed = self._after.get(step - 1)
+        return min(1.0, (max(self._after.values()) if elapsed is None else elapsed) / self.seconds)
 
     def finish(self, step: int) -> bool:
         """Note the time after a step. Returns whether the budget is used up, which is the same on all workers."""
@@ -63,3 +66,20 @@ class Budget:
     def over(self, step: int) -> bool:
         """Whether the budget was used up after this step."""
         return self._after[step] >= self.seconds
+
+
+def _times(log: JsonlLog) -> Dict[int, float]:
+    """Step → seconds after it. Lines without these are passed over, as damaged ones are."""
+    found: Dict[int, float] = {}
+    for number, row in log.records:
+        step, elapsed = (row.get("step"), row.get("elapsed")) if isinstance(row, dict) else (None, None)
+        if type(step) is int and type(elapsed) in (int, float):
+            found[step] = float(elapsed)
+        else:
+            _pass_over(number)
+    return found
+
+
+def _pass_over(number: int) -> None:
+    logger.warning("%s: line %d is damaged and skipped; if its step is repeated, the next one may have another "
+                   "learning rate than before", FILE, number)

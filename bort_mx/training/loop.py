@@ -200,12 +200,14 @@ class Loop:
         """Say how many steps a budget allows, by the time of a pass. All workers call it, before anything is written.
 
         Raises:
-            InputError: it allows fewer steps than lie between two checkpoints.
+            InputError: it allows no step, or fewer than lie between two checkpoints.
         """
         batches = self._usual_batches()
         self._core.rehearse(batches)  # compiles the graph
         a_step = max(self._workers.gather(self._core.rehearse(batches) * len(batches), "forecast"))
-        steps = max(1, int(seconds / a_step))
+        if seconds < a_step:
+            raise InputError(f"--budget {in_words(seconds)}: a step takes about {in_words(a_step)}; give more time")
+        steps = int(seconds / a_step)
         if self._cadence.checkpoint > steps:
             raise InputError(f"--budget {in_words(seconds)}: a step takes about {in_words(a_step)}, so that it ends "
                              f"after some {steps} steps, before the first checkpoint of --checkpoint-interval "

@@ -16,7 +16,7 @@ from bort_mx.checkpoints.loading import read as read_checkpoint
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Example, Examples, get_task
 from bort_mx.errors import InputError
-from bort_mx.finetuning.classifier import classifier_of, released_note
+from bort_mx.finetuning.classifier import classifier_of, outputs_for, released_note
 from bort_mx.finetuning.evaluation import evaluate
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.predictions import write_predictions
@@ -94,6 +94,15 @@ def test_outputs_are_told_by_their_labels_not_by_their_order(trained, pairs, tmp
             assert any("does not tell what its outputs stand for" in note for note in found["notes"])
 
 
+@pytest.mark.parametrize("outputs, labels, columns", [
+    (["1", "0"], "['0', '1']", [1, 0]), (["0", "1"], "['1', '0']", [1, 0]), (["0", "1"], "['0', '1']", [0, 1]),
+    (["0", "1"], "[b, a]", [0, 1]), (["a", "b"], "[b, a]", [1, 0]), (None, "['1', '0']", [0, 1]),
+    (["-1", "1"], "['1', '-1']", [1, 0])])
+def test_numbers_that_are_the_tasks_own_labels_are_names(pairs, tmp_path, outputs, labels, columns):
+    task = get_task(described(pairs, tmp_path / "data", labels))
+    assert outputs_for(outputs, task, "x") == columns
+
+
 def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path):
     options, accuracy = trained
     predict = dataclasses.replace(options, checkpoint=options.output_dir, predict_only=True,
@@ -134,7 +143,10 @@ def test_outputs_are_reordered_whatever_the_head(family, parts):
 
 @pytest.mark.parametrize("told, task, columns", [
     ({"0": "similarity"}, "STS-B", [0]), ({"0": "0", "1": "1"}, "RTE", [0, 1]), ({"0": 0, "1": 1}, "RTE", [0, 1]),
-    ({"0": "NEGATIVE", "1": "POSITIVE"}, "SST-2", [0, 1]), ({"0": "LABEL_1", "1": "LABEL_0"}, "CoLA", [0, 1]),
+    ({"0": "NEGATIVE", "1": "POSITIVE"}, "SST-2", [0, 1]), ({"0": "LABEL_1", "1": "LABEL_0"}, "CoLA", [1, 0]),
+    ({"0": "1", "1": "0"}, "SST-2", [1, 0]), ({"0": 1, "1": 0}, "MRPC", [1, 0]),
+    ({"0": "POSITIVE", "1": "NEGATIVE"}, "SST-2", [1, 0]), ({"0": "equivalent", "1": "Not equivalent"}, "MRPC", [1, 0]),
+    ({"0": "good", "1": "bad"}, "SST-2", [0, 1]), ({"0": "entailment", "1": "not entailment"}, "RTE", [1, 0]),
     ({"1": "a", "2": "b"}, "RTE", [0, 1]), (["a", "b"], "RTE", [0, 1]), ({"0": None, "1": "x"}, "RTE", [0, 1]),
     ({"0": "\ud800", "1": "x"}, "RTE", [0, 1]), ({"0": "True", "1": "False"}, "BoolQ", [1, 0])])
 def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, columns):
@@ -152,7 +164,8 @@ def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, column
 @pytest.mark.parametrize("columns, task, message", [
     (("text",), "RTE", r"was trained on single texts, but RTE has pairs of texts \(sentence1, sentence2\)"),
     (("a", "b"), "SST-2", r"was trained on pairs of texts, but SST-2 has single texts \(sentence\)"),
-    ((), "RTE", None), (("a", "b"), "RTE", None)])
+    ((), "RTE", None), (("a", "b"), "RTE", None), (("sentence1", "sentence2"), "RTE", None),
+    (("sentence2", "sentence1"), "RTE", r"was trained on sentence2 and sentence1, and RTE has .*the other way round")])
 def test_a_classifier_of_another_number_of_texts_is_refused(columns, task, message):
     model = build_model(TINY, 300, "classifier", num_labels=2, text_columns=columns)
     weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")

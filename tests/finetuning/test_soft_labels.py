@@ -124,8 +124,17 @@ def test_texts_without_labels_are_learnt_too(small, finished, texts, tmp_path):
         finetune(dataclasses.replace(small, resume="auto", teacher=str(finished), output_dir=str(finished)))
 
 
+@pytest.mark.parametrize("content", ["a\tb\n\nc\td\n\n", "a\tb\r\n\r\nc\td\r\n \r\n"])
+def test_empty_lines_of_pairs_are_left_out_as_in_other_forms(small, tmp_path, content):
+    (tmp_path / "texts.txt").write_bytes(content.encode())
+    found = read_unlabelled(str(tmp_path / "texts.txt"), get_task(small.task))
+    assert [example.texts for example in found] == [("a", "b"), ("c", "d")]
+    assert found.notes == [f"{tmp_path / 'texts.txt'}: 2 of 4 left out, as a text is empty"]
+
+
 @pytest.mark.parametrize("content, message", [
     ("a text\n", "one text, but the classifier was trained on pairs"),
+    ("a\tb\n\na text\n", ":3: one text, but the classifier was trained on pairs"),
     ("", "holds no text"),
     ("\u200b\t\u200b\n", "holds no text"),
     ("a\tb\tc\n", ":1: 2 tabs"),

@@ -386,6 +386,7 @@ def test_a_narrower_student_gets_the_units_heads_and_neurons_with_the_largest_no
 def test_layers_and_pairs():
     assert layers_of(4, 6, "spread") == [1, 2, 3, 5] and layers_of(4, 6, "lower") == [0, 1, 2, 3]
     assert pairs_of_layers(2, 6, every=True) == [(0, 0), (1, 3), (2, 6)] and pairs_of_layers(2, 5, False) == [(2, 5)]
+    assert pairs_of_layers(4, 1, every=True) == [(0, 0), (1, 1), (2, 1), (3, 1), (4, 1)]  # a deeper student
     with pytest.raises(InputError, match="the student has 3 layers, the teacher only 2"):
         layers_of(3, 2, "lower")
 
@@ -465,8 +466,9 @@ def test_schedules_by_hand():
 
 @pytest.mark.parametrize("given, expected", [
     ({}, 128), ({"length_warmup": 0.5}, 128), ({"length_warmup": 0.5, "seq_len": 64}, 32), ({"seq_len": 64}, 128),
-    ({"length_warmup": 0.5, "seq_len": 64, "first_seq_len": 48}, 48), ({"length_warmup": 0.5, "seq_len": 8}, 8),
-    ({"length_warmup": 0.5, "seq_len": 130}, 128)])
+    ({"length_warmup": 0.5, "seq_len": 64, "first_seq_len": 48}, 48), ({"length_warmup": 0.5, "seq_len": 9}, 8),
+    ({"length_warmup": 0.5, "seq_len": 130}, 128), ({"length_warmup": 0.5, "seq_len": 128}, 64),
+    ({"length_warmup": 0.5, "seq_len": 128, "first_seq_len": 128, "resume": "auto"}, 128)])
 def test_the_first_sequences_are_shorter_than_the_others(given, expected):
     assert PretrainingOptions(**given).first_seq_len == expected
 
@@ -568,6 +570,13 @@ def test_a_budgeted_run_ends_in_time_and_resumes_bit_for_bit(prepared, teacher, 
     (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "4,2,16,24"], "4 layers"),
     (["--distill", "relations", "--init-from-teacher", "lower", "--architecture", "2,2,32,24"], "wider than"),
     (["--length-warmup", "0.5", "--first-seq-len", "128"], "--first-seq-len 128: longer than --seq-len 32"),
+    (["--length-warmup", "0.5", "--first-seq-len", "32"], "--first-seq-len 32: is --seq-len; give fewer tokens"),
+    (["--first-seq-len", "16"], "--first-seq-len 16 requires --length-warmup"),
+    (["--init", "x", "--num-positions", "64", "--distill", "hidden"], "--num-positions 64: the model of --init x has"),
+    (["--losses", "relations="], "--losses relations=: give NAME=WEIGHT"),
+    (["--distill", "relations", "--seq-len", "128"], "longer than the 64 positions of"),
+    (["--distill", "relations", "--budget", "1us"], "--budget 1us"),
+    (["--distill", "relations", "--budget", "0.0001s", "--checkpoint-interval", "0"], "a step takes about"),
     (["--max-steps", "12", "--budget", "1h"], "--max-steps 12 and --budget 1h exclude each other; give one"),
     (["--losses", "hidden", "relations", "--temperature", "7"], "--temperature 7: no loss here uses it"),
     (["--losses", "kd", "mlm", "--kd-weight", "0.9"], "leave it out, and give kd and mlm weights"),

@@ -32,6 +32,7 @@ class Task:
         name: as in the paper's tables; `key` adds the benchmark where the name alone is ambiguous.
         benchmark: "glue", "superglue", "race", or "" for other tasks.
         labels: spellings as in the submission; a classifier's output i stands for labels[i].
+        meanings: names of labels that are numbers, as Hugging Face's data sets have them; () where there are none.
         metrics: names of the official metrics; criterion: the one of them that picks the best epoch. [I] P1 names
             none; accuracy wherever the task has it, since Agora's guarantee is about accuracy (P1 §5).
         batch_size: the paper's (§5.1, Tables 7-9); states_batch_size: whether a recipe of fine-tuning must keep it.
@@ -50,6 +51,7 @@ class Task:
     name = ""
     benchmark = ""
     labels: Sequence[str] = ()
+    meanings: Sequence[str] = ()
     is_regression = False
     metrics: Sequence[str] = ("accuracy",)
     criterion = "accuracy"

@@ -11,6 +11,7 @@ class CoLA(TableTask):
     name = "CoLA"
     folders = ("CoLA",)
     labels = ("0", "1")
+    meanings = ("unacceptable", "acceptable")
     metrics = ("matthews",)
     criterion = "matthews"
     extra_layer = True

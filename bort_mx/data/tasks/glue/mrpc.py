@@ -16,6 +16,7 @@ class MRPC(TableTask):
     name = "MRPC"
     folders = ("MRPC",)
     labels = ("0", "1")
+    meanings = ("not_equivalent", "equivalent")
     metrics = ("f1", "accuracy")
     text_columns = ("#1 String", "#2 String")
     label_column = "Quality"

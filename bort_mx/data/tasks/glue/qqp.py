@@ -15,6 +15,7 @@ class QQP(TableTask):
     name = "QQP"
     folders = ("QQP",)
     labels = ("0", "1")
+    meanings = ("not_duplicate", "duplicate")
     metrics = ("f1", "accuracy")
     batch_size = 16
     text_columns = ("question1", "question2")

@@ -11,6 +11,7 @@ class SST2(TableTask):
     name = "SST-2"
     folders = ("SST-2",)
     labels = ("0", "1")
+    meanings = ("negative", "positive")
     batch_size = 16
     text_columns = ("sentence",)
     submission_name = "SST-2.tsv"

@@ -11,4 +11,5 @@ class WNLI(TableTask):
     name = "WNLI"
     folders = ("WNLI",)
     labels = ("0", "1")
+    meanings = ("not_entailment", "entailment")
     submission_name = "WNLI.tsv"
