@@ -28,6 +28,7 @@ import threading
 from typing import Any, Dict, Iterator, List, Optional
 
 import seed_dots
+from students_more_texts import more_texts
 from students_plan import (
     COMMON,
     GIVEN,
@@ -46,6 +47,7 @@ from students_plan import (
     seeds_of,
 )
 
+from bort_mx.data.tasks import get_task
 from bort_mx.io import files
 from bort_mx.io.jsonl_log import JsonlLog
 from bort_mx.provenance import provenance, without_folders
@@ -159,9 +161,19 @@ class Driver:
         options = WAYS[WAY.get(step.recipe, WAY["inner"])] + (["--epochs", "2"] if step.task == "SST-2" else [])
         if made.teacher:
             options = [*WAY_OF_TASK_TEACHER, str(self._tasks(f"{made.teacher}-0h", step.task) / "seed-0")]
+        if made.more:
+            options += ["--unlabelled", str(self._more_texts(step.task))]
         checkpoint = str(self._tasks(name, "MNLI")) if made.mnli else self._base(step)
         options += [*rate_of(made), "--seeds", str(seeds_of(step.recipe, step.task))]
         return self._finetune(step.task, checkpoint, self._tasks(name, step.task), options)
+
+    def _more_texts(self, task: str) -> pathlib.Path:
+        """A file of texts without labels beside a task's training set."""
+        path = self._runs / "more" / f"{task}.txt"
+        if not path.exists():
+            lines = more_texts(task, self._data_dir, get_task(task).read(self._data_dir, "train"))
+            files.write_text(path, "".join(line + "\n" for line in lines))
+        return path
 
     def transfer(self, step: Step) -> Optional[Dict]:
         """A student, or the teacher, fine-tuned on the sample of MNLI, to go on from."""

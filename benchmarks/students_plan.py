@@ -92,6 +92,8 @@ class FineTuned(NamedTuple):
     """Whose answers are learnt by `WAY_OF_TASK_TEACHER`: a student without hours, fine-tuned on the same task."""
     mnli: bool = False
     """On the sample of MNLI first, two epochs."""
+    more: bool = False
+    """With the texts of students_more_texts.py beside the task's, without labels."""
     tasks: Tuple[str, ...] = TASKS[:-1]
 
     @property
@@ -104,6 +106,7 @@ SECOND: Dict[str, FineTuned] = {
     TEACHER: FineTuned(TEACHER, tasks=TASKS),
     "inner, task teacher": FineTuned("inner", teacher=TEACHER),
     "wide, task teacher": FineTuned("wide", teacher=TEACHER),
+    "inner, task teacher, more texts": FineTuned("inner", teacher=TEACHER, more=True, tasks=("CoLA",)),
     "inner, MNLI first": FineTuned("inner", mnli=True, tasks=("RTE", "MRPC", "STS-B")),
     "teacher of MNLI": FineTuned(TEACHER, mnli=True, tasks=("RTE",)),
     "inner, task teacher of MNLI": FineTuned("inner", teacher="teacher of MNLI", mnli=True, tasks=("RTE",)),
@@ -136,7 +139,8 @@ def seeds_of(recipe: str, task: str) -> int:
 def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     """All steps, in order; `only` those of some students, each as "RECIPE HOURS"."""
     students = [("inner", 1), ("inner, MNLI first", 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
-                (TEACHER, 0), ("inner, task teacher", 1), ("teacher of MNLI", 0), ("inner, task teacher of MNLI", 1),
+                (TEACHER, 0), ("inner, task teacher", 1), ("inner, task teacher, more texts", 1),
+                ("teacher of MNLI", 0), ("inner, task teacher of MNLI", 1),
                 ("wide", 1), ("wide, task teacher", 1), ("wide", 4), ("inner", 4), ("inner, task teacher", 4),
                 *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]

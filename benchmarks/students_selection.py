@@ -8,8 +8,7 @@ Of the training set a fifth is held out, without examples one of whose texts is 
 are those of finetune_selection.py, of the first 8,000 examples each. Dev sets are not read. A score is that of the best
 epoch; the record has that of the last one beside it. Each finished training is a line of the record; what is there is
 not done again. A way with a task's teacher needs that teacher's line: the student "teacher", way "means, 1e-4". Ways
-with "more texts" have twice as many texts without labels as the task's part has examples: of pairs, those of other
-tasks; of single sentences, half are other tasks' and half the task's own with a word left out or two exchanged.
+with "more texts" have those of students_more_texts.py.
 """
 
 import argparse
@@ -22,8 +21,8 @@ from typing import Dict, List, Sequence, Tuple
 import finetune_selection
 from recorded_scores import parser_of, rows, run_or_table
 from students import METRIC
+from students_more_texts import more_texts
 from students_plan import WAYS
-from students_text import held_out, key
 
 from bort_mx.data.tasks import Example, get_task
 from bort_mx.io import files
@@ -34,8 +33,6 @@ from bort_mx.random import generator
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "finetune_small_encoder.yaml"
 HELD_OUT, OF_SST_2 = 5, 8_000
-MORE, OF_PAIRS, LONGEST = 2, ("MRPC", "STS-B", "QQP", "MNLI-matched", "RTE"), 15
-"""Texts without labels by example with one; the tasks they are of; words of a single sentence."""
 
 
 def parts(task: str, data_dir: str) -> Tuple[Sequence[Example], Sequence[Example]]:
@@ -69,30 +66,6 @@ def describe(task: str, data_dir: str, folder: pathlib.Path) -> pathlib.Path:
     return folder / "task.yaml"
 
 
-def spoilt(text: str, number: int) -> str:
-    """A sentence with a word left out or, every other one, with two words beside each other exchanged."""
-    words = text.split()
-    at = int(generator(number, "a spoilt sentence").integers(len(words) - 1))
-    words[at:at + 2] = words[at:at + 1] if number % 2 else words[at + 1:at - 1 if at else None:-1]
-    return " ".join(words)
-
-
-def more_texts(task: str, data_dir: str) -> List[str]:
-    """Texts for --unlabelled, a line each. None is in a dev or test set, nor in the part that is held out."""
-    train, held = parts(task, data_dir)
-    forbidden = held_out(data_dir) | {key(text) for example in held for text in example.texts}
-    of_others = [example.texts for other in OF_PAIRS if other != task
-                 for example in get_task(other).read(data_dir, "train")
-                 if not any(key(text) in forbidden for text in example.texts)]
-    shuffled = [of_others[i] for i in generator(0, "texts without labels").permutation(len(of_others))]
-    count = MORE * len(train)
-    if len(train[0].texts) == 2:
-        return ["\t".join(" ".join(text.split()) for text in pair) for pair in shuffled[:count]]
-    singles = [" ".join(second.split()) for _, second in shuffled if 4 <= len(second.split()) <= LONGEST]
-    own = [spoilt(example.texts[0], number) for number, example in enumerate(train) if " " in example.texts[0].strip()]
-    return singles[:count - len(own)] + own
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Do all trainings that are not in the record."""
     work = pathlib.Path(arguments.work)
@@ -102,7 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
             describe(task, arguments.data_dir, work / task)
         more = work / task / "more.txt"
         if not more.exists() and any("--unlabelled" in WAYS[way] for way in arguments.ways):
-            files.write_text(more, "".join(line + "\n" for line in more_texts(task, arguments.data_dir)))
+            lines = more_texts(task, arguments.data_dir, *parts(task, arguments.data_dir))
+            files.write_text(more, "".join(line + "\n" for line in lines))
         for way in arguments.ways:
             for seed in arguments.seeds:
                 key = {"student": arguments.name, "task": task, "way": way, "seed": seed}

@@ -91,6 +91,18 @@ def test_a_task_teacher_and_the_wide_ones_are_fine_tuned_from_their_folders(stud
     assert own[own.index("--checkpoint") + 1] == TEACHER and own[own.index("--learning-rate") + 1] == "1e-4"
 
 
+def test_more_texts_are_written_once_and_given_without_labels(students, tmp_path, monkeypatch):
+    asked, seen = [], []
+    monkeypatch.setattr(students, "get_task", lambda task: argparse.Namespace(read=lambda folder, split: [task, split]))
+    monkeypatch.setattr(students, "more_texts", lambda *given: asked.append(given) or ["one", "two"])
+    only = {"inner 1", "teacher 0", "inner, task teacher, more texts 1"}
+    driver(students, tmp_path, seen, only=only).run()
+    last = seen[-1][1]
+    texts = tmp_path / "more" / "CoLA.txt"
+    assert last[last.index("--unlabelled") + 1] == str(texts) and texts.read_text() == "one\ntwo\n"
+    assert asked == [("CoLA", "data", ["CoLA", "train"])] and last[last.index("--epochs") + 1] == "6"
+
+
 def test_a_transfer_goes_by_mnli(students, tmp_path):
     seen = []
     driver(students, tmp_path, seen, only={"inner 1", "inner, MNLI first 1"}).run()

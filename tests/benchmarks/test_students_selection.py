@@ -67,30 +67,3 @@ def test_what_is_recorded_is_not_done_again(selection, tmp_path, monkeypatch):
     assert len(kept) == 6 and {(row["score"], row["last"]) for row in kept} == {(0.5, 0.4)}
     line = selection.table(arguments.record).splitlines()[3]
     assert line == "| student | means | – | – | – | – | 50.0 (40.0) | – | 2 |"
-
-
-def test_more_texts_are_of_no_held_out_example(selection, shared):
-    data = str(shared / "data")
-    for task in ("MRPC", "CoLA"):
-        train, held = selection.parts(task, data)
-        lines = selection.more_texts(task, data)
-        assert len(lines) == 2 * len(train)
-        forbidden = {selection.key(text) for examples in (held, get_task(task).read(data, "dev"))
-                     for example in examples for text in example.texts}
-        of_others = lines if task == "MRPC" else lines[:len(train)]
-        assert not forbidden & {selection.key(text) for line in of_others for text in line.split("\t")}
-        assert {line.count("\t") for line in lines} == {1 if task == "MRPC" else 0}
-
-
-def test_a_spoilt_sentence_has_a_word_less_or_two_neighbours_exchanged(selection):
-    words = "one two three four five".split()
-    kinds = set()
-    for number in range(60):
-        spoilt = selection.spoilt("one two three  four five", number).split()
-        if number % 2:
-            assert len(spoilt) == 4 and [word for word in words if word in spoilt] == spoilt
-        else:
-            different = [i for i in range(5) if spoilt[i] != words[i]]
-            assert sorted(spoilt) == sorted(words) and different == [different[0], different[0] + 1]
-        kinds.add(" ".join(spoilt))
-    assert len(kinds) == 8  # 4 places of each kind
