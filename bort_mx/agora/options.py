@@ -164,6 +164,18 @@ class AgoraRunOptions(FineTuningOptions):
         if self.budget is not None:
             seconds_of(self.budget)
 
+    def refuse_unused(self) -> None:
+        """As of fine-tuning; and what draws words for a tau that draws none, and soft labels without weight."""
+        super().refuse_unused()
+        if not self.agora:
+            return
+        for name in ("tau_top_k", "tau_temperature"):
+            if not self.fills_masks and getattr(self, name) != getattr(AgoraRunOptions, name):
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name):g}: is for tau mlm, and --tau is "
+                                 f"{self.tau}; give --tau mlm, or leave it out")
+        if self.soft_labels and self.kd_weight == 0:
+            raise InputError("--soft-labels with --kd-weight 0 has no effect; leave both out, or give another weight")
+
     def _refuse_what_only_agora_has(self) -> None:
         own = {field.name: field.default for field in dataclasses.fields(AgoraRunOptions)}
         for field in dataclasses.fields(FineTuningOptions):

@@ -162,6 +162,10 @@ def _prepare(settled: Settled, data: TaskData, put_aside: Examples, run: RunDire
         found = read_weights(options.checkpoint, workers)
     weights, notes = starting_weights(options.checkpoint, found, options.seed, data, options.transfer_from is not None)
     taught = read_weights(options.socrates, workers)
+    reads = run.keep("socrates_texts", _reads(taught))
+    if reads != _reads(taught):
+        raise InputError(f"--resume: --socrates {options.socrates} takes texts otherwise than when {run.path} was "
+                         f"started ({reads}); give it unchanged, or start anew in another --output-dir")
     teacher = Teacher(taught, options.socrates, task, ctx, options.evaluation_batch_size, options.dtype == "float16",
                       "--socrates")
     targets = [example.label for example in data.train] if task.is_regression else [0]
@@ -210,6 +214,12 @@ def _tau(spec: str, which: str, task: Task, filler: Optional[MaskFiller], **sett
 
 def _second_text(example: Example) -> List[List[Tuple[int, int]]]:
     return [[(0, len(text))] if number else [] for number, text in enumerate(example.texts)]
+
+
+def _reads(weights: Weights) -> Dict[str, Any]:
+    """What a classifier does with texts before it reads them, which `digest` does not tell. JSON values."""
+    config = weights.config
+    return {"max_length": config.max_length, "cut": config.cut, "text_columns": list(config.text_columns)}
 
 
 def _identity(recorded: Dict[str, Any], task: Task, weights: Weights, teacher: Weights, filler: Optional[MaskFiller],

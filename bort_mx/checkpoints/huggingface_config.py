@@ -154,9 +154,11 @@ def names_of_outputs(config: dict) -> Optional[List[str]]:
     if not isinstance(given, dict) or not given or not all(str(i) in given for i in range(len(given))):
         return None
     labels = [given[str(i)] for i in range(len(given))]
-    if not all(is_text(label) or type(label) is int for label in labels) or len(set(map(str, labels))) < len(labels):
+    labels = [label if is_text(label) else str(label).lower() if type(label) in (bool, int, float) else None
+              for label in labels]
+    if None in labels or len(set(labels)) < len(labels):
         return None
-    return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else [str(label) for label in labels]
+    return None if labels == [f"LABEL_{i}" for i in range(len(labels))] else labels
 
 
 def names_labels(config: Dict) -> bool:

@@ -3,7 +3,7 @@
 import functools
 import pathlib
 import re
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Collection, List, Optional, Tuple
 
 from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
@@ -49,9 +49,27 @@ def run_arguments(argv: List[str]) -> Tuple[AgoraRunOptions, dict]:
         if runtime.is_first_process():
             print(f"no --task: a small run on an entailment task made by rules, with {_named(options.checkpoint)}",
                   flush=True)
+    if options.resume == "never":
+        _refuse_idle(named_options(argv))
     say_first(f"opening {options.transfer_from or options.checkpoint} and the data of "
-              f"{options.train or options.test or options.task}; results go to {options.output_dir}")
+              f"{options.train or options.dev or options.test or options.task}; results go to {options.output_dir}")
     return options, run(options if options.agora else options.without_agora())
+
+
+def _refuse_idle(named: Collection[str]) -> None:
+    """Refuse options of a new run, named on the command line, that another one there makes idle.
+
+    Raises:
+        InputError: the form of a new classifier beside --keep-classifier; or --max-epochs beside --epochs.
+    """
+    idle = {"keep_classifier": ("pooling", "classifier_init", "pooler", "no_pooler", "extra_layer", "no_extra_layer"),
+            "epochs": ("max_epochs",)}
+    for name, others in idle.items():
+        found = next((other for other in others if other in named), None)
+        if name in named and found is not None:
+            why = ("uses the classifier as it was trained" if name == "keep_classifier"
+                   else "is the number of epochs, whatever a recipe gives")
+            raise InputError(f"--{name.replace('_', '-')} {why}; leave out --{found.replace('_', '-')}")
 
 
 def _model_of(output_dir: str, task: str, results: dict) -> str:

@@ -18,6 +18,7 @@ from bort_mx.data.table_records import is_table
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.inference import fill_mask, pipeline, text_pipelines
+from bort_mx.inference.task_outputs import fit
 from bort_mx.io import files
 from bort_mx.io.array_file import new_array
 from bort_mx.io.output import writing
@@ -222,7 +223,9 @@ def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Opt
     known = task and get_task(task)
     lines = open_lines(pathlib.Path(path))
     model, tokenizer = pipeline.open_model(checkpoint, "classifier")
-    labels = _label_names(task, model.config)
+    labels = _label_names(task, model.config, checkpoint)
+    if known and model.config.max_length is None:  # no training of ours says how texts are cut
+        model.config = model.config.replace(cut=known.cut)
     trained = model.config.text_columns or (known.text_names if known else ())
     texts = read_texts(pathlib.Path(path), columns, trained, bool(model.config.text_columns), lines)
     found = text_pipelines.Classify(model, tokenizer, batch_size, labels).stream(texts)
@@ -235,7 +238,7 @@ def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Opt
         logger.warning("%s: the model %s", output, tally.constant())
 
 
-def _label_names(task: Optional[str], config: Any) -> List[str]:
+def _label_names(task: Optional[str], config: Any, checkpoint: str) -> List[str]:
     """The names of the classifier's outputs, in their order.
 
     With a task they are its labels, otherwise the checkpoint's own, otherwise numbers.
@@ -243,8 +246,6 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     own = list(config.labels or [])
     if task is None:
         return own or [str(i) for i in range(config.num_labels)]
-    from bort_mx.finetuning.classifier import outputs_for
-
     known = get_task(task)
     kind = pipeline.problem_type(config)
     if kind != ("regression" if known.is_regression else "single_label_classification"):
@@ -252,7 +253,10 @@ def _label_names(task: Optional[str], config: Any) -> List[str]:
     if known.num_labels != config.num_labels:
         raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
                          "task that it was trained on")
-    columns = outputs_for(own, known, "--checkpoint") if known.labels else [0]
+    columns, notes = fit(config, own or None, known, checkpoint, "--checkpoint",
+                         "leave --task out, or give the task that it was trained on")
+    for note in notes:
+        logger.warning("%s", note)
     labels = dict(zip(columns, known.labels))
     return [labels[i] for i in range(len(labels))]
 

@@ -6,8 +6,7 @@
 import dataclasses
 import os
 import pathlib
-import re
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from bort_mx.checkpoints import directory as checkpoint_directory
 from bort_mx.checkpoints import lazy_tensor
@@ -15,6 +14,7 @@ from bort_mx.checkpoints.huggingface_config import names_of_outputs
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Task, get_task
 from bort_mx.errors import InputError
+from bort_mx.inference.task_outputs import fit
 from bort_mx.io import files
 from bort_mx.training.earlier_run import CONFIG
 
@@ -37,78 +37,11 @@ def classifier_of(weights: Weights, path: str, task: Task, option: str = "--chec
         raise InputError(f"{option} {path}: has no trained classifier; give a checkpoint fine-tuned on {task.key}")
     run = run_config(path)
     labels = list(config.labels) if config.labels else _labels_in(run)
-    if config.num_labels != task.num_labels:
-        has = "is a regression" if config.num_labels == 1 else f"has {config.num_labels} labels"
-        wants = "is a regression" if task.is_regression else f"has {named(task.labels)}"
-        raise InputError(f"{option} {path}: {has}, but {task.key} {wants}; give a checkpoint fine-tuned on {task.key}")
-    if config.problem_type not in (None, "regression" if task.is_regression else "single_label_classification"):
-        raise InputError(f"{option} {path}: its problem_type is {config.problem_type}, but {task.key} has "
-                         f"{'values' if task.is_regression else 'one label for each example'}; give a checkpoint "
-                         f"fine-tuned on {task.key}")
-    columns, notes = list(range(task.num_labels)), []
-    if not task.is_regression:
-        columns = outputs_for(labels, task, f"{option} {path}")
-        there = [labels[i] for i in columns] if labels else []
-        if not are_told(labels) and there != list(task.labels):
-            notes.append(f"{path} does not tell what its outputs stand for; they are taken to be {named(task.labels)}, "
-                         "in this order")
-        elif [label.lower() for label in there] != [label.lower() for label in task.labels]:
-            notes.append(f"the labels {named(there)} of {path} are taken to be {named(task.labels)}")
-    trained = len(config.text_columns) or (2 if config.pooling == "segments" else None)
-    if trained not in (None, len(task.text_names)):
-        kinds = ["pairs of texts" if count == 2 else "single texts" for count in (trained, len(task.text_names))]
-        raise InputError(f"{option} {path}: was trained on {kinds[0]}, but {task.key} has {kinds[1]} "
-                         f"({', '.join(task.text_names)}); give a checkpoint fine-tuned on such texts")
-    if list(config.text_columns) == list(task.text_names)[::-1] != list(config.text_columns)[::-1]:
-        raise InputError(f"{option} {path}: was trained on {' and '.join(config.text_columns)}, and {task.key} has "
-                         f"{' and '.join(task.text_names)}, the other way round; give a checkpoint "
-                         "trained on this order")
+    columns, notes = fit(config, labels, task, path, option, f"give a checkpoint fine-tuned on {task.key}")
     trained_on = _task_in(run)
     if trained_on is not None and _place(trained_on) != _place(task.key):
         notes.append(f"{path} was fine-tuned on {trained_on}, not on {task.key}")
     return _reordered(weights, columns, task), notes
-
-
-def outputs_for(labels: Optional[Sequence[str]], task: Task, source: str) -> List[int]:
-    """For each of a task's labels, find the output that stands for it.
-
-    [I] Labels are equal if they differ in case or punctuation only; LABEL_1 is 1. If they are not the task's, they may
-    be its `meanings`. Else labels 0, 1, …, of the outputs or of the task, stand for any labels, in their order.
-
-    Args:
-        labels: the labels of the outputs, in order; None if they are not known.
-        task: a task with the same number of labels.
-        source: what has the labels, for errors.
-    Raises:
-        InputError: the labels are not the task's.
-    """
-    for names in (task.labels, task.meanings) if labels else ():
-        for spelling in (str, _plain):
-            spelled = [spelling(label) for label in labels]
-            found = [spelled.index(spelling(name)) for name in names if spelling(name) in spelled]
-            if sorted(found) == list(range(len(labels))):
-                return found
-    if are_told(labels) and are_told(task.labels):
-        raise InputError(f"{source}: has the labels {named(labels)}, but {task.key} has {named(task.labels)}; give a "
-                         f"checkpoint fine-tuned on {task.key}")
-    return list(range(len(task.labels)))
-
-
-def _plain(label: str) -> str:
-    """A label without case and punctuation. LABEL_1 is what Hugging Face calls an output 1 that has no name."""
-    number = re.fullmatch(r"LABEL_(\d+)", label)
-    return number[1] if number else "".join(filter(str.isalnum, label.lower())) or label
-
-
-def are_told(labels: Optional[Sequence[str]]) -> bool:
-    """Whether the labels are more than the numbers of the outputs."""
-    return bool(labels) and list(labels) != [str(i) for i in range(len(labels))]
-
-
-def named(labels: Sequence[str]) -> str:
-    """Labels as text on one line, for an error or a note; long ones are shortened."""
-    shown = [label if label.isprintable() and len(label) <= 40 else f"{label!r:.40}…" for label in labels[:20]]
-    return ", ".join(shown) + (f" … ({len(labels)} in all)" if len(labels) > 20 else "")
 
 
 def _reordered(weights: Weights, columns: List[int], task: Task) -> Weights:

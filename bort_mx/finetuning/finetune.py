@@ -168,11 +168,15 @@ def _model(settled: Settled, data: TaskData, run: RunDirectory, workers: Workers
     else:
         weights, notes = starting_weights(options.checkpoint, found, options.seed, data,
                                           options.transfer_from is not None)
+    notes = run.keep("notes_at_start", notes)
     trained = weights.config.max_length
     if options.predict_only and options.max_length is None and trained is not None:
         options = dataclasses.replace(options, max_length=weights.config.longest)
         if weights.config.longest < min(LONGEST, weights.config.num_positions):
             notes = [*notes, f"texts are cut to {trained} tokens, as {options.checkpoint} was trained"]
+    if options.predict_only and trained is not None and weights.config.cut != data.task.cut:
+        notes = [*notes, f"of two texts the {'first' if weights.config.cut == 'first' else 'longer one'} is cut, as "
+                         f"{options.checkpoint} was trained"]
     new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier
     return build_classifier(weights, options, data.task, ctx, new_head), weights.tokenizer, notes, options
 

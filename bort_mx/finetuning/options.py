@@ -249,10 +249,19 @@ class FineTuningOptions(LoopOptions, OwnFileOptions):
         """Refuse options without effect. A run that was started with them may still be resumed with them.
 
         Raises:
-            InputError: --patience without --early-stopping.
+            InputError: --patience without --early-stopping, a weight of 0 for --teacher, and such.
         """
         if self.patience is not None and not self.early_stopping and not self.predict_only:
             raise InputError(f"--patience {self.patience} requires --early-stopping; give both, or leave it out")
+        if self.early_stopping and self.evaluation_interval == 0:
+            raise InputError("--early-stopping: with --evaluation-interval 0 there is one evaluation, at the end; "
+                             "leave one of them out")
+        if self.teacher is not None and self.kd_weight == 0:
+            raise InputError(f"--kd-weight 0: nothing would be learnt from --teacher {self.teacher}; leave both out, "
+                             "or give another weight")
+        if self.split_seed and (self.train is None or self.dev is not None or self.predict_only):
+            raise InputError(f"--split-seed {self.split_seed}: no dev set is split off here, as it is of --train "
+                             "alone; leave it out")
 
     def continued(self, before: Mapping[str, Any]) -> "FineTuningOptions":
         """The options of a run that is resumed: what a recipe would give, and was not given, is as in its config.json.

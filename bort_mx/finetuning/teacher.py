@@ -59,6 +59,7 @@ class Teacher:
         self._path, self._task, self._tokenizer, self._option = path, task, weights.tokenizer, option
         self._batch_size, config = batch_size, weights.config
         self._longest = longest_sequence(config.max_length and config.longest, config.num_positions, path)
+        self._cut = task.cut if config.max_length is None else config.cut  # as it was trained, where it tells
         model = loading.assemble(weights, "classifier", dropout=0.0, **outputs_of(task))
         if model.initialized:
             raise InputError(f"{option} {path}: has no trained classifier ({', '.join(model.initialized)} missing); "
@@ -84,7 +85,7 @@ class Teacher:
 
     def _scores(self, inputs: Sequence[Sequence[str]], workers: Workers) -> np.ndarray:
         examples = Examples([Example(i, tuple(texts)) for i, texts in enumerate(inputs)])
-        encoded = encode_examples(self._tokenizer, examples, self._longest, self._task.cut)
+        encoded = encode_examples(self._tokenizer, examples, self._longest, self._cut)
         batches = Batches(encoded, np.zeros(len(examples)), self._tokenizer.pad_id)
         scores = compute_scores(self._objective, batches, self._task.num_labels, self._batch_size, workers)
         if not np.isfinite(scores).all():

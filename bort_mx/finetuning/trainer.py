@@ -65,7 +65,7 @@ class Session:
 
     def encode(self, task: Task, examples: Examples, split: str) -> EncodedExamples:
         """Token ids of a split. If texts were cut, a note says how many."""
-        encoded = encode_examples(self.tokenizer, examples, self.longest, task.cut)
+        encoded = encode_examples(self.tokenizer, examples, self.longest, self.model.config.cut)
         if encoded.truncated:
             self.notes.append(f"{split}: {encoded.truncated} of {len(examples)} examples cut to {self.longest} tokens")
         return encoded
@@ -154,6 +154,8 @@ def build_classifier(weights: Weights, options: FineTuningOptions, task: Task, c
     """
     changes: Dict[str, Any] = {**outputs_of(task), "dropout": options.dropout, **texts_of(
         task, longest_sequence(options.max_length, weights.config.num_positions, options.checkpoint))}
+    if options.predict_only and weights.config.max_length is not None:  # the training of this classifier told how
+        changes["cut"] = weights.config.cut
     if new_head:
         changes.update(pooler=options.pooler, extra_layer=options.extra_layer,
                        pooling=pooling_of(options.pooling, task))

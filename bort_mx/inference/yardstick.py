@@ -3,6 +3,7 @@
 N texts, C outputs, M masks.
 """
 
+import logging
 from typing import Any, Callable, List, NamedTuple, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from bort_mx.errors import InputError
 from bort_mx.inference.engines import forward
 from bort_mx.inference.int8_quality import MASK_EVERY
 from bort_mx.inference.pipeline import classify, embed, encode_texts, pad, problem_type, texts_of
+from bort_mx.inference.task_outputs import fit
+
+logger = logging.getLogger(__name__)
 
 
 class Yardstick(NamedTuple):
@@ -34,15 +38,20 @@ def of_task(task: Task, dev: Examples, tokenizer: Any) -> Yardstick:
     """
     task.gold(dev)
     texts = texts_of(dev)
+    said: List[str] = []
 
     def score(model: Any) -> float:
         """The criterion, times 100."""
         found = np.array(list(classify(model, tokenizer, texts)))  # (N, C)
         if found.shape[1] != task.num_labels:
             raise InputError(f"--task {task.key}: has {task.num_labels} outputs, the model {found.shape[1]}")
-        named = model.config.labels
-        if named and set(named) == set(map(str, task.labels)):  # perhaps in another order
-            found = found[:, [named.index(str(label)) for label in task.labels]]
+        columns, notes = fit(model.config, list(model.config.labels or []) or None, task, "the model", "",
+                             "give the task that it was fine-tuned on")
+        for note in notes:
+            if note not in said:
+                said.append(note)
+                logger.warning("%s", note)
+        found = found[:, columns]  # perhaps in another order
         return 100 * task.metrics_of(dev, task.predictions_from_scores(dev, found))[task.criterion]
 
     return Yardstick(f"{task.criterion} on the {len(texts):,} dev examples of {task.key}", texts, score)

@@ -54,3 +54,14 @@ def test_the_command_line_takes_the_place_of_what_a_file_has_for_the_same(tmp_pa
 def test_texts_without_labels_are_not_for_agora():
     with pytest.raises(InputError, match="--unlabelled u.txt: not with --agora"):
         AgoraRunOptions(agora=True, socrates="s", unlabelled="u.txt")
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"tau": "swap", "tau_top_k": 3}, "--tau-top-k 3: is for tau mlm, and --tau is swap"),
+    ({"tau": "drop", "tau_temperature": 0.5}, "--tau-temperature 0.5: is for tau mlm"),
+    ({"soft_labels": True, "kd_weight": 0.0}, "--soft-labels with --kd-weight 0 has no effect")])
+def test_what_has_no_effect_is_refused_in_a_new_run(values, message):
+    given = {"agora": True, "task": "RTE", "socrates": "s", **values}
+    with pytest.raises(InputError, match=message):
+        AgoraRunOptions(**given)
+    AgoraRunOptions(**given, resume="auto")

@@ -288,6 +288,12 @@ def test_a_record_of_other_data_is_refused(small, timaeus, tmp_path):
     again = dataclasses.replace(options, resume="auto", rounds=2)
     with pytest.raises(InputError, match="another run, which differs in Socrates"):
         run_agora(dataclasses.replace(again, socrates=str(tmp_path)))
+    kept = agora_run.read_weights
+    with pytest.MonkeyPatch.context() as patch:  # the same weights, which cut texts earlier
+        patch.setattr(agora_run, "read_weights", lambda path, workers: dataclasses.replace(
+            kept(path, workers), config=kept(path, workers).config.replace(max_length=9)))
+        with pytest.raises(InputError, match="takes texts otherwise than when"):
+            run_agora(again)
     (tmp_path / "theta.yaml").write_text(SETS.replace("3.0e-3", "4.0e-3"))
     with pytest.raises(InputError, match="theta"):
         run_agora(dataclasses.replace(again, theta=str(tmp_path / "theta.yaml")))

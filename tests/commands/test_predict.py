@@ -288,3 +288,28 @@ def test_standard_input_is_read_like_a_file(checkpoints, head, arguments, tmp_pa
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xe9")))
     with pytest.raises(InputError, match="-: not UTF-8 text"):
         predict.main(["--checkpoint", str(checkpoints / head), *(a.format(tmp_path) for a in arguments), "-"])
+
+
+def test_a_task_is_fitted_as_in_fine_tuning_and_what_is_assumed_is_said(checkpoints, tmp_path, caplog):
+    model, tokenizer = pipeline.open_model(checkpoints / "classifier", "classifier")
+    (tmp_path / "lines.txt").write_text("the quick fox\n")
+    answers = {}
+    for number, labels in enumerate([("POSITIVE", "NEGATIVE"), ("0", "1"), ("good", "bad")]):
+        caplog.clear()
+        model.config = model.config.replace(labels=labels)
+        checkpoint_directory.save(tmp_path / str(number), model, tokenizer)
+        predict.main(["--checkpoint", str(tmp_path / str(number)), "--classify", str(tmp_path / "lines.txt"), "--task",
+                      "SST-2", "--output", str(tmp_path / "out.jsonl")])
+        answers[labels[0]] = json.loads((tmp_path / "out.jsonl").read_text())["scores"]
+        assert ("are taken to be 0, 1" in caplog.text) == (labels != ("0", "1"))
+    assert answers["POSITIVE"] == pytest.approx({"1": answers["0"]["0"], "0": answers["0"]["1"]})
+    assert answers["good"] == answers["0"]
+    model.config = model.config.replace(labels=None, text_columns=("sentence1", "sentence2"))
+    checkpoint_directory.save(tmp_path / "pairs", model, tokenizer)
+    command = ["--checkpoint", str(tmp_path / "pairs"), "--classify"]
+    with pytest.raises(InputError, match="was trained on pairs of texts, but SST-2 has single texts"):
+        predict.main([*command, str(tmp_path / "lines.txt"), "--task", "SST-2"])
+    (tmp_path / "pairs.csv").write_text("sentence1,sentence2\na,b\n")
+    with pytest.raises(InputError, match="sentence2 and sentence1 are named, the other way round"):
+        predict.main([*command, str(tmp_path / "pairs.csv"), "--text-column", "sentence2", "--text-pair-column",
+                      "sentence1"])

@@ -220,3 +220,20 @@ def test_empty_texts_are_counted(tmp_path):
         task.read(None, split)
     said = [line for line in task.said if "8 of 40 examples have an empty text" in line]
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("labels, values", [
+    (("-1", "1"), ["-1.0", "1.0"]), (("None", "Some"), ["none", "some"]), (("Hidden", "Open"), ["hidden", "open"]),
+    (("-1", "1"), ["-1", "1"])])
+def test_what_stands_for_no_label_is_one_where_a_label_is_so_spelled(tmp_path, labels, values):
+    path = table(tmp_path / "test.csv", ["text", "label"], [["one", values[0]], ["two", values[1]], ["three", ""]])
+    task = OwnFiles(Sources({"test": path}), Trained(labels, False, ("text",)))
+    assert [example.label for example in task.read(None, "test")] == [*labels, None]
+
+
+@pytest.mark.parametrize("trained, expected", [
+    (("1", "0"), ["0", "1"]), (("10", "9"), ["9", "10"]), (("good", "bad"), ["good", "bad"])])
+def test_which_label_f1_is_of_is_said_and_numbers_stand_in_order(tmp_path, trained, expected):
+    path = table(tmp_path / "test.csv", ["text", "label"], [["one", trained[0]], ["two", trained[1]]])
+    task = OwnFiles(Sources({"test": path}), Trained(trained, False, ("text",)))
+    assert task.labels == expected and f"f1 is that of the label {expected[1]}" in task.said

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import mxnet as mx
 import numpy as np
@@ -15,12 +16,15 @@ from bort_mx.checkpoints.loading import assemble
 from bort_mx.checkpoints.loading import read as read_checkpoint
 from bort_mx.checkpoints.weights import Weights
 from bort_mx.data.tasks import Example, Examples, get_task
+from bort_mx.distributed import Workers
 from bort_mx.errors import InputError
-from bort_mx.finetuning.classifier import classifier_of, outputs_for, released_note
+from bort_mx.finetuning.classifier import classifier_of, released_note
 from bort_mx.finetuning.evaluation import evaluate
 from bort_mx.finetuning.finetune import finetune
 from bort_mx.finetuning.predictions import write_predictions
 from bort_mx.finetuning.start import _vocabulary
+from bort_mx.finetuning.teacher import Teacher
+from bort_mx.inference.task_outputs import outputs_for
 from bort_mx.models import build_model
 
 
@@ -96,11 +100,22 @@ def test_outputs_are_told_by_their_labels_not_by_their_order(trained, pairs, tmp
 
 @pytest.mark.parametrize("outputs, labels, columns", [
     (["1", "0"], "['0', '1']", [1, 0]), (["0", "1"], "['1', '0']", [1, 0]), (["0", "1"], "['0', '1']", [0, 1]),
-    (["0", "1"], "[b, a]", [0, 1]), (["a", "b"], "[b, a]", [1, 0]), (None, "['1', '0']", [0, 1]),
-    (["-1", "1"], "['1', '-1']", [1, 0])])
+    (["0", "1"], "[b, a]", [0, 1]), (["a", "b"], "[b, a]", [1, 0]), (None, "['1', '0']", [1, 0]),
+    (["-1", "1"], "['1', '-1']", [1, 0]), (["1.0", "0.0"], "['0', '1']", [1, 0]), (["01", "00"], "['0', '1']", [1, 0]),
+    (["True", "False"], "['0', '1']", [1, 0]),
+    (None, "['1', '2']", [0, 1]), (["LABEL_2", "LABEL_1"], "['1', '2']", [1, 0])])
 def test_numbers_that_are_the_tasks_own_labels_are_names(pairs, tmp_path, outputs, labels, columns):
     task = get_task(described(pairs, tmp_path / "data", labels))
-    assert outputs_for(outputs, task, "x") == columns
+    assert outputs_for(outputs, task, "x", "give another") == columns
+
+
+@pytest.mark.parametrize("outputs, task", [
+    (["positive", "other"], "SST-2"), (["positive", "LABEL_1"], "SST-2"), (["1", "x"], "SST-2"),
+    (["2", "1"], "['1', '3']"), (["0", "1"], "['1', '2']")])
+def test_names_that_contradict_their_order_are_refused(pairs, tmp_path, outputs, task):
+    task = get_task(described(pairs, tmp_path / "data", task) if task[0] == "[" else task)
+    with pytest.raises(InputError, match=f"^x: has the labels {', '.join(outputs)}, .*; give another$"):
+        outputs_for(outputs, task, "x", "give another")
 
 
 def test_other_labels_are_refused_and_numbers_take_any(trained, pairs, tmp_path):
@@ -146,7 +161,9 @@ def test_outputs_are_reordered_whatever_the_head(family, parts):
     ({"0": "NEGATIVE", "1": "POSITIVE"}, "SST-2", [0, 1]), ({"0": "LABEL_1", "1": "LABEL_0"}, "CoLA", [1, 0]),
     ({"0": "1", "1": "0"}, "SST-2", [1, 0]), ({"0": 1, "1": 0}, "MRPC", [1, 0]),
     ({"0": "POSITIVE", "1": "NEGATIVE"}, "SST-2", [1, 0]), ({"0": "equivalent", "1": "Not equivalent"}, "MRPC", [1, 0]),
-    ({"0": "good", "1": "bad"}, "SST-2", [0, 1]), ({"0": "entailment", "1": "not entailment"}, "RTE", [1, 0]),
+    ({"0": "good", "1": "bad"}, "SST-2", [0, 1]), ({"0": "POS", "1": "NEG"}, "SST-2", [1, 0]),
+    ({"0": 1.0, "1": 0.0}, "SST-2", [1, 0]), ({"0": True, "1": False}, "CoLA", [1, 0]),
+    ({"0": "entailment", "1": "not entailment"}, "RTE", [1, 0]),
     ({"1": "a", "2": "b"}, "RTE", [0, 1]), (["a", "b"], "RTE", [0, 1]), ({"0": None, "1": "x"}, "RTE", [0, 1]),
     ({"0": "\ud800", "1": "x"}, "RTE", [0, 1]), ({"0": "True", "1": "False"}, "BoolQ", [1, 0])])
 def test_labels_of_a_hugging_face_folder(tokenizer, tmp_path, told, task, columns):
@@ -225,3 +242,35 @@ def test_a_trained_classifier_is_not(trained):
 def test_what_to_know_of_the_papers_checkpoint_is_said():
     note, = released_note("amazon/bort")
     assert "<unk>" in note and "--checkpoint" in note and released_note("runs/RTE") == []
+
+
+def test_texts_are_cut_as_the_classifier_was_trained_whatever_the_task_says(small, pairs, tmp_path):
+    """By a description with cut: first; predicted and taught by one that says nothing of it."""
+    first = described(pairs, tmp_path / "first", "[not_entailment, entailment]\ncut: first")
+    other = described(pairs, tmp_path / "other", "[not_entailment, entailment]")
+    trained = dataclasses.replace(small, task=first, epochs=1, max_length=10, output_dir=str(tmp_path / "run"))
+    finetune(trained)
+    found = {}
+    for name, task in (("as-trained", first), ("other-task", other)):
+        options = dataclasses.replace(small, task=task, predict_only=True, checkpoint=str(tmp_path / "run"),
+                                      output_dir=str(tmp_path / name))
+        found[name] = finetune(options), (tmp_path / name / "predictions.tsv").read_text()
+    assert found["as-trained"][1] == found["other-task"][1] == (tmp_path / "run/predictions.tsv").read_text()
+    assert any("of two texts the first is cut, as" in note for note in found["other-task"][0]["notes"])
+    assert not any("of two texts" in note for note in found["as-trained"][0]["notes"])
+    scores = [Teacher(read_checkpoint(tmp_path / "run"), str(tmp_path / "run"), get_task(task), mx.cpu(), 8).scores(
+        [("a " * 30, "b " * 30), ("a b " * 20, "c")], Workers()) for task in (first, other)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_resumed_run_tells_what_was_assumed_at_its_start(trained, tmp_path):
+    options, _ = trained
+    again = dataclasses.replace(options, checkpoint=options.output_dir, epochs=2, output_dir=str(tmp_path / "whole"))
+    whole = finetune(again)
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    (tmp_path / "killed/results.json").unlink()
+    steps = sorted((tmp_path / "killed/checkpoints").glob("step-*"), key=lambda path: int(path.name[5:]))
+    shutil.rmtree(steps[-1])
+    assert len(steps) > 1
+    resumed = finetune(dataclasses.replace(again, output_dir=str(tmp_path / "killed"), resume="auto"))
+    assert resumed["notes"] == whole["notes"] and any("left out for a new one" in note for note in whole["notes"])

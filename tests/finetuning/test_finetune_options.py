@@ -7,6 +7,7 @@ import pytest
 from finetuning_runs import weights
 
 from bort_mx.checkpoints import load
+from bort_mx.commands.finetune import run_arguments
 from bort_mx.data.tasks import get_task
 from bort_mx.errors import InputError
 from bort_mx.finetuning.finetune import finetune
@@ -45,8 +46,24 @@ def test_classifiers(small, tmp_path):
     (dict(epochs=-10 ** 400), "must be at least 1"),
     (dict(learning_rate=np.inf), "--learning-rate inf: must be finite"), (dict(warmup=np.nan), "--warmup nan"),
     (dict(patience=3), "--patience 3 requires --early-stopping"),
+    (dict(early_stopping=True, evaluation_interval=0), "--early-stopping: with --evaluation-interval 0"),
+    (dict(task="RTE", teacher="t", kd_weight=0.0), "--kd-weight 0: nothing would be learnt from --teacher t"),
+    (dict(task="RTE", split_seed=5), "--split-seed 5: no dev set is split off here"),
+    (dict(train="a.csv", dev="b.csv", split_seed=5), "--split-seed 5: no dev set is split off here"),
     (dict(keep_classifier=True, pooler=True), "--keep-classifier uses the classifier as it was trained"),
     (dict(checkpoint="fresh", predict_only=True), "fresh has no classifier; leave out --predict-only")])
 def test_options_out_of_range_are_refused_by_name(values, message):
     with pytest.raises(InputError, match=message):
         FineTuningOptions(**values)
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--keep-classifier", "--pooling", "first"], "--keep-classifier .*; leave out --pooling"),
+    (["--keep-classifier", "--classifier-init", "uniform"], "--keep-classifier .*; leave out --classifier-init"),
+    (["--keep-classifier", "--no-pooler"], "--keep-classifier .*; leave out --no-pooler"),
+    (["--epochs", "1", "--max-epochs", "10"], "--epochs is the number of epochs, .*; leave out --max-epochs")])
+def test_what_another_option_makes_idle_is_refused(tmp_path, words, message):
+    with pytest.raises(InputError, match=message):
+        run_arguments(["--task", "RTE", "--data-dir", "none", "--checkpoint", "none", "--output-dir",
+                       str(tmp_path / "run"), *words])
+    assert not (tmp_path / "run").exists()

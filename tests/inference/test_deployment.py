@@ -16,7 +16,7 @@ from bort_mx.data.tokenizers import train_sentencepiece
 from bort_mx.errors import InputError
 from bort_mx.inference import deployment, engines, pipeline, yardstick
 from bort_mx.inference.deployment import Candidate
-from bort_mx.models import build_model
+from bort_mx.models import ModelConfig, build_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -84,7 +84,7 @@ def test_a_task_is_scored_by_its_criterion_whatever_the_order_of_labels(folder, 
     task = get_task("RTE")
     dev = Examples([Example(i, (line, "x"), task.labels[i % 2]) for i, line in enumerate(LINES)])
     order = tuple(reversed(list(map(str, task.labels))))
-    model = type("Model", (), {"config": type("Config", (), {"labels": order})})
+    model = type("Model", (), {"config": ModelConfig(Architecture(1, 1, 8, 8), 50, "classifier", labels=order)})
     right = np.array([[i % 2 == 1, i % 2 == 0] for i in range(len(LINES))], float)  # in the model's order
     right[:3] = 1 - right[:3]
     monkeypatch.setattr(yardstick, "classify", lambda *args: iter(right))
@@ -169,3 +169,29 @@ def test_static_and_float_layers_from_the_command_line(folder, tmp_path, capsys)
     assert "static int8, 7-bit weights, 3 layers float32" in capsys.readouterr().out
     kinds = [node.op_type for node in onnx.load(str(tmp_path / "m.onnx")).graph.node]
     assert kinds.count("QuantizeLinear") > 0 and kinds.count("MatMul") == 13 + 4  # and two products of each attention
+
+
+@pytest.mark.parametrize("labels, percent", [
+    (("POSITIVE", "NEGATIVE"), 75), (("1", "0"), 75), (("1.0", "0.0"), 75), (("0", "1"), 25), (None, 25)])
+def test_a_task_is_scored_whatever_the_labels_are_called(folder, monkeypatch, caplog, labels, percent):
+    task = get_task("SST-2")
+    dev = Examples([Example(i, (line,), task.labels[i % 2]) for i, line in enumerate(LINES)])
+    model = type("Model", (), {"config": ModelConfig(Architecture(1, 1, 8, 8), 50, "classifier", labels=labels)})
+    right = np.array([[i % 2 == 1, i % 2 == 0] for i in range(len(LINES))], float)  # output 0 is label 1
+    right[:3] = 1 - right[:3]
+    monkeypatch.setattr(yardstick, "classify", lambda *args: iter(right))
+    stick = yardstick.of_task(task, dev, None)
+    assert [stick.score(model) for _ in range(2)] == [pytest.approx(percent)] * 2
+    said = {("POSITIVE", "NEGATIVE"): "are taken to be 0, 1", None: "does not tell"}.get(labels)
+    assert caplog.text.count(said) == 1 if said else True
+
+
+def test_a_task_of_another_kind_is_refused(folder, monkeypatch):
+    dev = Examples([Example(i, (line,), "01"[i % 2]) for i, line in enumerate(LINES)])
+    monkeypatch.setattr(yardstick, "classify", lambda *args: iter(np.zeros((len(LINES), 2))))
+    for changes, message in (({"problem_type": "multi_label_classification"}, "problem_type is multi_label"),
+                             ({"text_columns": ("a", "b")}, "was trained on pairs of texts"),
+                             ({"labels": ("positive", "other")}, "some of them in another place")):
+        config = ModelConfig(Architecture(1, 1, 8, 8), 50, "classifier", **changes)
+        with pytest.raises(InputError, match=message):
+            yardstick.of_task(get_task("SST-2"), dev, None).score(type("Model", (), {"config": config}))

@@ -3,6 +3,7 @@
 import collections
 import filecmp
 import pathlib
+import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from bort_mx.data.splitting import dev_size, split_off
@@ -180,7 +181,12 @@ class OwnFiles(CustomTask):
     def _find_labels(self) -> Any:
         """The labels, and whether the task is a regression; of the checkpoint if that tells, else of a file."""
         if self._trained is not None and (self._trained.labels or self._trained.is_regression):
-            return list(self._trained.labels), self._trained.is_regression
+            labels = list(self._trained.labels)
+            if labels and all(re.fullmatch(r"-?\d+", label) for label in labels):
+                labels.sort(key=int)  # as those of a training set are
+            if len(labels) == 2 and self._columns.get("label") is not None:
+                self.said.append(f"f1 is that of the label {labels[1]}")
+            return labels, self._trained.is_regression
         path = self._paths.get("train") or self._paths.get("dev") or self._path
         column = self._columns.get("label")
         if column is None:

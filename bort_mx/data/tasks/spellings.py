@@ -18,7 +18,8 @@ NO_LABEL = ("", "-1", "-1.0", "hidden", *MISSING)
 
 def means_no_label(value: Any, labels: Sequence[str] = ()) -> bool:
     """Whether a test set's value says that there is no label: null, empty, -1, hidden, and no label is so spelled."""
-    return value is None or str(value) not in labels and str(value).strip().lower() in NO_LABEL
+    return value is None or (str(value).strip().lower() in NO_LABEL and str(value) not in labels
+                             and _spelled_otherwise(str(value), labels) is None)
 
 
 def tidy(text: str) -> str:
