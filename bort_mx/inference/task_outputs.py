@@ -4,22 +4,21 @@
 """
 
 import re
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from bort_mx.data.tasks import Task
 from bort_mx.errors import InputError
-from bort_mx.models.config import ModelConfig
 
 SHORTEST = 3
 """Letters of a label that may stand for a longer name, as POS for positive."""
 
 
-def fit(config: ModelConfig, labels: Optional[Sequence[str]], task: Task, path: str, option: str,
+def fit(config: Any, labels: Optional[Sequence[str]], task: Task, path: str, option: str,
         advice: str) -> Tuple[List[int], List[str]]:
     """For each of a task's outputs, find the classifier's that stands for it.
 
     Args:
-        config: the classifier's.
+        config: the classifier's `ModelConfig`.
         labels: what its outputs stand for, in order; None if that is not known.
         task: the task.
         path, option: what the classifier is from, and the option that gave it, for errors and notes.
