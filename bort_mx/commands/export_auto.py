@@ -55,8 +55,8 @@ def _by_task(weights: Any, name: str, data_dir: Optional[str]) -> Tuple[Calibrat
     except MissingSplit:
         print(f"{task.key}: no training set, so calibration takes texts of dev")
         examples = dev
-    return (calibrate(weights, batches_of(weights, weights.tokenizer, texts_of(examples))),
-            of_task(task, dev, weights.tokenizer))
+    stick = of_task(task, dev, weights.tokenizer, weights.config)
+    return calibrate(weights, batches_of(weights, weights.tokenizer, texts_of(examples))), stick
 
 
 def _by_texts(weights: Any, texts: Optional[Sequence[Text]]) -> Tuple[Calibration, Yardstick]:

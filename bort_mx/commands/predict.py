@@ -15,7 +15,7 @@ from bort_mx.commands.answer_tally import Tally
 from bort_mx.commands.last_lines import say_first, say_last
 from bort_mx.data.input_texts import open_lines, read_texts
 from bort_mx.data.table_records import is_table
-from bort_mx.data.tasks import get_task
+from bort_mx.data.tasks import Task, get_task
 from bort_mx.errors import InputError
 from bort_mx.inference import fill_mask, pipeline, text_pipelines
 from bort_mx.inference.task_outputs import fit
@@ -220,10 +220,10 @@ def _write_json_lines(output: Optional[str], answers: Iterable[Dict], count: int
 
 def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Optional[str], output: Optional[str],
                    batch_size: Optional[int]) -> None:
-    known = task and get_task(task)
+    known = get_task(task) if task else None
     lines = open_lines(pathlib.Path(path))
     model, tokenizer = pipeline.open_model(checkpoint, "classifier")
-    labels = _label_names(task, model.config, checkpoint)
+    labels = _label_names(known, model.config, checkpoint)
     if known and model.config.max_length is None:  # no training of ours says how texts are cut
         model.config = model.config.replace(cut=known.cut)
     trained = model.config.text_columns or (known.text_names if known else ())
@@ -238,7 +238,7 @@ def _classify_file(checkpoint: str, path: str, columns: Sequence[str], task: Opt
         logger.warning("%s: the model %s", output, tally.constant())
 
 
-def _label_names(task: Optional[str], config: Any, checkpoint: str) -> List[str]:
+def _label_names(task: Optional[Task], config: Any, checkpoint: str) -> List[str]:
     """The names of the classifier's outputs, in their order.
 
     With a task they are its labels, otherwise the checkpoint's own, otherwise numbers.
@@ -246,18 +246,11 @@ def _label_names(task: Optional[str], config: Any, checkpoint: str) -> List[str]
     own = list(config.labels or [])
     if task is None:
         return own or [str(i) for i in range(config.num_labels)]
-    known = get_task(task)
-    kind = pipeline.problem_type(config)
-    if kind != ("regression" if known.is_regression else "single_label_classification"):
-        raise InputError(f"--task {task}: the classifier's problem_type is {kind}; leave --task out")
-    if known.num_labels != config.num_labels:
-        raise InputError(f"--task {task}: has {known.num_labels} outputs, the classifier {config.num_labels}; give the "
-                         "task that it was trained on")
-    columns, notes = fit(config, own or None, known, checkpoint, "--checkpoint",
+    columns, notes = fit(config, own or None, task, checkpoint, "--checkpoint",
                          "leave --task out, or give the task that it was trained on")
     for note in notes:
         logger.warning("%s", note)
-    labels = dict(zip(columns, known.labels))
+    labels = dict(zip(columns, task.labels))
     return [labels[i] for i in range(len(labels))]
 
 

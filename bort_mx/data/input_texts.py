@@ -125,7 +125,7 @@ def _columns(path: pathlib.Path, given: Sequence[str], trained: Sequence[str]) -
                          + (" and --text-pair-column" if len(trained) == 2 else " alone"))
     if list(given) == list(trained)[::-1] != list(trained):
         raise InputError(f"{path}: {' and '.join(given)} are named, the other way round than the "
-                         f"checkpoint was trained; give --text-column {trained[0]} --text-pair-column {trained[1]}")
+                         f"task has them; give --text-column {trained[0]} --text-pair-column {trained[1]}")
     absent = next((name for name in wanted if name not in there), None)
     usual = _usual(there, len(trained) or None)
     if absent is None and wanted:

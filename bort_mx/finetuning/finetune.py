@@ -174,7 +174,8 @@ def _model(settled: Settled, data: TaskData, run: RunDirectory, workers: Workers
         options = dataclasses.replace(options, max_length=weights.config.longest)
         if weights.config.longest < min(LONGEST, weights.config.num_positions):
             notes = [*notes, f"texts are cut to {trained} tokens, as {options.checkpoint} was trained"]
-    if options.predict_only and trained is not None and weights.config.cut != data.task.cut:
+    pairs = len(data.task.text_names) == 2
+    if options.predict_only and trained is not None and pairs and weights.config.cut != data.task.cut:
         notes = [*notes, f"of two texts the {'first' if weights.config.cut == 'first' else 'longer one'} is cut, as "
                          f"{options.checkpoint} was trained"]
     new_head = run.checkpoint is None and not options.predict_only and not options.keep_classifier

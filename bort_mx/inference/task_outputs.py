@@ -38,7 +38,7 @@ def fit(config: Any, labels: Optional[Sequence[str]], task: Task, path: str, opt
                          f"{'values' if task.is_regression else 'one label for each example'}; {advice}")
     texts, columns = list(task.text_names), list(config.text_columns)
     trained = len(columns) or (2 if config.pooling == "segments" else None)
-    if texts and trained not in (None, len(texts)):
+    if trained not in (None, len(texts)):
         kinds = ["pairs of texts" if count == 2 else "single texts" for count in (trained, len(texts))]
         raise InputError(f"{source}: was trained on {kinds[0]}, but {task.key} has {kinds[1]} ({', '.join(texts)}); "
                          "give a checkpoint fine-tuned on such texts")
@@ -50,9 +50,9 @@ def fit(config: Any, labels: Optional[Sequence[str]], task: Task, path: str, opt
     found, notes = outputs_for(labels, task, source, advice), []
     there = [labels[i] for i in found] if labels else []
     if not are_told(labels) and there != list(task.labels):
-        how = "" if found == sorted(found) else "by their numbers"
+        how = "in this order" if found == sorted(found) else "by their numbers"
         notes.append(f"{path} does not tell what its outputs stand for; they are taken to be {named(task.labels)}, "
-                     f"{how or 'in this order'}; if they are not, name them by id2label in its config.json")
+                     f"{how}; if they are not, name them by id2label in its config.json")
     elif [label.lower() for label in there] != [label.lower() for label in task.labels]:
         notes.append(f"the labels {named(there)} of {path} are taken to be {named(task.labels)}")
     return found, notes

@@ -30,27 +30,25 @@ class Yardstick(NamedTuple):
     """Model or engine → percent."""
 
 
-def of_task(task: Task, dev: Examples, tokenizer: Any) -> Yardstick:
+def of_task(task: Task, dev: Examples, tokenizer: Any, config: Any) -> Yardstick:
     """The task's criterion on its dev set.
 
+    Args:
+        task, dev: the task and its examples.
+        tokenizer, config: the model's; `config` is a `ModelConfig`.
     Raises:
-        InputError: an example without a label; from `score`, a model with other outputs than the task's.
+        InputError: an example without a label; a model with other outputs or labels than the task's.
     """
     task.gold(dev)
+    columns, notes = fit(config, list(config.labels or []) or None, task, "the model", "",
+                         "give the task that it was fine-tuned on")
+    for note in notes:
+        logger.warning("%s", note)
     texts = texts_of(dev)
-    said: List[str] = []
 
     def score(model: Any) -> float:
         """The criterion, times 100."""
         found = np.array(list(classify(model, tokenizer, texts)))  # (N, C)
-        if found.shape[1] != task.num_labels:
-            raise InputError(f"--task {task.key}: has {task.num_labels} outputs, the model {found.shape[1]}")
-        columns, notes = fit(model.config, list(model.config.labels or []) or None, task, "the model", "",
-                             "give the task that it was fine-tuned on")
-        for note in notes:
-            if note not in said:
-                said.append(note)
-                logger.warning("%s", note)
         found = found[:, columns]  # perhaps in another order
         return 100 * task.metrics_of(dev, task.predictions_from_scores(dev, found))[task.criterion]
 

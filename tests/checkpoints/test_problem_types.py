@@ -112,8 +112,8 @@ def test_it_fits_no_task_of_another_kind_and_goes_with_its_classifier(tmp_path):
     weights = read(tmp_path)
     with pytest.raises(InputError, match="problem_type is multi_label_classification, but .*RTE has one label"):
         classifier_of(weights, str(tmp_path), get_task("RTE"))
-    with pytest.raises(InputError, match="problem_type is multi_label_classification; leave --task out"):
-        predict._label_names("RTE", weights.config, "x")
+    with pytest.raises(InputError, match="problem_type is multi_label_classification, but RTE has one.*; leave --task"):
+        predict._label_names(get_task("RTE"), weights.config, "x")
     assert without_classifier(weights).config.problem_type is None
     assert load(tmp_path, "classifier", num_labels=5)[2].problem_type is None
     assert load(tmp_path, "encoder")[2].problem_type is None

@@ -261,7 +261,8 @@ def test_a_head_that_is_absent_is_an_error_alone(checkpoints, caplog, checkpoint
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/latin.txt"],
      "latin.txt: not UTF-8 text, byte 0xe9 at byte offset 7; convert the file to UTF-8"),
     (["--checkpoint", "{0}/classifier", "--classify", "{0}/blank.txt"], "blank.txt: holds no text"),
-    (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--task", "MNLI-matched"], "has 3 outputs"),
+    (["--checkpoint", "{0}/classifier", "--classify", "{0}/lines.txt", "--task", "MNLI-matched"],
+     "has 2 labels, but MNLI-matched has contradiction, neutral, entailment; leave --task out"),
     (["--checkpoint", "{0}/encoder", "--embed", "{0}/lines.txt", "--output", "e.npy", "--pooling", "max"],
      "mean, first")])
 def test_what_cannot_be_done_is_refused(checkpoints, arguments, complaint):

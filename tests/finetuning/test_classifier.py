@@ -193,6 +193,16 @@ def test_a_classifier_of_another_number_of_texts_is_refused(columns, task, messa
         classifier_of(weights, "x", get_task(task), "--teacher")
 
 
+def test_how_outputs_without_names_are_taken_is_said(pairs, tmp_path):
+    cases = ("['1', '0']", "1, 0, by their numbers; if"), ("[b, a]", "b, a, in this order; if")
+    for number, (labels, how) in enumerate(cases):
+        task = get_task(described(pairs, tmp_path / str(number), labels))
+        model = build_model(TINY, 300, "classifier", num_labels=2)
+        weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")
+        _, (note,) = classifier_of(weights, "x", task)
+        assert f"x does not tell what its outputs stand for; they are taken to be {how}" in note
+
+
 def test_odd_labels_make_one_line():
     model = build_model(TINY, 300, "classifier", num_labels=2, labels=("a\nb", "x" * 100_000))
     weights = Weights(model.config, checkpoint_directory.tensors_of(model), None, "x")

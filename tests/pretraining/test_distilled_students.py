@@ -387,6 +387,10 @@ def test_layers_and_pairs():
     assert layers_of(4, 6, "spread") == [1, 2, 3, 5] and layers_of(4, 6, "lower") == [0, 1, 2, 3]
     assert pairs_of_layers(2, 6, every=True) == [(0, 0), (1, 3), (2, 6)] and pairs_of_layers(2, 5, False) == [(2, 5)]
     assert pairs_of_layers(4, 1, every=True) == [(0, 0), (1, 1), (2, 1), (3, 1), (4, 1)]  # a deeper student
+    other, student = (build_model(Architecture(2, 2, 16, 24), 50, family="bert", activation=name)
+                      for name in ("relu", "gelu"))
+    with pytest.raises(InputError, match="the teacher's activation is relu, and a new student has gelu"):
+        start_from_teacher(student, other, "lower", SAMPLE)
     with pytest.raises(InputError, match="the student has 3 layers, the teacher only 2"):
         layers_of(3, 2, "lower")
 
