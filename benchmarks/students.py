@@ -11,7 +11,9 @@ students' only, as "inner 1". MINILM is the folder `model` of the package gt-all
 
 A core-hour is an hour of CPU time of one thread, whatever else the machine does. The seconds of a step are measured
 first, by the same command for few steps (`calibrate`); a student's number of steps is then fixed, so that its learning
-rate ends at 0 there. The record has the CPU seconds that the run took in the end.
+rate ends at 0 there. The record has the CPU seconds that the run took in the end. --workers 2 has two workers of one
+thread each share the steps of a pre-training, which are the same; the record then has the seconds of the first worker
+and the number of workers.
 """
 
 import argparse
@@ -76,6 +78,7 @@ class Driver:
         self._data_dir, self._teacher, self._runs = arguments.data_dir, arguments.teacher, pathlib.Path(arguments.runs)
         self._record = pathlib.Path(getattr(arguments, "students_record", arguments.record))
         self._only = getattr(arguments, "students", None)
+        self._workers = getattr(arguments, "workers", 1)
         self._process: Optional[subprocess.Popen] = None
         self.stopping = False
 
@@ -210,20 +213,25 @@ class Driver:
     def _pretrain(self, name: str, script: str, options: List[str]) -> Optional[Dict]:
         out = self._runs / name
         places = ["--data", str(self._runs / "data"), "--output-dir", str(out)]
-        if self._program(script, [*places, *options]):
+        workers = self._workers if script == "run_pretraining.py" else 1
+        if self._program(script, [*places, *options], workers):
             return None
         results = files.read_json(out / "results.json")
         kept = {key: value for key, value in results.items() if key.startswith("validation_") or key == "steps"}
-        return {"results": kept, "cost": files.read_json(out / "cost.json"), "options": options}
+        return {"results": kept, "cost": files.read_json(out / "cost.json"), "options": options,
+                **({"workers": workers} if workers > 1 else {})}
 
-    def _program(self, script: str, options: List[str]) -> int:
-        """Run a program to its end. Returns 0, or `STOPPED`."""
+    def _program(self, script: str, options: List[str], workers: int = 1) -> int:
+        """Run a program to its end, on some workers. Returns 0, or `STOPPED`."""
+        horovodrun = pathlib.Path(sys.executable).with_name("horovodrun")
+        launcher = [str(horovodrun), "--gloo", "-np", str(workers)] if workers > 1 else []
         log = self._runs / f"driver-{os.getpid()}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / script), *options, "--resume", "auto"], stdout=output,
-                stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+                [*launcher, sys.executable, str(ROOT / script), *options, "--resume", "auto"],
+                stdout=output, stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
             if self.stopping:
                 self.stop()
             code = self._process.wait()
@@ -282,7 +290,7 @@ def table(path: os.PathLike) -> str:
         if not medians and training is None:
             continue
         mean = f"{100 * statistics.mean(medians):.1f}" if len(medians) == len(TASKS) else "–"
-        spent = [f"{hours}", f"{training['cost']['cpu_seconds'] / 3600:.2f}",
+        spent = [f"{hours}", f"{training['cost']['cpu_seconds'] * training.get('workers', 1) / 3600:.2f}",
                  f"{training['results']['steps']:,}"] if training else ["–"] * 3
         lines.append(f"| {name} | {' | '.join(spent)} | {' | '.join(cells)} | {mean} |")
     return "\n".join(lines)
@@ -323,6 +331,7 @@ def main() -> None:
     parser.add_argument("--runs", default="runs/students")
     parser.add_argument("--record", default=str(RECORD))
     parser.add_argument("--students", nargs="+", help='only these, each as "RECIPE HOURS"')
+    parser.add_argument("--workers", type=int, default=1, help="of each pre-training, by horovodrun")
     parser.add_argument("--until", type=next_time, help="HH:MM: stop then, after a checkpoint")
     arguments = parser.parse_args()
     unknown = set(arguments.students or ()) - {f"{step.recipe} {step.hours}" for step in plan()}

@@ -141,7 +141,8 @@ def plan(only: Optional[Collection[str]] = None) -> List[Step]:
     students = [("inner", 1), ("inner, MNLI first", 1), ("transformers", 1), ("paper", 1), ("mlm", 1), ("inner", 8),
                 (TEACHER, 0), ("inner, task teacher", 1), ("inner, task teacher, more texts", 1),
                 ("teacher of MNLI", 0), ("inner, task teacher of MNLI", 1),
-                ("wide", 1), ("wide, task teacher", 1), ("wide", 4), ("inner", 4), ("inner, task teacher", 4),
+                ("wide", 1), ("wide, task teacher", 1), ("wide", 4), ("inner", 2), ("inner, task teacher", 2),
+                ("inner", 4), ("inner, task teacher", 4),
                 *((name, 1) for name in ABLATIONS)]
     students += [(name, hours) for hours in (2, 4) for name in COMPARED] + [(name, 8) for name in COMPARED]
     steps: List[Step] = []

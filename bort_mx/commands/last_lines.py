@@ -24,6 +24,15 @@ def say_first(text: str, aside: bool = False) -> None:
         print(f"{text} …", file=sys.stderr if aside else sys.stdout, flush=True)
 
 
+def tells_what_is_next() -> bool:
+    """Whether this process is to print `say_last`'s lines: it is the first worker, and no other command started it.
+
+    Those that ask for it read what they need for these lines only then: the files of a run are the first worker's, and
+    another one may end before they are written, or run on a host that never has them.
+    """
+    return runtime.is_first_process() and not os.environ.get(runtime.WITHIN)
+
+
 def say_last(wrote: Optional[str], *following: object, instead: Sequence[object] = (), note: str = "") -> None:
     """Print "wrote …", "next: …" and "or: …"; only the first worker does, and no command that another one has started.
 
@@ -33,7 +42,7 @@ def say_last(wrote: Optional[str], *following: object, instead: Sequence[object]
         instead: those of another one that may come next; none if empty.
         note: what is said of it.
     """
-    if runtime.is_first_process() and not os.environ.get(runtime.WITHIN):
+    if tells_what_is_next():
         print(*([f"wrote {wrote}"] if wrote else []), f"next: {command_line(*map(str, following))}",
               *([f"or:   {command_line(*map(str, instead))}  # {note}"] if instead else []), sep="\n", flush=True)
 

@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from bort_mx import runtime
-from bort_mx.commands.last_lines import OWN_TABLE, predict_with, say_first, say_last
+from bort_mx.commands.last_lines import OWN_TABLE, predict_with, say_first, say_last, tells_what_is_next
 from bort_mx.commands.small_pretraining import of_student
 from bort_mx.errors import InputError
 from bort_mx.options import parse_options
@@ -20,9 +20,10 @@ BUILT_IN = ["--architecture", "2,4,128,512", "--train-vocab", "4000", "--max-ste
 def main(argv: List[str]) -> int:
     """Parse, pre-train; see `bort_mx.pretraining.pretrain`."""
     options, results = run(argv)
-    following, instead, note = _following(options.output_dir, options.loss_weights)
-    say_last(f"{options.output_dir}: {results['checkpoint']}, results.json, metrics.jsonl", *following, instead=instead,
-             note=note)
+    if tells_what_is_next():
+        following, instead, note = _following(options.output_dir, options.loss_weights)
+        say_last(f"{options.output_dir}: {results['checkpoint']}, results.json, metrics.jsonl", *following,
+                 instead=instead, note=note)
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from bort_mx import runtime
 from bort_mx.commands import pretrain
-from bort_mx.commands.last_lines import say_first, say_last
+from bort_mx.commands.last_lines import say_first, say_last, tells_what_is_next
 from bort_mx.commands.small_pretraining import of_winner
 from bort_mx.io import files
 from bort_mx.options import parse_options
@@ -24,7 +24,9 @@ BUILT_IN_TEACHER = ["--architecture", "4,4,128,512"]
 def main(argv: List[str]) -> int:
     """Parse, search; see `bort_mx.search.run.run_search`."""
     options, results = run(argv)
-    ranking = results.get("ranking", [])  # none on the hosts of other workers
+    if not tells_what_is_next():
+        return 0
+    ranking = results["ranking"]
     if not ranking or any((row["w"] or 0) > 0 for row in ranking):
         following = of_winner(options.output_dir, _data(options.data, options.output_dir), options.teacher,
                               options.seq_len, options.batch_size)

@@ -15,6 +15,7 @@ from bort_mx.cli import COMMANDS
 from bort_mx.commands import convert, export, finetune, predict, prepare, pretrain, search
 from bort_mx.commands.last_lines import command_line, predict_with, say_last
 from bort_mx.data.tokenizers import train_sentencepiece
+from bort_mx.errors import InputError
 from bort_mx.models import build_model
 
 
@@ -131,6 +132,20 @@ def test_a_chain_of_commands_names_each_next_one(tmp_path, monkeypatch, capsys):
     wrote, following = last(capsys)
     assert wrote.startswith("wrote predictions.tsv") and wrote.endswith("into runs/ft")
     assert following == "next: python -m bort_mx predict --checkpoint runs/ft --classify your-texts.txt"
+
+
+@pytest.mark.parametrize("command, options", [
+    (pretrain, pretrain.PretrainingOptions(output_dir="nowhere", losses=["relations=1", "hidden=1"], teacher="t")),
+    (search, search.SearchOptions(output_dir="nowhere")),
+])
+def test_other_workers_read_nothing_for_these_lines(command, options, monkeypatch, capsys):
+    """The first worker may still be writing, or be on another host; horovodrun fails if any worker does."""
+    monkeypatch.setattr(command, "run", lambda argv: (options, {}))
+    monkeypatch.setenv("HOROVOD_RANK", "1")
+    assert command.main([]) == 0 and capsys.readouterr().out == ""
+    monkeypatch.setenv("HOROVOD_RANK", "0")
+    with pytest.raises((InputError, KeyError)):  # as nothing is there
+        command.main([])
 
 
 @pytest.mark.parametrize("name, module", [(name, module) for name, (module, _) in COMMANDS.items()])

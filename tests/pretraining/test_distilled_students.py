@@ -198,9 +198,10 @@ def test_losses_that_leave_a_dense_layer_behind_leave_it_out(prepared, teacher, 
     assert read(tmp_path / "run").config.embedding == (None if dense else SentenceEmbedding(("mean",), steps))
 
 
-def test_one_and_two_workers_agree(prepared, teacher, tmp_path):
+@pytest.mark.parametrize("losses", [["relations", "mlm=0.2"], ["relations=1", "hidden=1"]])
+def test_one_and_two_workers_agree(prepared, teacher, tmp_path, losses):
     pytest.importorskip("horovod", exc_type=ImportError)
-    options = ["--data", prepared, "--teacher", teacher, "--losses", "relations", "mlm=0.2", *STUDENT]
+    options = ["--data", prepared, "--teacher", teacher, "--losses", *losses, *STUDENT]
     run(*options, "--output-dir", tmp_path / "one")
     process = start(*options, "--output-dir", tmp_path / "two", launcher=[
         pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H", "localhost:2"])
