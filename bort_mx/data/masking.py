@@ -104,6 +104,9 @@ class Batch:
     """(B, M) float32, 1 for a masked position, 0 where there is none."""
     numbers: Optional[np.ndarray] = None
     """(B,) int64, which of the training sequences these are; -1 for others, None if it is not known."""
+    draws: Optional[np.ndarray] = None
+    """(B, M) float32, uniform in [0, 1), by which a generator draws a token there (`pretraining.replaced_tokens`): a
+    function of the sequence and its mask, whoever computes it. None if it is not known."""
 
     @property
     def num_tokens(self) -> int:
@@ -218,7 +221,7 @@ class MaskedBatches:
         ids[:, 0] = self.bos_id  # a row that stays empty still has one token to attend to
         shape = (rows, self.max_masked)
         return Batch(ids, np.ones(rows, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.int32),
-                     np.zeros(shape, np.float32), np.full(rows, -1, np.int64))
+                     np.zeros(shape, np.float32), np.full(rows, -1, np.int64), np.zeros(shape, np.float32))
 
     def _fill(self, batch: Batch, row: int, index: int, rng: np.random.Generator) -> None:
         ids, positions, labels = mask_tokens(self.sequences[index], rng, self.vocabulary, self.probability,
@@ -228,6 +231,7 @@ class MaskedBatches:
         batch.masked_positions[row, :len(positions)] = positions
         batch.labels[row, :len(labels)] = labels
         batch.weights[row, :len(labels)] = 1
+        batch.draws[row, :len(labels)] = rng.random(len(labels), np.float32)
 
     def _trimmed(self, batch: Batch) -> Batch:
         """A batch without the columns that are padding in all rows; its length is a multiple of `ROUND`, or s."""

@@ -7,7 +7,8 @@ Dimensions: B sequences, s tokens, M masked positions per sequence, V vocabulary
 """
 
 import dataclasses
-from typing import Dict, List, Optional
+import math
+from typing import Dict, List, Optional, Tuple
 
 import mxnet as mx
 import numpy as np
@@ -64,6 +65,35 @@ def replaced_loss(scores: mx.nd.NDArray, replaced: mx.nd.NDArray, kept: mx.nd.ND
     return losses.sequence_means(values, kept)
 
 
+def draw(probabilities: mx.nd.NDArray, uniform: np.ndarray) -> np.ndarray:
+    """One id of each distribution, by inverting its cumulative sum.
+
+    MXNet's cumulative sums over a whole vocabulary take long, so that a block of about √V ids is found first.
+
+    Inputs: probabilities (N, V); uniform (N,) in [0, 1). Output: (N,) int64 in [0, V).
+    """
+    number, size = probabilities.shape
+    width = math.isqrt(size - 1) + 1
+    padding = mx.nd.zeros((number, width - size % width), ctx=probabilities.ctx)
+    blocks = mx.nd.concat(probabilities, padding, dim=1).reshape((-1, width))
+    sums = mx.nd.dot(blocks, mx.nd.ones((width, 1), ctx=probabilities.ctx)).asnumpy().reshape(number, -1)
+    block, rest = _first_above(sums, uniform * sums.sum(axis=1))
+    rows = to_device(np.arange(number) * sums.shape[1] + block, probabilities.ctx)
+    place, _ = _first_above(blocks.take(rows).asnumpy(), rest)
+    return block * width + place
+
+
+def _first_above(shares: np.ndarray, level: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Where the cumulative sum of shares (N, K) passes a level (N,), by row, and what of the level is left there.
+
+    Never a share of 0, whatever the sums are rounded to.
+    """
+    sums, last = np.cumsum(shares, axis=1), shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)
+    found = np.minimum((sums <= level[:, None]).sum(axis=1), last)
+    rows = np.arange(len(level))
+    return found, level - sums[rows, found] + shares[rows, found]
+
+
 class ReplacedTokens:
     """loss = MLM of the generator + weight · `replaced_loss`, each the mean over sequences.
 
@@ -109,7 +139,8 @@ class ReplacedTokens:
 
         Empty rows do not count, nor those in which nothing is masked.
 
-        What the generator draws follows from MXNet's generator, which each training step seeds.
+        What the generator draws follows from the batch's `draws`, so that it does not depend on how a step's sequences
+        are shared among micro-batches and workers.
         """
         ids, lengths, positions, labels, weights = (to_device(a, self._ctx) for a in (
             batch.input_ids, batch.valid_length, batch.masked_positions, batch.labels, batch.weights))
@@ -135,7 +166,7 @@ class ReplacedTokens:
 
         A drawn token that is the original one counts as original.
         """
-        drawn = mx.nd.random.multinomial(probabilities).asnumpy().reshape(batch.labels.shape)  # (B, M)
+        drawn = draw(probabilities, batch.draws.reshape(-1)).reshape(batch.labels.shape)  # (B, M)
         places = batch.weights > 0
         number = np.nonzero(places)[0]
         filled = batch.input_ids.copy()

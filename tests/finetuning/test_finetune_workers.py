@@ -42,6 +42,27 @@ def test_two_workers_equal_one(small, tmp_path):
     assert output.count(": dev accuracy") == 2  # rank 0 alone speaks
 
 
+def test_two_workers_learn_a_teachers_answers_as_one(small, finished, tmp_path):
+    """Of the task's examples and of texts without labels."""
+    pytest.importorskip("horovod", exc_type=ImportError)
+    texts = tmp_path / "texts.tsv"
+    texts.write_text("first\tsecond\n" + "".join(f"the {i} dogs run\tdogs run {i}\n" for i in range(13)))
+    options = dataclasses.replace(small, dropout=0.0, batch_size=10, epochs=1, checkpoint_interval=0,
+                                  teacher=str(finished), unlabelled=str(texts))
+    command.run(dataclasses.replace(options, output_dir=str(tmp_path / "one")))
+    process = start(*arguments(options, output_dir=str(tmp_path / "two")),
+                    launcher=[pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H",
+                              "localhost:2"])
+    _, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
+    assert len(one) == len(two) > 10
+    for mine, theirs in zip(one, two):
+        for name in mine:
+            assert theirs[name] == pytest.approx(mine[name], abs=1e-4), (name, mine["step"])
+    np.testing.assert_allclose(predicted(tmp_path / "two"), predicted(tmp_path / "one"), atol=1e-4)
+
+
 class Halves(Workers):
     """Worker `rank` of two that really are one: sums are those of both halves, computed by the test."""
 

@@ -198,10 +198,13 @@ def test_losses_that_leave_a_dense_layer_behind_leave_it_out(prepared, teacher, 
     assert read(tmp_path / "run").config.embedding == (None if dense else SentenceEmbedding(("mean",), steps))
 
 
-@pytest.mark.parametrize("losses", [["relations", "mlm=0.2"], ["relations=1", "hidden=1"]])
+@pytest.mark.parametrize("losses", [["relations", "mlm=0.2"], ["relations=1", "hidden=1", "--every-layer"],
+                                    ["embeddings"], ["replaced=50"]])
 def test_one_and_two_workers_agree(prepared, teacher, tmp_path, losses):
+    """Learning as well as ending, with losses that the next command's line opens the model for."""
     pytest.importorskip("horovod", exc_type=ImportError)
-    options = ["--data", prepared, "--teacher", teacher, "--losses", *losses, *STUDENT]
+    of_teacher = [] if losses == ["replaced=50"] else ["--teacher", teacher]
+    options = ["--data", prepared, *of_teacher, "--losses", *losses, *STUDENT]
     run(*options, "--output-dir", tmp_path / "one")
     process = start(*options, "--output-dir", tmp_path / "two", launcher=[
         pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H", "localhost:2"])
@@ -243,7 +246,8 @@ def test_the_generator_has_the_models_embeddings_and_both_learn_them():
     assert not any("word_embed" in name for name in objective.parameters)
     ids = np.random.default_rng(0).integers(5, 50, (2, 8)).astype(np.int32)
     batch = Batch(ids, np.array([8, 6], np.int32), np.array([[2, 4], [3, 0]], np.int32),
-                  np.array([[7, 8], [9, 0]], np.int32), np.array([[1, 1], [1, 0]], np.float32))
+                  np.array([[7, 8], [9, 0]], np.int32), np.array([[1, 1], [1, 0]], np.float32),
+                  draws=np.array([[0, 0.9], [0.5, 0]], np.float32))
     filled, replaced, kept = (a.asnumpy() for a in objective._fill(batch, mx.nd.one_hot(mx.nd.array([7, 9, 9, 3]), 50)))
     assert list(filled[0, [2, 4]]) == [7, 9] and filled[1, 3] == 9 and (filled[1, :3] == ids[1, :3]).all()
     assert replaced.sum() == 1 and replaced[0, 4] == 1 and kept.sum() == 14
@@ -253,6 +257,27 @@ def test_the_generator_has_the_models_embeddings_and_both_learn_them():
     expected = (entropy * kept).sum(1) / kept.sum(1)
     found = replaced_loss(*(mx.nd.array(a) for a in (scores, replaced, kept)))
     np.testing.assert_allclose(found.asnumpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 50, 1003])
+def test_tokens_are_drawn_by_their_probabilities(size):
+    """The id at which the cumulative sum passes the uniform number; one of no probability never."""
+    from bort_mx.pretraining.replaced_tokens import draw
+
+    rng = np.random.default_rng(size)
+    probabilities = rng.random((400, size)) * (rng.random((400, size)) < 0.3)
+    probabilities[:, -1] += probabilities.sum(axis=1) == 0
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    uniform = rng.random(400).astype(np.float32)
+    uniform[:2] = 0, np.nextafter(np.float32(1), np.float32(0))
+    found = draw(mx.nd.array(probabilities), uniform)
+    sums = np.cumsum(probabilities, axis=1)
+    assert (np.take_along_axis(probabilities, found[:, None], 1) > 0).all()
+    expected = (sums <= uniform[:, None].astype(float) * sums[:, -1:]).sum(axis=1)
+    off = found != expected
+    assert off.sum() <= 1, "but where rounding decides"
+    near = np.abs(np.take_along_axis(sums, np.minimum(found, expected)[:, None], 1)[:, 0] - uniform)
+    assert (near[off] < 1e-5).all()
 
 
 @pytest.mark.parametrize("sequences", ["packed", "single"])
@@ -405,7 +430,7 @@ def test_all_losses_work_on_the_device_of_the_models():
     ctx, rng = mx.cpu(1), np.random.default_rng(0)
     batch = Batch(rng.integers(5, 50, (2, 8)).astype(np.int32), np.array([8, 6], np.int32),
                   np.array([[2, 4], [3, 0]], np.int32), np.array([[7, 8], [9, 0]], np.int32),
-                  np.array([[1, 1], [1, 0]], np.float32))
+                  np.array([[1, 1], [1, 0]], np.float32), draws=rng.random((2, 2), np.float32))
     sample = batch.input_ids, batch.valid_length
     for head, summed in (("encoder", {"relations": 1.0, "hidden": 1.0, "attention": 1.0, "embeddings": 1.0}),
                          ("mlm", {"mlm": 1.0, "kd": 1.0, "relations": 1.0}), ("encoder", {"replaced": 50.0}),
