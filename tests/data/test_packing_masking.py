@@ -229,7 +229,12 @@ def test_batches_have_their_shapes_and_types(batches):
     assert batch.input_ids.shape == (8, 64) and batch.valid_length.shape == (8,)
     assert batch.masked_positions.shape == batch.labels.shape == batch.weights.shape == (8, max_masked(64))
     kinds = [value.dtype.name for value in vars(batch).values()]
-    assert kinds == ["int32", "int32", "int32", "int32", "float32", "int64"]
+    assert kinds == ["int32", "int32", "int32", "int32", "float32", "int64", "float32"]
+    assert batch.draws.shape == batch.weights.shape and ((batch.draws >= 0) & (batch.draws < 1)).all()
+    halves = [batches.at(0, 8, rank, 2) for rank in (0, 1)]
+    assert (np.concatenate([half.draws for half in halves]) == batch.draws).all()
+    drawn = batch.draws[batch.weights > 0]
+    assert len(np.unique(drawn)) > 0.9 * len(drawn)
     for row in range(8):
         valid = batch.valid_length[row]
         assert (batch.input_ids[row, valid:] == batches.pad_id).all()
