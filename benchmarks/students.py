@@ -78,6 +78,7 @@ class Driver:
         self._data_dir, self._teacher, self._runs = arguments.data_dir, arguments.teacher, pathlib.Path(arguments.runs)
         self._record = pathlib.Path(getattr(arguments, "students_record", arguments.record))
         self._only = getattr(arguments, "students", None)
+        self._tasks_of = getattr(arguments, "tasks", None) or TASKS
         self._workers = getattr(arguments, "workers", 1)
         self._process: Optional[subprocess.Popen] = None
         self.stopping = False
@@ -95,8 +96,12 @@ class Driver:
     def left(self) -> List[Step]:
         """The steps that are neither done nor wait for others or for a way of fine-tuning, in order."""
         done = self.done()
-        return [step for step in plan(self._only) if step not in done and not waits_for_a_way(step)
+        return [step for step in self.asked() if step not in done and not waits_for_a_way(step)
                 and all(other in done for other in needs(step))]
+
+    def _asked(self) -> List[Step]:
+        """The steps of the students and tasks that are asked for."""
+        return [step for step in plan(self._only) if step.kind != "finetune" or step.task in self._tasks_of]
 
     def run(self) -> None:
         """Do what is left of the plan and no other process works on."""
@@ -107,7 +112,7 @@ class Driver:
                         self._do(step)
                         break
             else:
-                waiting = [step for step in plan(self._only) if step not in self.done()]
+                waiting = [step for step in self.asked() if step not in self.done()]
                 if not waiting:
                     print(f"all steps are in {self._record}; name another by --record to do them anew", flush=True)
                 else:
@@ -167,7 +172,7 @@ class Driver:
         if made.more:
             options += ["--unlabelled", str(self._more_texts(step.task))]
         checkpoint = str(self._tasks(name, "MNLI")) if made.mnli else self._base(step)
-        options += [*rate_of(made), "--seeds", str(seeds_of(step.recipe, step.task))]
+        options += [*rate_of(made), "--seeds", str(seeds_of(step))]
         return self._finetune(step.task, checkpoint, self._tasks(name, step.task), options)
 
     def _more_texts(self, task: str) -> pathlib.Path:
@@ -331,6 +336,7 @@ def main() -> None:
     parser.add_argument("--runs", default="runs/students")
     parser.add_argument("--record", default=str(RECORD))
     parser.add_argument("--students", nargs="+", help='only these, each as "RECIPE HOURS"')
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="fine-tune on these only")
     parser.add_argument("--workers", type=int, default=1, help="of each pre-training, by horovodrun")
     parser.add_argument("--until", type=next_time, help="HH:MM: stop then, after a checkpoint")
     arguments = parser.parse_args()
@@ -346,7 +352,7 @@ def main() -> None:
     driver = Driver(arguments)
     if arguments.action == "plan":
         done = driver.done()
-        for step in plan(arguments.students):
+        for step in driver.asked():
             print("done" if step in done else "    ", *(part for part in step if part))
         return
     for number in (signal.SIGTERM, signal.SIGINT):
