@@ -99,7 +99,7 @@ class Driver:
         return [step for step in self.asked() if step not in done and not waits_for_a_way(step)
                 and all(other in done for other in needs(step))]
 
-    def _asked(self) -> List[Step]:
+    def asked(self) -> List[Step]:
         """The steps of the students and tasks that are asked for."""
         return [step for step in plan(self._only) if step.kind != "finetune" or step.task in self._tasks_of]
 
@@ -161,7 +161,8 @@ class Driver:
     def pretrain(self, step: Step) -> Optional[Dict]:
         """A student of so many core-hours."""
         a_step = self.done()[Step("calibrate", step.recipe)]["cpu_seconds_a_step"]
-        return self.train(step.recipe, f"{step.recipe}-{step.hours}h", round(step.hours * 3600 / a_step))
+        return self.train(step.recipe, f"{step.recipe}-{step.hours}h", round(step.hours * 3600 / a_step),
+                          workers=self._workers)
 
     def finetune(self, step: Step) -> Optional[Dict]:
         """All seeds of a task."""
@@ -205,20 +206,19 @@ class Driver:
     def _tasks(self, name: str, task: str) -> pathlib.Path:
         return self._runs / "tasks" / name.replace(", ", "-").replace(" ", "-") / task
 
-    def train(self, recipe: str, name: str, steps: int, *more: str) -> Optional[Dict]:
-        """A student in the folder `name`, with further options. None: it was stopped."""
+    def train(self, recipe: str, name: str, steps: int, *more: str, workers: int = 1) -> Optional[Dict]:
+        """A student in the folder `name`, with further options, by some workers. None: it was stopped."""
         how = RECIPES[recipe]
         options = ["--architecture", how.shape, *how.options, "--max-steps", str(steps)]
         if how.peer:
             return self._pretrain(name, "benchmarks/students_peer.py", options)
         teacher = self._teacher if how.teacher == GIVEN else str(self._runs / "teacher-with-head")
         return self._pretrain(name, "run_pretraining.py", [
-            *(["--teacher", teacher] if how.teacher else []), *COMMON, *options, *more])
+            *(["--teacher", teacher] if how.teacher else []), *COMMON, *options, *more], workers)
 
-    def _pretrain(self, name: str, script: str, options: List[str]) -> Optional[Dict]:
+    def _pretrain(self, name: str, script: str, options: List[str], workers: int = 1) -> Optional[Dict]:
         out = self._runs / name
         places = ["--data", str(self._runs / "data"), "--output-dir", str(out)]
-        workers = self._workers if script == "run_pretraining.py" else 1
         if self._program(script, [*places, *options], workers):
             return None
         results = files.read_json(out / "results.json")

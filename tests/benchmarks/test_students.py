@@ -24,7 +24,7 @@ def driver(students, folder, seen, stop_at=None, only=None):
     made = students.Driver(argparse.Namespace(action="run", data_dir="data", teacher=TEACHER, runs=str(folder),
                                               record=str(folder / "record.jsonl"), students=only))
 
-    def program(script, options):
+    def program(script, options, workers=1):
         seen.append((script, options))
         if len(seen) - 1 == stop_at:
             made.stop()
@@ -63,7 +63,7 @@ def test_two_processes_share_the_steps(students, tmp_path):
     first = driver(students, tmp_path, seen, only={"inner 1", "wide 4"})
     program = first._program
 
-    def with_another(script, options):
+    def with_another(script, options, workers=1):
         if script == "run_pretraining.py" and "calibration" not in options[options.index("--output-dir") + 1]:
             second.run()  # while "inner 1" is being trained
         return program(script, options)
@@ -122,6 +122,26 @@ def test_a_transfer_goes_by_mnli(students, tmp_path):
     assert mnli["--checkpoint"] == str(tmp_path / "inner-1h") and mnli["--epochs"] == "2"
     assert rte["--checkpoint"] == mnli["--output-dir"] and rte["--epochs"] == "6" and rte["--seeds"] == "5"
     assert rte["--teacher"] == own_rte["--output-dir"] + "/seed-0"
+
+
+def test_workers_share_a_pre_training_and_are_counted_and_tasks_are_chosen(students, tmp_path):
+    """The seconds of a step are those of one worker."""
+    made = students.Driver(argparse.Namespace(
+        action="run", data_dir="data", teacher=TEACHER, runs=str(tmp_path), record=str(tmp_path / "record.jsonl"),
+        students={"inner 2"}, tasks=["SST-2", "CoLA"], workers=2))
+    program, seen = driver(students, tmp_path, [])._program, []
+
+    def counted(script, options, workers=1):
+        seen.append(workers)
+        return program(script, options)
+
+    made._program = counted
+    made.run()
+    assert seen == [1, 1, 2, 1, 1]
+    pretrained, *tuned = [row for _, row in JsonlLog(tmp_path / "record.jsonl").records][1:]
+    assert pretrained["workers"] == 2 and [row["step"]["task"] for row in tuned] == ["SST-2", "CoLA"]
+    assert [row["options"][row["options"].index("--seeds") + 1] for row in tuned] == ["3", "5"]
+    assert students.table(tmp_path / "record.jsonl").splitlines()[2].startswith("| inner | 2 | 4.00 | 3,600 | – |")
 
 
 def test_a_student_without_a_teacher_waits_for_its_way_of_fine_tuning(students, tmp_path, capsys):

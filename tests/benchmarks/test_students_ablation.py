@@ -17,7 +17,7 @@ def test_every_recipe_has_a_student_of_the_same_seconds(ablation, tmp_path, monk
     """A head for the paper's teacher and the seconds of a step come first, once, whatever the seeds."""
     seen = []
 
-    def program(self, script, options):
+    def program(self, script, options, workers=1):
         out = tmp_path.__class__(options[options.index("--output-dir") + 1])
         out.mkdir(parents=True)
         steps = int(options[options.index("--max-steps") + 1])
@@ -52,7 +52,7 @@ def test_every_recipe_has_a_student_of_the_same_seconds(ablation, tmp_path, monk
 
 def test_a_stop_ends_after_the_training_that_runs(ablation, tmp_path, monkeypatch):
     """The signal goes to the program that trains; nothing else is begun, nothing is recorded."""
-    def program(self, script, options):
+    def program(self, script, options, workers=1):
         os.kill(os.getpid(), signal.SIGTERM)
         assert self.stopping
         return 130
