@@ -291,8 +291,8 @@ def table(path: os.PathLike) -> str:
             medians += [statistics.median(values)] if values else []
             spread = f" ({100 * min(values):.1f} to {100 * max(values):.1f})" if len(values) > 1 else ""
             cells.append(f"{100 * medians[-1]:.1f}{spread}" if values else "–")
-        training = rows.get(Step("pretrain", name, hours))
-        if not medians and training is None:
+        training = rows.get(Step("pretrain", fine_tuned(name).base, hours))
+        if not medians and (training is None or name not in RECIPES):
             continue
         mean = f"{100 * statistics.mean(medians):.1f}" if len(medians) == len(TASKS) else "–"
         spent = [f"{hours}", f"{training['cost']['cpu_seconds'] * training.get('workers', 1) / 3600:.2f}",
