@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 
+from launched import launched
 from side_by_side import spread
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -50,10 +51,7 @@ def speed_of_run(output: pathlib.Path, workers: int, threads: int, data: pathlib
     """
     command = [sys.executable, str(ROOT / "run_pretraining.py"), "--data", str(data), *MODEL, "--max-steps", str(steps),
                "--output-dir", str(output)]
-    if workers > 1:
-        horovodrun = pathlib.Path(sys.executable).with_name("horovodrun")
-        command = [str(horovodrun), "--gloo", "-np", str(workers), "-H", f"localhost:{workers}", *command]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    subprocess.run(launched(command, workers), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)})
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     return statistics.median(row["tokens_per_s"] for row in rows[1:] if "tokens_per_s" in row)

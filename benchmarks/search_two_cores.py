@@ -20,6 +20,8 @@ import sys
 import time
 from typing import List, Sequence
 
+from launched import launched
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMPARED = ("results.json", "ranking.csv", "candidates.jsonl", "pareto.png")
 
@@ -28,10 +30,7 @@ def command(arguments: Sequence[str], output: pathlib.Path, workers: int) -> Lis
     """The command line of one search."""
     search = [sys.executable, str(ROOT / "run_search.py"), *arguments, "--latency", "flops",
               "--output-dir", str(output)]
-    if workers == 1:
-        return search
-    horovodrun = pathlib.Path(sys.executable).with_name("horovodrun")
-    return [str(horovodrun), "--gloo", "-np", str(workers), "-H", f"localhost:{workers}", *search]
+    return launched(search, workers)
 
 
 def run(arguments: Sequence[str], output: pathlib.Path, workers: int = 1) -> dict:

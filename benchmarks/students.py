@@ -30,6 +30,7 @@ import threading
 from typing import Any, Dict, Iterator, List, Optional
 
 import seed_dots
+from launched import launched
 from students_more_texts import more_texts
 from students_plan import (
     COMMON,
@@ -78,7 +79,7 @@ class Driver:
         self._data_dir, self._teacher, self._runs = arguments.data_dir, arguments.teacher, pathlib.Path(arguments.runs)
         self._record = pathlib.Path(getattr(arguments, "students_record", arguments.record))
         self._only = getattr(arguments, "students", None)
-        self._tasks_of = getattr(arguments, "tasks", None) or TASKS
+        self._chosen_tasks = getattr(arguments, "tasks", None) or TASKS
         self._workers = getattr(arguments, "workers", 1)
         self._process: Optional[subprocess.Popen] = None
         self.stopping = False
@@ -101,7 +102,7 @@ class Driver:
 
     def asked(self) -> List[Step]:
         """The steps of the students and tasks that are asked for."""
-        return [step for step in plan(self._only) if step.kind != "finetune" or step.task in self._tasks_of]
+        return [step for step in plan(self._only) if step.kind != "finetune" or step.task in self._chosen_tasks]
 
     def run(self) -> None:
         """Do what is left of the plan and no other process works on."""
@@ -228,15 +229,12 @@ class Driver:
 
     def _program(self, script: str, options: List[str], workers: int = 1) -> int:
         """Run a program to its end, on some workers. Returns 0, or `STOPPED`."""
-        horovodrun = pathlib.Path(sys.executable).with_name("horovodrun")
-        launcher = [str(horovodrun), "--gloo", "-np", str(workers)] if workers > 1 else []
         log = self._runs / f"driver-{os.getpid()}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as output:
             self._process = subprocess.Popen(
-                [*launcher, sys.executable, str(ROOT / script), *options, "--resume", "auto"],
-                stdout=output, stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
+                launched([sys.executable, str(ROOT / script), *options, "--resume", "auto"], workers), stdout=output,
+                stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
             if self.stopping:
                 self.stop()
             code = self._process.wait()

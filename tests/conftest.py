@@ -41,6 +41,13 @@ def shared() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def two_workers():
+    """The words before a command that start it on two workers of this machine; skips without Horovod."""
+    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
+    return [str(pathlib.Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", "2", "-H", "localhost:2"]
+
+
+@pytest.fixture(scope="session")
 def load_benchmark():
     """load_benchmark(name): the module benchmarks/NAME.py, which is in no package."""
     folder = pathlib.Path(__file__).resolve().parent.parent / "benchmarks"

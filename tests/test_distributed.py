@@ -96,11 +96,9 @@ def test_a_run_agrees_on_data_and_on_the_step(tmp_path, extra, changes, message)
     assert message in of_all(work)[0]
 
 
-def two(tmp_path, script, arguments, each=""):
+def two(launcher, tmp_path, script, arguments, each=""):
     """Run a script with two workers, each in a folder of its own; `each` may hold $HOROVOD_RANK."""
-    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
     line = f'cd worker-$HOROVOD_RANK && exec "{sys.executable}" "{ROOT / script}" "$@" {each}'
-    launcher = [str(pathlib.Path(sys.executable).with_name("horovodrun")), "--gloo", "-np", "2", "-H", "localhost:2"]
     for rank in (0, 1):
         (tmp_path / f"worker-{rank}").mkdir(exist_ok=True)
     done = subprocess.run([*launcher, "sh", "-c", line, "sh", *map(str, arguments)], cwd=tmp_path, text=True,
@@ -118,21 +116,21 @@ def two(tmp_path, script, arguments, each=""):
      "differ in --rounds: "),
     ("run_search.py", ["--teacher", "x", "--data", "y"], "--steps $((HOROVOD_RANK + 1))", "differ in --steps: 1 "),
 ])
-def test_every_stage_refuses_workers_with_other_options(tmp_path, script, arguments, each, message):
-    said = two(tmp_path, script, [*arguments, "--output-dir", "out"], each)
+def test_every_stage_refuses_workers_with_other_options(two_workers, tmp_path, script, arguments, each, message):
+    said = two(two_workers, tmp_path, script, [*arguments, "--output-dir", "out"], each)
     assert f"error: the workers {message}" in said
 
 
-def test_other_data_under_the_same_name_are_refused(prepared, tmp_path):
+def test_other_data_under_the_same_name_are_refused(two_workers, prepared, tmp_path):
     for rank in (0, 1):
         shutil.copytree(prepared, tmp_path / f"worker-{rank}" / "data")
     manifest = tmp_path / "worker-1/data/manifest.json"
     manifest.write_text(manifest.read_text().replace('"seed": 0', '"seed": 1'))
-    said = two(tmp_path, "run_pretraining.py", [*TINY, "--data", "data", "--output-dir", "out"])
+    said = two(two_workers, tmp_path, "run_pretraining.py", [*TINY, "--data", "data", "--output-dir", "out"])
     assert "error: the workers differ in data manifest_sha256: " in said
 
 
-def test_other_examples_under_the_same_name_are_refused(tmp_path):
+def test_other_examples_under_the_same_name_are_refused(two_workers, tmp_path):
     task = "files: {train: train.tsv, dev: dev.tsv}\ncolumns: {text: text, label: label}\nlabels: [a, b]\n"
     for rank in (0, 1):
         folder = tmp_path / f"worker-{rank}"
@@ -141,6 +139,6 @@ def test_other_examples_under_the_same_name_are_refused(tmp_path):
         rows = [f"word {i} {rank}\t{'ab'[i % 2]}" for i in range(20)]
         for split in ("train", "dev"):
             (folder / f"{split}.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
-    said = two(tmp_path, "run_finetune.py", ["--task", "own.yaml", "--checkpoint", "fresh", "--batch-size", "4",
-                                             "--output-dir", "out"])
+    said = two(two_workers, tmp_path, "run_finetune.py", [
+        "--task", "own.yaml", "--checkpoint", "fresh", "--batch-size", "4", "--output-dir", "out"])
     assert "error: the workers differ in data train: " in said

@@ -9,7 +9,7 @@ from bort_mx import runtime
 from bort_mx.agora.options import AgoraRunOptions
 from bort_mx.alternatives import named_options
 from bort_mx.commands.demo_distillation import STUDENTS
-from bort_mx.commands.last_lines import OWN_TEXTS, say_first, say_last, tells_what_is_next
+from bort_mx.commands.last_lines import OWN_TEXTS, say_first, say_last
 from bort_mx.errors import InputError
 from bort_mx.finetuning.options import BENCHMARKS, FineTuningOptions
 from bort_mx.options import parse_options
@@ -28,10 +28,9 @@ DEMO = "runs/demo"
 def main(argv: List[str]) -> int:
     """Parse, then fine-tune once, with several seeds, on a whole benchmark, or by Agora."""
     options, results = run_arguments(argv)
-    if tells_what_is_next():
-        say_last(None if "predictions_of" in results else options.output_dir, "predict", "--checkpoint",
-                 options.checkpoint if options.predict_only else _model_of(options.output_dir, options.task, results),
-                 "--classify", OWN_TEXTS)
+    say_last(None if "predictions_of" in results else options.output_dir, "predict", "--checkpoint",
+             options.checkpoint if options.predict_only else _model_of(options.output_dir, options.task, results),
+             "--classify", OWN_TEXTS)
     return 0
 
 

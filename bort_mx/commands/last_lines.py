@@ -27,8 +27,8 @@ def say_first(text: str, aside: bool = False) -> None:
 def tells_what_is_next() -> bool:
     """Whether this process is to print `say_last`'s lines: it is the first worker, and no other command started it.
 
-    Those that ask for it read what they need for these lines only then: the files of a run are the first worker's, and
-    another one may end before they are written, or run on a host that never has them.
+    Whoever reads files for these lines asks before: the files of a run are the first worker's, and another one may end
+    before they are written, or run on a host that never has them.
     """
     return runtime.is_first_process() and not os.environ.get(runtime.WITHIN)
 

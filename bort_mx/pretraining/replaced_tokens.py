@@ -73,12 +73,12 @@ def draw(probabilities: mx.nd.NDArray, uniform: np.ndarray) -> np.ndarray:
     Inputs: probabilities (N, V); uniform (N,) in [0, 1). Output: (N,) int64 in [0, V).
     """
     number, size = probabilities.shape
-    width = math.isqrt(size - 1) + 1
+    width = math.isqrt(size - 1) + 1  # with a padding of at least 1, as MXNet has no arrays without columns
     padding = mx.nd.zeros((number, width - size % width), ctx=probabilities.ctx)
     blocks = mx.nd.concat(probabilities, padding, dim=1).reshape((-1, width))
     sums = mx.nd.dot(blocks, mx.nd.ones((width, 1), ctx=probabilities.ctx)).asnumpy().reshape(number, -1)
     block, rest = _first_above(sums, uniform * sums.sum(axis=1))
-    rows = to_device(np.arange(number) * sums.shape[1] + block, probabilities.ctx)
+    rows = mx.nd.array(np.arange(number) * sums.shape[1] + block, ctx=probabilities.ctx, dtype="int32")
     place, _ = _first_above(blocks.take(rows).asnumpy(), rest)
     return block * width + place
 

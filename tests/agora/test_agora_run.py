@@ -299,17 +299,16 @@ def test_a_record_of_other_data_is_refused(small, timaeus, tmp_path):
         run_agora(dataclasses.replace(again, theta=str(tmp_path / "theta.yaml")))
 
 
-def test_two_workers_take_jobs_and_find_the_same(finished, small, tmp_path):
-    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
-    launcher = [pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H", "localhost:2"]
-    taking = start(*words_of(small, output_dir=str(tmp_path / "taking"), baselines="enumeration"), launcher=launcher)
+def test_two_workers_take_jobs_and_find_the_same(finished, small, tmp_path, two_workers):
+    taking = start(*words_of(small, output_dir=str(tmp_path / "taking"), baselines="enumeration"),
+                   launcher=two_workers)
     output, error = taking.communicate(timeout=240)
     assert taking.returncode == 0, error
     assert contents(tmp_path / "taking", AGORA_ALONE) == contents(finished, AGORA_ALONE)
     assert records(tmp_path / "taking")[1:] == records(finished)[1:]  # the first names the options
     assert output.count("ended: Theta is empty") == 1 and "2 at once are counted in" in output
     sharing = start(*words_of(small, output_dir=str(tmp_path / "sharing"), data_parallel=True, rounds=1, tau="drop",
-                              baselines="enumeration"), launcher=launcher)
+                              baselines="enumeration"), launcher=two_workers)
     output, error = sharing.communicate(timeout=240)
     assert sharing.returncode == 0, error
     first = [[record["accuracy"] for record in records(out) if record["kind"] == "job" and record["round"] == 0]

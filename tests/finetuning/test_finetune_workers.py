@@ -1,8 +1,6 @@
 """One worker and two."""
 
 import dataclasses
-import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -22,45 +20,39 @@ def predicted(directory):
     return np.array([[float(share) for share in line[-2:]] for line in lines])
 
 
-def test_two_workers_equal_one(small, tmp_path):
-    """Same global batch, clipping active, 24 steps: dev probabilities, losses and norms agree."""
-    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
-    options = dataclasses.replace(small, dropout=0.0, clip=0.5, batch_size=10, seeds=2, checkpoint_interval=0)
+def same_on_two(options, launcher, tmp_path, count, folders=(".",)):
+    """Run on one worker and on two; losses, norms and dev probabilities agree in all rows. Returns what two said."""
     command.run(dataclasses.replace(options, output_dir=str(tmp_path / "one")))
-    process = start(*arguments(options, output_dir=str(tmp_path / "two")),
-                    launcher=[pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H",
-                              "localhost:2"])
+    process = start(*arguments(options, output_dir=str(tmp_path / "two")), launcher=launcher)
     output, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
-    for seed in ("seed-0", "seed-1"):
-        one, two = rows(tmp_path / "one" / seed), rows(tmp_path / "two" / seed)
-        assert len(one) == len(two) == 22  # 2 epochs of 10 steps, the last batch with 6 of 10 examples
+    for folder in folders:
+        one, two = rows(tmp_path / "one" / folder), rows(tmp_path / "two" / folder)
+        assert len(one) == len(two) == count
         for mine, theirs in zip(one, two):
             for name in mine:
                 assert theirs[name] == pytest.approx(mine[name], abs=1e-4), (name, mine["step"])
-        np.testing.assert_allclose(predicted(tmp_path / "two" / seed), predicted(tmp_path / "one" / seed), atol=1e-4)
+        np.testing.assert_allclose(*(predicted(tmp_path / name / folder) for name in ("two", "one")), atol=1e-4)
+    return output
+
+
+def test_two_workers_equal_one(small, tmp_path, two_workers):
+    """Same global batch, clipping active."""
+    options = dataclasses.replace(small, dropout=0.0, clip=0.5, batch_size=10, seeds=2, checkpoint_interval=0)
+    # 2 epochs of 10 steps, the last batch with 6 of 10 examples, and 2 evaluations
+    output = same_on_two(options, two_workers, tmp_path, 22, ("seed-0", "seed-1"))
     assert output.count(": dev accuracy") == 2  # rank 0 alone speaks
 
 
-def test_two_workers_learn_a_teachers_answers_as_one(small, finished, tmp_path):
-    """Of the task's examples and of texts without labels."""
-    pytest.importorskip("horovod", exc_type=ImportError)
+def test_two_workers_learn_a_teachers_answers_as_one(small, finished, tmp_path, two_workers):
+    """Of the task's 96 examples and of 13 texts without labels."""
     texts = tmp_path / "texts.tsv"
     texts.write_text("first\tsecond\n" + "".join(f"the {i} dogs run\tdogs run {i}\n" for i in range(13)))
     options = dataclasses.replace(small, dropout=0.0, batch_size=10, epochs=1, checkpoint_interval=0,
                                   teacher=str(finished), unlabelled=str(texts))
-    command.run(dataclasses.replace(options, output_dir=str(tmp_path / "one")))
-    process = start(*arguments(options, output_dir=str(tmp_path / "two")),
-                    launcher=[pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H",
-                              "localhost:2"])
-    _, error = process.communicate(timeout=240)
-    assert process.returncode == 0, error
-    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
-    assert len(one) == len(two) > 10
-    for mine, theirs in zip(one, two):
-        for name in mine:
-            assert theirs[name] == pytest.approx(mine[name], abs=1e-4), (name, mine["step"])
-    np.testing.assert_allclose(predicted(tmp_path / "two"), predicted(tmp_path / "one"), atol=1e-4)
+    same_on_two(options, two_workers, tmp_path, 12)  # 11 steps of 10 of both kinds, an evaluation
+    steps = [row for row in rows(tmp_path / "two") if "grad_norm" in row]
+    assert len(steps) == 11 and all("kd_loss" in row for row in steps)
 
 
 class Halves(Workers):

@@ -4,7 +4,6 @@ import itertools
 import json
 import pathlib
 import shutil
-import sys
 
 import mxnet as mx
 import numpy as np
@@ -200,14 +199,12 @@ def test_losses_that_leave_a_dense_layer_behind_leave_it_out(prepared, teacher, 
 
 @pytest.mark.parametrize("losses", [["relations", "mlm=0.2"], ["relations=1", "hidden=1", "--every-layer"],
                                     ["embeddings"], ["replaced=50"]])
-def test_one_and_two_workers_agree(prepared, teacher, tmp_path, losses):
+def test_one_and_two_workers_agree(prepared, teacher, tmp_path, losses, two_workers):
     """Learning as well as ending, with losses that the next command's line opens the model for."""
-    pytest.importorskip("horovod", exc_type=ImportError)
     of_teacher = [] if losses == ["replaced=50"] else ["--teacher", teacher]
     options = ["--data", prepared, *of_teacher, "--losses", *losses, *STUDENT]
     run(*options, "--output-dir", tmp_path / "one")
-    process = start(*options, "--output-dir", tmp_path / "two", launcher=[
-        pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H", "localhost:2"])
+    process = start(*options, "--output-dir", tmp_path / "two", launcher=two_workers)
     _, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
     for mine, theirs in itertools.zip_longest(rows(tmp_path / "one"), rows(tmp_path / "two")):
@@ -278,6 +275,15 @@ def test_tokens_are_drawn_by_their_probabilities(size):
     assert off.sum() <= 1, "but where rounding decides"
     near = np.abs(np.take_along_axis(sums, np.minimum(found, expected)[:, None], 1)[:, 0] - uniform)
     assert (near[off] < 1e-5).all()
+
+
+def test_draws_of_more_blocks_than_float32_counts():
+    """2²⁴ and more of them: a step of many masked positions on a large GPU."""
+    from bort_mx.pretraining.replaced_tokens import draw
+
+    expected = np.arange(6_000_000) % 4  # three blocks each
+    found = draw(mx.nd.one_hot(mx.nd.array(expected), 4), np.random.default_rng(0).random(len(expected), np.float32))
+    assert (found == expected).all()
 
 
 @pytest.mark.parametrize("sequences", ["packed", "single"])

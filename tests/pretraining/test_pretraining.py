@@ -210,14 +210,12 @@ def test_micro_batches_change_nothing_but_rounding(prepared, tmp_path):
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
-def test_two_workers_equal_one(prepared, tmp_path):
+def test_two_workers_equal_one(prepared, tmp_path, two_workers):
     """Same global batch, clipping active, 20 steps: losses within 1e-4; metrics and gradients over both workers."""
-    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
     options = [*TINY, "--dropout", "0", "--max-steps", "20", "--clip", "0.1"]
     run("--data", prepared, "--output-dir", tmp_path / "one", *options)
     process = start("--data", prepared, "--output-dir", tmp_path / "two", *options,
-                    launcher=[pathlib.Path(sys.executable).with_name("horovodrun"), "--gloo", "-np", "2", "-H",
-                              "localhost:2"])
+                    launcher=two_workers)
     output, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")

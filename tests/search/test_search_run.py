@@ -389,11 +389,9 @@ def test_measured_latency_is_kept_in_the_log(data, checkpoint, space, tmp_path, 
     assert results["latency_unit"] == "s" and "as the teacher" in results["maximum_point"]["name"]
 
 
-def test_two_workers_find_the_same(finished, tmp_path):
-    pytest.importorskip("horovod", exc_type=ImportError)  # horovod.mxnet would break torch later
+def test_two_workers_find_the_same(finished, tmp_path, two_workers):
     result, options, out = finished
-    horovodrun = pathlib.Path(sys.executable).with_name("horovodrun")
-    command = [str(horovodrun), "--gloo", "-np", "2", "-H", "localhost:2", sys.executable, str(ROOT / "run_search.py"),
+    command = [*two_workers, sys.executable, str(ROOT / "run_search.py"),
                "--data", *options.data, "--teacher", options.teacher, "--space", options.space, *SMALL,
                "--latency", "flops", "--learning-rate", "0.5", "--baselines", "exhaustive", "random",
                "--output-dir", str(tmp_path)]
