@@ -129,17 +129,41 @@ class Driver:
         with self._mine(step, wait=True):
             if step not in self.done():
                 self._do(step)
+                return
+        self._have(step)
 
     def _do(self, step: Step) -> None:
-        print(f"{datetime.datetime.now():%H:%M} {' '.join(str(part) for part in step if part)}", flush=True)
-        found = getattr(self, step.kind)(step)
+        if not all(self._have(other) for other in needs(step)):
+            return
+        found = self._made(step)
         if found is None:
-            self.stopping = True
             return
         with locked(self._runs / "locks" / "record", wait=True):
             JsonlLog(self._record, "delete the line").append({
                 "step": step._asdict(), **without_folders(found), "data": self._hashes(step),
                 "commit": provenance()["git_commit"]})
+
+    def _made(self, step: Step) -> Optional[Dict]:
+        print(f"{datetime.datetime.now():%H:%M} {' '.join(str(part) for part in step if part)}", flush=True)
+        found = getattr(self, step.kind)(step)
+        self.stopping |= found is None
+        return found
+
+    def _have(self, step: Step) -> bool:
+        """Make the model of a recorded step anew if it is not among the runs. Returns False if that was stopped."""
+        place = self._model(step)
+        if place is None:
+            return all(self._have(other) for other in needs(step))
+        with self._mine(step, wait=True):
+            if (place / "results.json").is_file():
+                return True
+            return all(self._have(other) for other in needs(step)) and self._made(step) is not None
+
+    def _model(self, step: Step) -> Optional[pathlib.Path]:
+        """Where a step leaves the model that others take; a calibration leaves none."""
+        name = f"{step.recipe}-{step.hours}h"
+        return {"calibrate": None, "head": self._runs / "teacher-with-head", "pretrain": self._runs / name,
+                "transfer": self._tasks(name, "MNLI"), "finetune": self._tasks(name, step.task) / "seed-0"}[step.kind]
 
     def _mine(self, step: Step, wait: bool = False) -> Any:
         return locked(self._runs / "locks" / "-".join(str(part).replace(" ", "_") for part in step if part), wait)

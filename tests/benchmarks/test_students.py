@@ -37,6 +37,8 @@ def driver(students, folder, seen, stop_at=None, only=None):
         students.files.write_json(out / "results.json", {
             "steps": steps, "validation_loss": 1.0, kept: dict.fromkeys(students.METRIC.values(), found)})
         students.files.write_json(out / "cost.json", {"cpu_seconds": 3.0 + 2.0 * steps})
+        if "--seeds" in options:
+            students.files.write_json(out / "seed-0" / "results.json", {})
         return 0
 
     made._program = program
@@ -169,6 +171,31 @@ def test_it_goes_on_where_it_was_stopped_and_takes_steps_by_measured_seconds(stu
     again = []
     driver(students, tmp_path, again, stop_at=4).run()
     assert again[0] == seen[4]  # the task that was stopped
+
+
+def test_a_model_that_a_record_came_without_is_made_anew_and_not_recorded_twice(students, tmp_path):
+    """As of a record of another machine: what fine-tunings start from, teachers of a task, the head of the paper's."""
+    first, second, seen = tmp_path / "first", tmp_path / "second", []
+    first.mkdir(), second.mkdir()
+    chain = ["inner 1", "teacher of MNLI 0"]
+    driver(students, first, [], only={*chain, "paper 1"}).run()
+    before = (first / "record.jsonl").read_text()
+    (second / "record.jsonl").write_text(before)
+    driver(students, second, seen, only={*chain, "inner, task teacher of MNLI 1"}).run()
+    made = [str(tmp_path.__class__(options[options.index("--output-dir") + 1]).relative_to(second))
+            for _, options in seen]
+    assert made == ["inner-1h", "tasks/teacher-of-MNLI-0h/MNLI", "tasks/inner-task-teacher-of-MNLI-1h/MNLI",
+                    "tasks/teacher-of-MNLI-0h/RTE", "tasks/inner-task-teacher-of-MNLI-1h/RTE"]
+    added = (second / "record.jsonl").read_text()[len(before):].splitlines()
+    assert (second / "record.jsonl").read_text().startswith(before) and len(added) == 2
+    made = driver(students, second, seen, stop_at=len(seen))
+    made.ensure(students.Step("head"))
+    assert made.stopping and not (second / "teacher-with-head").exists()
+    driver(students, second, seen).ensure(students.Step("head"))
+    assert (second / "teacher-with-head" / "results.json").is_file()
+    driver(students, second, seen).ensure(students.Step("head"))
+    assert [options for _, options in seen[-2:]] == [seen[-1][1]] * 2  # stopped, made, and then there
+    assert len((second / "record.jsonl").read_text().splitlines()) == len(before.splitlines()) + 2
 
 
 def test_a_record_that_has_all_says_so(students, tmp_path, capsys):
