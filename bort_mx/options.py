@@ -372,6 +372,10 @@ def _one_line_errors(parse: Callable[[], Any], fields: Dict[str, _Field], prefix
         raise InputError(f"{prefix}a value cannot be read as YAML: {_squeeze(str(error))}") from None
 
 
+_NO_TEXT = r"-?(\d[\d.e+-]*|inf)|nan|True|False"
+"""What YAML reads as a number or a truth value, as Python writes it."""
+
+
 def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:
     """jsonargparse's message in one line, in the words the user typed."""
     def spelled(name: str) -> str:
@@ -381,6 +385,8 @@ def _explain(message: str, fields: Dict[str, _Field], dashes: str) -> str:
     value = re.search(r"(?:Got|Given) value: (.*)", message, re.DOTALL)
     if ill_typed and value and ill_typed[1] in fields:
         name = ill_typed[1]
+        if fields[name].type in (str, Optional[str]) and re.fullmatch(_NO_TEXT, value[1]):
+            return f"{spelled(name)}: expected text, found {value[1]}; put it in quotes"
         known = [word for part in (fields[name].type, *typing.get_args(fields[name].type))
                  if typing.get_origin(part) is typing.Literal for word in typing.get_args(part)]
         return (f"{spelled(name)}: expected {in_words(fields[name].type)}, found {_short(_squeeze(value[1]))}"
