@@ -19,7 +19,7 @@ DROPPED = ("duplicates", "too_short", "without_tokens", "blank_lines", "control_
 
 def make_manifest(made_with: Mapping[str, Any], tokenizer: Tokenizer, inputs: Mapping[str, dict], counts: Counter[str],
                   work: pathlib.Path, writers: Dict[str, ShardWriter]) -> dict:
-    """Everything about the output that does not depend on where it was made or by how many workers.
+    """Everything about the output that does not depend on how many workers made it. Of places it has the inputs' alone.
 
     Args:
         made_with: the options that decide the bytes.
