@@ -1,12 +1,12 @@
 """Does Agora beat enumeration, plain fine-tuning and distillation on real tasks, where nothing was mined?
 
     python benchmarks/agora_real.py --data-dir GLUE --teacher MINILM --student STUDENT --runs runs/agora-real --jobs 2
-    python benchmarks/agora_real.py … --quick --output-dir SOMEWHERE      # proves the path in a minute or two
+    python benchmarks/agora_real.py … --quick      # proves the path in a minute or two
 
 Socrates is TEACHER fine-tuned on the task without any of the audit slices, Timaeus is STUDENT, a small encoder with an
 MLM head. Every arm is a run of run_finetune.py; one that is finished is not repeated, so a stopped experiment goes on
 where it was. Rules and expectations are in `RULES` and `EXPECTED`, written before the first run. Writes
-agora-real.{md,json,png}; the section after `KEPT` in the .md is written by hand and stays.
+agora-real.{md,json,png} into --output-dir; the section after `KEPT` in the .md is written by hand and stays.
 """
 
 import argparse
@@ -55,7 +55,7 @@ EXPECTED = (
     ("distillation", "between plain fine-tuning and Socrates; on SST-2 with 2,000 examples near enumeration"),
 )
 ADDED = """\
-Added when the runs were over: 1,000 sentences, or their ends, of SST-2's official training set (15 words on average,
+Added when the runs were over: 1,000 sentences, or their ends, of SST-2's official training set (16 words on average,
 dev's 20), none of which shares five words in a row with another, or with anything that a student or Socrates was
 trained on. They tell a gain on dev that is real from one that is dev's own. Enumeration's best models are trained again
 for it, and refused unless their predictions on dev are what they were. Changed: the unbalanced arm was to be compared
@@ -502,8 +502,9 @@ def main() -> None:
     parser.add_argument("--program", type=pathlib.Path, default=ROOT,
                         help="the checkout whose run_finetune.py trains, to keep all runs of one version")
     parser.add_argument("--quick", action="store_true", help="a few examples and sets: proves the path only")
-    parser.add_argument("--output-dir", type=pathlib.Path, default=ROOT / "docs/experiments")
+    parser.add_argument("--output-dir", type=pathlib.Path, help="default: --runs")
     options = parser.parse_args()
+    options.output_dir = options.output_dir or pathlib.Path(options.runs)
     rows, made_by = Experiment(options).collect(), provenance()
     for name in ("teacher", "student", "data_dir", "program"):  # where they lie is this machine's affair
         made_by["command"] = made_by["command"].replace(str(getattr(options, name)), name.upper())

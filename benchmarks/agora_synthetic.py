@@ -1,6 +1,6 @@
 """Does Agora's mechanism do anything? A synthetic problem whose truth is known; some minutes on one core.
 
-    python benchmarks/agora_synthetic.py [--seeds 30] [--output-dir docs/experiments]
+    python benchmarks/agora_synthetic.py [--seeds 30] [--output-dir runs/agora-synthetic]
 
 The learner is an RBF support vector machine, theta = (C, gamma); the points lie in the unit square; tau draws points
 near the mistakes. Every variant is measured on 2,000 held-out points that nothing else sees.
@@ -133,7 +133,7 @@ def main() -> None:
     """Run every variant on every seed and write the table, the numbers and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=30, help="seeds 0 to N - 1")
-    parser.add_argument("--output-dir", type=pathlib.Path, default=pathlib.Path("docs/experiments"))
+    parser.add_argument("--output-dir", type=pathlib.Path, default=pathlib.Path("runs/agora-synthetic"))
     options = parser.parse_args()
     start, rows = time.perf_counter(), {}
     for variant in VARIANTS:

@@ -5,13 +5,13 @@ whole dev set. "default" is `run_finetune.py --task T --checkpoint C`; "paper" i
 was the default before; "transformers" is BertForSequenceClassification in a plain loop with the values of an empty
 TrainingArguments (3 epochs, batches of 8 in random order, lr 5e-5 decaying linearly to 0, no warm-up, no weight decay).
 
-    python benchmarks/default_recipe.py run --data-dir ../shared/data --results docs/experiments/default-recipe.jsonl
-    python benchmarks/default_recipe.py table --results docs/experiments/default-recipe.jsonl \
-        --figure docs/experiments/default-recipe.png
+    python benchmarks/default_recipe.py run --data-dir ../shared/data --results runs/default-recipe.jsonl
+    python benchmarks/default_recipe.py table --results runs/default-recipe.jsonl \
+        --figure runs/default-recipe.png
 
 `run` makes one training at a time, in the order of `--tasks`, appends a line for each, and leaves out what is there
 already, so it can be stopped and started. With `--work DIR` a stopped training of run_finetune.py goes on where it was.
-`--only SST-2 default 0` makes one training. `--epochs 1 --examples 64` is a dry run in minutes.
+`--only SST-2 default 0` makes one training. `--epochs 1 --examples 64` is a dry run in minutes, into other results.
 """
 
 import argparse
@@ -99,9 +99,15 @@ def train(name: str, program: str, seed: int, options: argparse.Namespace) -> Di
             words = ["--epochs", str(options.epochs)] if options.epochs else []
             out = pathlib.Path(options.work or folder) / f"{name}-{program}-{seed}"
             found = ours(name, seed, folder, out, words + (["--recipe", "paper"] if program == "paper" else []))
-    return {"task": name, "program": program, "seed": seed, **found, "data": hashes,
+    return {"task": name, "program": program, "seed": seed, **some_of(options), **found, "data": hashes,
             "seconds": round(time.perf_counter() - start, 1), "threads": int(os.environ["OMP_NUM_THREADS"]),
             "commit": provenance()["git_commit"]}
+
+
+def some_of(options: argparse.Namespace) -> Dict[str, int]:
+    """What is said in a row of a dry run."""
+    return {**({"examples": options.examples} if options.examples != EXAMPLES else {}),
+            **({"epochs": options.epochs} if options.epochs else {})}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -112,8 +118,7 @@ def run(options: argparse.Namespace) -> None:
     if options.only:
         planned = [(options.only[0], options.only[1], int(options.only[2]))]
     for task, program, seed in planned:
-        done = {(row["task"], row["program"], row["seed"]) for row in finetune_parity.rows_of(path)}
-        if (task, program, seed) not in done:
+        if (task, program, seed) not in finetune_parity.done_with(path, some_of(options)):
             row = train(task, program, seed, options)
             print(json.dumps(row), flush=True)
             with open(path, "a", encoding="utf-8") as file:

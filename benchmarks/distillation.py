@@ -7,7 +7,7 @@ claims 17,000 / 22,000 = 0.77, and 0.8 was set as the bound before the runs.
 
     python benchmarks/distillation.py --data DATA --teacher TEACHER --name race --runs RUNS -- --max-steps 1000 …
 
-Options after -- go to run_pretraining.py. Writes docs/experiments/distillation-NAME.{md,json,png}. A stopped
+Options after -- go to run_pretraining.py. Writes distillation-NAME.{md,json,png} into --output-dir. A stopped
 experiment goes on where it was.
 """
 
@@ -87,9 +87,10 @@ def main() -> None:
         parser.add_argument(flag, required=True)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time; set OMP_NUM_THREADS to share cores")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--output-dir", help="default: --runs")
     arguments = parser.parse_args(own.split())
     found = compare(arguments, passed.split())
-    stem = ROOT / "docs/experiments" / f"distillation-{arguments.name}"
+    stem = pathlib.Path(arguments.output_dir or arguments.runs) / f"distillation-{arguments.name}"
     files.write_text(f"{stem}.json", json.dumps(found) + "\n")
     plot_curves(found["curves"], f"{stem}.png", f"Pre-training a student ({arguments.name}), median seed in bold")
     files.write_text(f"{stem}.md", report(found, arguments.name))

@@ -1,7 +1,7 @@
 """What a fine-tuned encoder has to beat: the majority class, and TF-IDF with logistic regression.
 
     python benchmarks/finetune_baselines.py --data-dir ../shared/data --tasks SST-2 CoLA MRPC RTE \
-        --runs encoder=runs/small --output docs/experiments/finetune-small-encoder
+        --runs encoder=runs/small --output runs/finetune-small-encoder
 
 TF-IDF: scikit-learn's words and pairs of words, sublinear counts; of a pair of texts each has features of its own, and
 the cosine of both is one more. The regularisation C is chosen on a tenth of the training set. Prints a Markdown table

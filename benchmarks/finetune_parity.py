@@ -6,13 +6,13 @@ classifier N(0, 0.02²), no extra layer. The score is that of the last epoch, on
 run_finetune.py; "transformers" is BertForSequenceClassification with its own tokenizer, schedule and sampler of batches
 of similar length in a plain loop.
 
-    python benchmarks/finetune_parity.py run --data-dir ../shared/data --results docs/experiments/finetune-parity.jsonl
-    python benchmarks/finetune_parity.py table --results docs/experiments/finetune-parity.jsonl \
-        --figure docs/experiments/finetune-parity.png
+    python benchmarks/finetune_parity.py run --data-dir ../shared/data --results runs/finetune-parity.jsonl
+    python benchmarks/finetune_parity.py table --results runs/finetune-parity.jsonl \
+        --figure runs/finetune-parity.png
 
 `run` goes through tasks, seeds and both programs in turn, appends a line a run and leaves out what is there already, so
 it can be stopped and started, and two processes may share the tasks. `--examples 64 --dev-examples 64` is a dry run of
-the whole in minutes.
+the whole in minutes, into other results.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import os
 import pathlib
 import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 import scipy.stats
@@ -162,7 +162,8 @@ def _torch_loss(model, tokenizer, task: Task, examples, longest: int):
 def run(options: argparse.Namespace) -> None:
     """All runs that are not in the results yet."""
     path = pathlib.Path(options.results)
-    done = {(row["task"], row["program"], row["seed"]) for row in rows_of(path)}
+    some = {name: value for name in ("examples", "dev_examples") if (value := getattr(options, name))}
+    done = done_with(path, some)
     for name in options.tasks:
         for seed in range(options.seeds):
             for program, train in zip(PROGRAMS, (ours, theirs)):
@@ -170,7 +171,7 @@ def run(options: argparse.Namespace) -> None:
                     continue
                 start = time.perf_counter()
                 metrics = train(name, seed, options)
-                row = {"task": name, "program": program, "seed": seed, "metrics": metrics,
+                row = {"task": name, "program": program, "seed": seed, **some, "metrics": metrics,
                        "seconds": round(time.perf_counter() - start, 1), "threads": int(os.environ["OMP_NUM_THREADS"]),
                        "commit": provenance()["git_commit"]}
                 print(json.dumps(row), flush=True)
@@ -207,6 +208,25 @@ def table(options: argparse.Namespace) -> None:
         print(f"\nAll tasks' first metrics together, two-sided: p = {2 * min(together, 1 - together):.3f}")
     if options.figure and panels:
         seed_dots.draw(panels, pathlib.Path(options.figure))
+
+
+def done_with(path: pathlib.Path, some: Mapping[str, int]) -> Set[Tuple[str, str, int]]:
+    """Task, program and seed of the results so far.
+
+    Args:
+        some: what a training is of, if not of everything: of a dry run.
+    Raises:
+        SystemExit: a result is of something else.
+    """
+    rows = rows_of(path)
+    for number, row in enumerate(rows, 1):
+        other = {name: (row.get(name), some.get(name)) for name in ("examples", "dev_examples", "epochs")
+                 if row.get(name) != some.get(name)}
+        if other:
+            name, (then, now) = next(iter(other.items()))
+            raise SystemExit(f"{path}:{number}: a run with {name} {then or 'as they are'}, and this is one with "
+                             f"{now or 'them as they are'}; give another --results")
+    return {(row["task"], row["program"], row["seed"]) for row in rows}
 
 
 def rows_of(path: pathlib.Path) -> List[Dict[str, Any]]:

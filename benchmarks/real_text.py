@@ -6,7 +6,7 @@ them was trained on.
 
     python benchmarks/real_text.py --text TEXT … --held-out TEXT --tokenizer VOCABULARY --runs RUNS
 
-Writes docs/experiments/real-text.{md,json}. What is finished is not repeated; the killed run always is.
+Writes real-text.{md,json} into --output-dir. What is finished is not repeated; the killed run always is.
 """
 
 import argparse
@@ -156,6 +156,7 @@ def report(found: Dict) -> str:
         f"{verdict}.", "",
         "| run | validation MLM accuracy % | accuracy on text held out % | perplexity there |", "|---|---|---|---|",
         *rows,
+        "", "Held out: `python benchmarks/evaluate_text.py RUN … --data runs/real-text/held-out --sequences 2000`.",
         "", f"Made by: `{found['provenance']['command']}`, commit {found['provenance']['git_commit']}", ""])
 
 
@@ -168,8 +169,10 @@ def main() -> None:
     parser.add_argument("--runs", required=True, type=pathlib.Path)
     parser.add_argument("--teacher-steps", type=int, default=700)
     parser.add_argument("--student-steps", type=int, default=500)
-    found = walk(parser.parse_args())
-    stem = ROOT / "docs/experiments/real-text"
+    parser.add_argument("--output-dir", type=pathlib.Path, help="default: --runs")
+    arguments = parser.parse_args()
+    found = walk(arguments)
+    stem = (arguments.output_dir or arguments.runs) / "real-text"
     files.write_text(f"{stem}.json", json.dumps(found) + "\n")
     files.write_text(f"{stem}.md", report(found))
     print(report(found))

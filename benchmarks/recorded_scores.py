@@ -43,17 +43,34 @@ def _found(path: str, name: str, field: str) -> Optional[float]:
 
 
 def parser_of(documentation: str, record: str) -> argparse.ArgumentParser:
-    """The options `run` or `table`, --data-dir and --record; `record` is the name of its file."""
+    """The options `run` or `table`, --data-dir and --record; `record` is the name of the committed file."""
     parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["run", "table"])
     parser.add_argument("--data-dir", default="../shared/data")
-    parser.add_argument("--record", default=str(RECORDS / record))
+    add_record(parser, RECORDS / record)
     return parser
 
 
-def run_or_table(arguments: argparse.Namespace, run: Callable[[argparse.Namespace], None],
+def add_record(parser: argparse.ArgumentParser, committed: pathlib.Path) -> None:
+    """The option --record, without which the committed file is read; what runs must be given a file to append to."""
+    parser.add_argument("--record", help=f"default, to read only: {committed.name} of docs/experiments")
+    parser.set_defaults(committed=str(committed))
+
+
+def parse_with_record(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; exits with 2 if the action is `run` and no --record is given."""
+    arguments = parser.parse_args()
+    if arguments.action == "run" and arguments.record is None:
+        own = f"runs/students/{pathlib.Path(arguments.committed).name}"
+        parser.error(f"run appends to a record; name a file of your own, such as --record {own}")
+    arguments.record = arguments.record or arguments.committed
+    return arguments
+
+
+def run_or_table(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None],
                  table: Callable[[str], str]) -> None:
     """Do what the command line asks for."""
+    arguments = parse_with_record(parser)
     if arguments.action == "table":
         print(table(arguments.record))
     else:

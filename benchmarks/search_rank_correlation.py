@@ -96,8 +96,7 @@ def correlate(errors: dict) -> list:
     rows = []
     for one, other in itertools.combinations(errors, 2):
         test = spearmanr(errors[one], errors[other])
-        rows.append({"recipes": [one, other], "spearman": round(float(test.statistic), 3),
-                     "p_value": round(float(test.pvalue), 4)})
+        rows.append({"recipes": [one, other], "spearman": float(test.statistic), "p_value": float(test.pvalue)})
     return rows
 
 

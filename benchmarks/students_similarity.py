@@ -1,6 +1,7 @@
 """How well embeddings tell similar texts, without fine-tuning: Spearman's correlation on STS-B of their cosines.
 
-    python benchmarks/students_similarity.py run --data-dir ../shared/data --checkpoints MINILM runs/students/texts
+    python benchmarks/students_similarity.py run --data-dir ../shared/data --record runs/students/similarity.jsonl \
+        --checkpoints MINILM runs/students/texts
     python benchmarks/students_similarity.py table
 
 The checkpoints are sentence encoders (`--losses embeddings`, or folders of sentence-transformers). Nothing is trained
@@ -52,7 +53,7 @@ def table(record: str) -> str:
 def main() -> None:
     """Run or tell."""
     parser = add_checkpoints(parser_of(__doc__, "students_similarity.jsonl"))
-    run_or_table(parser.parse_args(), run, table)
+    run_or_table(parser, run, table)
 
 
 if __name__ == "__main__":
