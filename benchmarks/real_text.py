@@ -156,7 +156,7 @@ def report(found: Dict) -> str:
         f"{verdict}.", "",
         "| run | validation MLM accuracy % | accuracy on text held out % | perplexity there |", "|---|---|---|---|",
         *rows,
-        "", "Held out: `python benchmarks/evaluate_text.py RUN … --data runs/real-text/held-out --sequences 2000`.",
+        "", "Held out: `python benchmarks/evaluate_text.py RUN … --data RUNS/held-out --sequences 2000`.",
         "", f"Made by: `{found['provenance']['command']}`, commit {found['provenance']['git_commit']}", ""])
 
 

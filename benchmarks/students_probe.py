@@ -1,7 +1,7 @@
 """What students know without fine-tuning: linear models on frozen hidden states, on the five tasks.
 
-    python benchmarks/students_probe.py run --data-dir ../shared/data --record runs/students/probe.jsonl \
-        --checkpoints runs/students/pilot MINILM
+    python benchmarks/students_probe.py run --data-dir ../shared/data \
+        --record runs/students/students_probe.jsonl --checkpoints runs/students/pilot MINILM
     python benchmarks/students_probe.py table
 
 The features are those of `--pooling segments`: the mean of the last hidden states of a text, or of a pair u, v,

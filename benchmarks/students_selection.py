@@ -1,8 +1,8 @@
 """How the students of docs/experiments/students.md are fine-tuned: chosen on a part of each task's training set.
 
     python benchmarks/students_selection.py run --data-dir ../shared/data --student runs/students/pilot \
-        --work runs/students/selection --record runs/students/selection.jsonl [--tasks RTE MRPC] [--ways first means] \
-        [--seeds 0 1]
+        --work runs/students/selection --record runs/students/students_selection.jsonl \
+        [--tasks RTE MRPC] [--ways first means] [--seeds 0 1]
     python benchmarks/students_selection.py table
 
 Of the training set a fifth is held out, without examples one of whose texts is in the rest too; of SST-2 the two parts

@@ -1,7 +1,7 @@
 """How well embeddings tell similar texts, without fine-tuning: Spearman's correlation on STS-B of their cosines.
 
-    python benchmarks/students_similarity.py run --data-dir ../shared/data --record runs/students/similarity.jsonl \
-        --checkpoints MINILM runs/students/texts
+    python benchmarks/students_similarity.py run --data-dir ../shared/data \
+        --record runs/students/students_similarity.jsonl --checkpoints MINILM runs/students/texts
     python benchmarks/students_similarity.py table
 
 The checkpoints are sentence encoders (`--losses embeddings`, or folders of sentence-transformers). Nothing is trained
